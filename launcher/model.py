@@ -1,0 +1,187 @@
+"""What every part of the launcher talks about: roles, tasks, policies and plans.
+
+Values only. Standard library only, since the agent uses this module on hosts where nothing of ours is installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+
+class Role(str, Enum):
+    """The four roles of a parameter-server cluster, in TF_CONFIG's spelling and in the order of starting."""
+
+    PS = "ps"
+    CHIEF = "chief"
+    WORKER = "worker"
+    EVALUATOR = "evaluator"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def trains(self) -> bool:
+        """Whether tasks of this role compute gradients (chief and worker)."""
+        return self in (Role.CHIEF, Role.WORKER)
+
+
+ROLES: tuple[Role, ...] = tuple(Role)
+TRAINERS: tuple[Role, ...] = (Role.CHIEF, Role.WORKER)
+
+_TASK_NAME = re.compile(r"(ps|chief|worker|evaluator)[:-](0|[1-9][0-9]{0,6})")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskId:
+    """One task of the cluster. Sorts by role (ps, chief, worker, evaluator), then by index."""
+
+    role: Role
+    index: int
+
+    @property
+    def name(self) -> str:
+        """As people and TensorFlow write it: ``worker:1``."""
+        return f"{self.role.value}:{self.index}"
+
+    @property
+    def slug(self) -> str:
+        """For file names: ``worker-1``."""
+        return f"{self.role.value}-{self.index}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __lt__(self, other: TaskId) -> bool:
+        return (ROLES.index(self.role), self.index) < (ROLES.index(other.role), other.index)
+
+    @classmethod
+    def parse(cls, text: str) -> TaskId:
+        """Reads ``worker:1`` or ``worker-1``; raises ValueError for anything else."""
+        match = _TASK_NAME.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a task: {text!r}; write it as worker:0")
+        return cls(Role(match[1]), int(match[2]))
+
+
+class Success(str, Enum):
+    """Who decides that the training has succeeded."""
+
+    CHIEF = "chief"
+    ALL_WORKERS = "all_workers"
+
+
+class Outcome(str, Enum):
+    """How a run has ended. ``LOST``: its supervisor died without a word."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+DEFAULT_RESTARTS: Mapping[Role, int] = MappingProxyType(
+    {Role.PS: 3, Role.CHIEF: 3, Role.WORKER: 5, Role.EVALUATOR: 3}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What decides about success, restarts and time-outs of a run. Times in seconds; None: no bound."""
+
+    success: Success = Success.CHIEF
+    restarts: Mapping[Role, int] = field(default_factory=lambda: DEFAULT_RESTARTS)
+    backoff_s: float = 1.0
+    start_timeout_s: float = 300.0
+    hang_timeout_s: float | None = 1800.0
+    timeout_s: float | None = None
+    evaluator_drain_s: float = 900.0
+    grace_s: float = 30.0
+    lease_s: float = 3.0
+
+
+class StartMode(str, Enum):
+    """How a task's process comes to be: forked from the preloaded interpreter, or started afresh."""
+
+    FORK = "fork"
+    EXEC = "exec"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedHost:
+    """A host of the plan. ``address`` is what TF_CONFIG names; ``ports`` a closed range, None for any free port."""
+
+    name: str
+    address: str
+    transport: str = "local"
+    ports: tuple[int, int] | None = None
+    gpus: int = 0
+    ssh: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTask:
+    """One task as it will run, all but its port.
+
+    ``argv`` is complete; ``env`` is what is set on top of the agent's own environment, TF_CONFIG not included, in
+    order of name; ``secret_env`` names the variables whose values are never shown.
+    """
+
+    task: TaskId
+    host: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    secret_env: frozenset[str] = frozenset()
+    start: StartMode = StartMode.EXEC
+    gpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What will run: every task with its host, command and environment; ports are still names.
+
+    ``preload`` lists the modules that are imported before tasks are forked; ``adjustments`` the names of the
+    in-task adjustments that are on. ``origins`` says for each option where its value came from, for the reader.
+    """
+
+    name: str
+    model_dir: str | None
+    hosts: tuple[PlannedHost, ...]
+    tasks: tuple[PlannedTask, ...]
+    policy: Policy
+    preload: tuple[str, ...]
+    adjustments: tuple[str, ...]
+    max_steps: int | None = None
+    inject: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def task(self, task: TaskId) -> PlannedTask:
+        """The planned task of that name; raises KeyError if the plan has none."""
+        for planned in self.tasks:
+            if planned.task == task:
+                return planned
+        raise KeyError(task.name)
+
+    def of_role(self, *roles: Role) -> tuple[PlannedTask, ...]:
+        """The tasks of these roles, in the order of the plan."""
+        return tuple(planned for planned in self.tasks if planned.task.role in roles)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoundPlan:
+    """A plan whose ports are known: one generation of the cluster."""
+
+    plan: Plan
+    generation: int
+    ports: Mapping[TaskId, int]

@@ -1,0 +1,437 @@
+"""What is said between supervisor, agent and task: frozen messages, and their form on the wire.
+
+Three conversations share one form, a JSON object a line with the message's ``kind``:
+
+- supervisor to agent: *commands*;
+- agent to supervisor: *events*, each in an ``Event`` envelope that numbers it, so that a lost link loses nothing: the
+  agent keeps an event until ``Ack`` has named its number, and says the rest again on the next connection. ``Output``
+  alone is not numbered: it names file position instead, and its line is followed by ``size`` raw bytes;
+- task and agent, over the socket that ``TASK_SOCKET_VARIABLE`` names: *reports* from the task, *tells* to it.
+
+Standard library only: agents run this on hosts where nothing of ours is installed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeVar, Union
+
+VERSION = 1
+READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
+TASK_SOCKET_VARIABLE = "TFLAUNCH_TASK_SOCKET"
+TASK_VARIABLE = "TFLAUNCH_TASK"
+ATTEMPT_VARIABLE = "TFLAUNCH_ATTEMPT"
+RUN_VARIABLE = "TFLAUNCH_RUN"
+TUNE_VARIABLE = "TFLAUNCH_TUNE"
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
+
+_KINDS: dict[str, type[Message]] = {}
+_T = TypeVar("_T", bound="type[Message]")
+
+
+class ProtocolError(Exception):
+    """A line that is no message of this protocol; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A value that travels. ``kind`` is its name on the wire."""
+
+    kind: ClassVar[str] = ""
+
+    def __init_subclass__(cls, kind: str = "") -> None:
+        super().__init_subclass__()
+        if kind:
+            cls.kind = kind
+            _KINDS[kind] = cls
+
+
+def encode(message: Message) -> bytes:
+    """One line of UTF-8 JSON with its newline."""
+    return json.dumps(to_json(message), separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """The JSON object of a message: its kind and its fields."""
+    body: dict[str, Any] = {"kind": message.kind}
+    for item in fields(message):
+        value = getattr(message, item.name)
+        body[item.name] = to_json(value) if isinstance(value, Message) else value
+    return body
+
+
+def decode(line: bytes | str) -> Message:
+    """The message of one line. Unknown fields are passed over; raises ProtocolError for anything else unknown."""
+    try:
+        body = json.loads(line)
+    except ValueError as error:
+        raise ProtocolError(f"not JSON: {line[:200]!r}") from error
+    return from_json(body)
+
+
+def from_json(body: object) -> Message:
+    """The message of a JSON object; raises ProtocolError if it is none."""
+    if not isinstance(body, dict) or body.get("kind") not in _KINDS:
+        raise ProtocolError(f"no message of this protocol: {str(body)[:200]}")
+    cls = _KINDS[body["kind"]]
+    known = {item.name for item in fields(cls)}
+    values = {
+        key: from_json(value) if isinstance(value, dict) and value.get("kind") in _KINDS else _frozen(value)
+        for key, value in body.items()
+        if key in known
+    }
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ProtocolError(f"{body['kind']}: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# --- supervisor to agent -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello(Message, kind="hello"):
+    """First line of every connection. ``acked``: the newest event that the supervisor has; ``output``: how many bytes
+    it has of each attempt's output, by ``worker-1.2`` (task slug, attempt)."""
+
+    run: str
+    version: int = VERSION
+    acked: int = 0
+    output: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ack(Message, kind="ack"):
+    """Every event up to ``seq`` has arrived, and ``output`` bytes of each named attempt's output."""
+
+    seq: int
+    output: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reserve(Message, kind="reserve"):
+    """Hold one port for each task from now to the end. ``low``/``high``: the allowed range; None for any."""
+
+    generation: int
+    tasks: tuple[str, ...]
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockModelDir(Message, kind="lock_model_dir"):
+    """Lock this folder for the run (making it if need be), so that no other run trains in it."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preload(Message, kind="preload"):
+    """Start an interpreter that imports ``modules``, for tasks to be forked from. ``env`` is its whole environment's
+    difference from the agent's; a None value unsets."""
+
+    key: str
+    python: tuple[str, ...]
+    modules: tuple[str, ...]
+    env: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(Message, kind="start"):
+    """Start one attempt of a task.
+
+    ``env`` is set on top of the agent's environment (a None value unsets). ``preload``: the key of the preloaded
+    interpreter to fork from, None to exec ``argv``. ``program``: for Python commands, ``argv`` after the
+    interpreter and its flags (``["-m", "pkg.mod", "--flag"]`` or ``["script.py", "--flag"]``); empty otherwise.
+    """
+
+    generation: int
+    task: str
+    attempt: int
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    preload: str | None = None
+    program: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop(Message, kind="stop"):
+    """Take an attempt down: TERM to its process group, after ``grace_s`` KILL. ``grace_s=0`` kills at once."""
+
+    task: str
+    attempt: int
+    grace_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal(Message, kind="signal"):
+    """Send one signal (its number) to the attempt's process group."""
+
+    task: str
+    attempt: int
+    signal: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prove(Message, kind="prove"):
+    """Watch the task's port until it has exactly one listener and that is this attempt: then ``Listening``."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tell(Message, kind="tell"):
+    """Pass ``message`` on to a task now, or when it connects. An empty ``task`` means every task of this host."""
+
+    task: str
+    message: Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish(Message, kind="finish"):
+    """The run is over: kill whatever is left, release ports and locks, remove the host's files, end agent and keeper."""
+
+
+# --- agent to supervisor -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(Message, kind="event"):
+    """The envelope of everything that an agent reports. ``seq`` counts from 1 within one agent process
+    (``incarnation``); ``at`` is the host's clock, seconds since the epoch."""
+
+    seq: int
+    incarnation: str
+    at: float
+    body: Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Welcome(Message, kind="welcome"):
+    """The agent's answer to ``Hello``, not numbered. A new ``incarnation`` means that the tasks of the former died."""
+
+    incarnation: str
+    version: int
+    host: str
+    pid: int
+    python: str
+    cores: int
+    memory_mib: int
+    gpus: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(Message, kind="output"):
+    """``size`` raw bytes of an attempt's output, from ``offset``, follow this line."""
+
+    task: str
+    attempt: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reserved(Message, kind="reserved"):
+    """The ports that are held from now on, by task name."""
+
+    generation: int
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused(Message, kind="refused"):
+    """A command could not be done. ``command`` is its kind, ``task`` whom it was for, ``message`` says why and what
+    to do. ``foreign``: what stands in the way, if it is a process (pid, command, since)."""
+
+    command: str
+    message: str
+    task: str = ""
+    attempt: int = 0
+    foreign: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locked(Message, kind="locked"):
+    """The model_dir is this run's. ``note`` says whose stale lock was replaced, if any."""
+
+    path: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreloadState(Message, kind="preload_state"):
+    """A preloaded interpreter is ``ready`` or has ``died`` (``message`` says why). Seconds and MiB are its own."""
+
+    key: str
+    state: str
+    pid: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Message, kind="started"):
+    """The attempt's process runs. ``start`` is ``fork`` or ``exec``."""
+
+    generation: int
+    task: str
+    attempt: int
+    pid: int
+    start: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening(Message, kind="listening"):
+    """The task's port has exactly one listener, and it is this attempt."""
+
+    task: str
+    attempt: int
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exited(Message, kind="exited"):
+    """The attempt's process has ended and is reaped, and so is its group. One of ``exit_code`` and ``signal`` is set.
+    ``stopped``: it was asked to (``Stop``). ``out_of_memory``: the kernel killed it for memory.
+    ``output_bytes``: the whole length of its output; ``tail``: the last lines of it."""
+
+    task: str
+    attempt: int
+    exit_code: int | None
+    signal: int | None
+    stopped: bool = False
+    out_of_memory: bool = False
+    output_bytes: int = 0
+    tail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage(Message, kind="usage"):
+    """What the attempts of this host use, by task name: cpu share (1.0 is one core) and resident MiB."""
+
+    cpu: Mapping[str, float]
+    rss_mib: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported(Message, kind="reported"):
+    """What a task said over its socket."""
+
+    task: str
+    attempt: int
+    report: Message
+
+
+# --- task to agent -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskHello(Message, kind="task_hello"):
+    """First line of a task's connection."""
+
+    task: str
+    attempt: int
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready(Message, kind="ready"):
+    """The task's session is open (trainer), or its server runs (ps), or it waits for checkpoints (evaluator).
+    ``kept``: a restarted chief kept the live variables of the ps instead of restoring."""
+
+    global_step: int | None = None
+    kept: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Message, kind="step"):
+    """Progress of a trainer, at most about once a second. ``local_steps``: steps of this attempt;
+    ``examples``: examples of this attempt, None if the job does not say."""
+
+    global_step: int
+    local_steps: int
+    examples: int | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSaved(Message, kind="checkpoint_saved"):
+    global_step: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(Message, kind="evaluated"):
+    """One evaluation: its metrics by name. ``name`` is the EvalSpec's, if it has one."""
+
+    global_step: int
+    metrics: Mapping[str, float]
+    checkpoint: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting(Message, kind="waiting"):
+    """The task waits: ``what`` is ``gate`` (for the ps to be proven), ``session``, ``barrier`` or ``checkpoint``;
+    empty when the wait is over."""
+
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Message, kind="finished"):
+    """The trainer's loop is over, all its gradients are applied. The chief now waits for the barrier."""
+
+    global_step: int
+    local_steps: int
+    examples: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxSteps(Message, kind="max_steps"):
+    """How far this training goes; None: as long as there is input."""
+
+    max_steps: int | None
+
+
+# --- agent to task -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(Message, kind="gate"):
+    """Whether every ps address is proven to be served by this run. Sent again at every change.
+    ``fresh``: ps variables of this generation are alive, so that a restarted chief may keep them."""
+
+    open: bool
+    generation: int = 1
+    variables_alive: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Barrier(Message, kind="barrier"):
+    """No trainer that may still apply gradients is left: the chief may save for the last time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drain(Message, kind="drain"):
+    """To the evaluator: training is over; evaluate the last checkpoint unless that is done, then end."""
+
+    global_step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopTraining(Message, kind="stop_training"):
+    """To a trainer: end at the next step, with a save by the chief."""
+
+    reason: str = ""
