@@ -87,9 +87,7 @@ class Outcome(str, Enum):
         return self.value
 
 
-DEFAULT_RESTARTS: Mapping[Role, int] = MappingProxyType(
-    {Role.PS: 3, Role.CHIEF: 3, Role.WORKER: 5, Role.EVALUATOR: 3}
-)
+DEFAULT_RESTARTS: Mapping[Role, int] = MappingProxyType({Role.PS: 3, Role.CHIEF: 3, Role.WORKER: 5, Role.EVALUATOR: 3})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +103,44 @@ class Policy:
     evaluator_drain_s: float = 900.0
     grace_s: float = 30.0
     lease_s: float = 3.0
+
+
+class TaskState(str, Enum):
+    """What a task is doing. The last three are final."""
+
+    WAITING = "waiting"  # not started yet
+    STARTING = "starting"  # its process runs
+    READY = "ready"  # ps: proven listener; trainer: session open; evaluator: looks for checkpoints
+    TRAINING = "training"  # has done a step
+    EVALUATING = "evaluating"  # evaluates, or waits for the next checkpoint after its first evaluation
+    FINISHED = "finished"  # trainer: its last gradient is applied, its process still runs
+    DRAINING = "draining"  # evaluator: told to evaluate the last checkpoint and end
+    STOPPING = "stopping"  # asked to end by the launcher
+    BACKOFF = "backoff"  # died, will be started again
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"  # ended by the launcher, as it should
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def final(self) -> bool:
+        """Whether the task will not run again."""
+        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED)
+
+
+class Phase(str, Enum):
+    """Where a run is."""
+
+    STARTING = "starting"
+    TRAINING = "training"
+    DRAINING = "draining"  # training is over, the evaluator evaluates the last checkpoint
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class StartMode(str, Enum):

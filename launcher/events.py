@@ -1,0 +1,198 @@
+"""What a run tells about itself: the lines of ``events.jsonl``.
+
+The file is the truth about a run. Every view, ``report.json`` and ``status`` are folds over it, live or afterwards, so
+that a run whose supervisor was killed is still explained. Fields may be added, never renamed. Each line is the JSON
+object of one event with two more keys: ``n``, counting from 1, and ``at``, UTC in ISO 8601 with milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from launcher.protocol import JsonValue, Message, from_json, to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvent(Message):
+    """Base of the events of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(RunEvent, kind="run_started"):
+    """First event. ``tasks``: name, host and role policy of every task; ``pid``: the supervisor's, on ``host``."""
+
+    run: str
+    name: str
+    pid: int
+    host: str
+    command: tuple[str, ...]
+    model_dir: str | None
+    run_dir: str
+    tasks: tuple[Mapping[str, JsonValue], ...]
+    max_steps: int | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseChanged(RunEvent, kind="phase_changed"):
+    """The run as a whole went on to ``phase`` (a ``launcher.model.Phase``)."""
+
+    phase: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationBound(RunEvent, kind="generation_bound"):
+    """Every task of this generation has its address."""
+
+    generation: int
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostChanged(RunEvent, kind="host_changed"):
+    """An agent was reached (``up``), its link was lost (``lost``), or its agent started anew (``renewed``)."""
+
+    host: str
+    state: str
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreloadChanged(RunEvent, kind="preload_changed"):
+    """A preloaded interpreter is ``starting``, ``ready`` (after ``seconds``) or has ``died``."""
+
+    host: str
+    key: str
+    state: str
+    pid: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskChanged(RunEvent, kind="task_changed"):
+    """A task went on to ``state`` (a ``launcher.model.TaskState``). ``reason`` says why, for people."""
+
+    task: str
+    attempt: int
+    state: str
+    host: str
+    generation: int = 1
+    pid: int | None = None
+    start: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    tail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progressed(RunEvent, kind="progressed"):
+    """A trainer has trained. ``local_steps`` and ``examples`` (None: not said) count within the attempt."""
+
+    task: str
+    attempt: int
+    global_step: int
+    local_steps: int
+    examples: int | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageSampled(RunEvent, kind="usage_sampled"):
+    """What the tasks of a host use: cpu share (1.0 is one core) and resident MiB by task name."""
+
+    host: str
+    cpu: Mapping[str, float]
+    rss_mib: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointWritten(RunEvent, kind="checkpoint_written"):
+    task: str
+    global_step: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationDone(RunEvent, kind="evaluation_done"):
+    task: str
+    global_step: int
+    metrics: Mapping[str, float]
+    checkpoint: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetKnown(RunEvent, kind="target_known"):
+    """How many global steps the training is to reach; None: as long as there is input."""
+
+    max_steps: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noticed(RunEvent, kind="noticed"):
+    """Something that the user should see. ``severity``: ``info``, ``warning`` or ``error``."""
+
+    severity: str
+    message: str
+    task: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRequested(RunEvent, kind="stop_requested"):
+    """Somebody asked for the end: ``interrupt``, ``terminate``, ``hangup``, ``stop`` or ``kill`` (at once)."""
+
+    how: str
+    by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered(RunEvent, kind="recovered"):
+    """A task that had died trains (serves, evaluates) again; seconds since its death, and steps rolled back."""
+
+    task: str
+    attempt: int
+    detected_s: float
+    recovered_s: float
+    steps_rolled_back: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded(RunEvent, kind="run_ended"):
+    """Last event. ``cause``: None, or task, host, kind, exit, message and advice of the first cause."""
+
+    outcome: str
+    exit_code: int
+    duration_s: float
+    global_step: int | None = None
+    cause: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """An event as it stands in the file."""
+
+    n: int
+    at: datetime
+    event: RunEvent
+
+
+def to_line(recorded: Recorded) -> str:
+    """One line of the file, newline included."""
+    at = recorded.at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"n": recorded.n, "at": at, **to_json(recorded.event)}, ensure_ascii=False) + "\n"
+
+
+def from_line(line: str) -> Recorded:
+    """The event of one line; raises ``ProtocolError`` or ValueError if it is none."""
+    body = json.loads(line)
+    event = from_json(body)
+    if not isinstance(event, RunEvent):
+        raise ValueError(f"not an event of a run: {line[:200]}")
+    return Recorded(n=int(body["n"]), at=datetime.fromisoformat(body["at"].replace("Z", "+00:00")), event=event)
