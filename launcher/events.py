@@ -164,6 +164,25 @@ class Recovered(RunEvent, kind="recovered"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputCounted(RunEvent, kind="input_counted"):
+    """What the run's input has acknowledged so far, all tasks and attempts together."""
+
+    examples: int
+    duplicates: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillFired(RunEvent, kind="drill_fired"):
+    """A fault that the user asked for (``--inject``) was carried out."""
+
+    fault: str
+    task: str | None = None
+    global_step: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded(RunEvent, kind="run_ended"):
     """Last event. ``cause``: None, or task, host, kind, exit, message and advice of the first cause."""
 
