@@ -218,7 +218,9 @@ class Event(Message, kind="event"):
 
 @dataclass(frozen=True, kw_only=True)
 class Welcome(Message, kind="welcome"):
-    """The agent's answer to ``Hello``, not numbered. A new ``incarnation`` means that the tasks of the former died."""
+    """The agent's answer to ``Hello``, not numbered. A new ``incarnation`` means that the tasks of the former died.
+    ``received``: how many commands (``Hello`` and ``Ack`` not counted) this incarnation has had: what a lost link
+    swallowed is said again."""
 
     incarnation: str
     version: int
@@ -228,6 +230,7 @@ class Welcome(Message, kind="welcome"):
     cores: int
     memory_mib: int
     gpus: int
+    received: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
