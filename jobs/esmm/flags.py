@@ -1,0 +1,197 @@
+"""Flags of the ESMM job and their defaults."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from jobs.esmm.config import DEMO_TOWERS, OPTIMIZERS, PAPER_TOWERS
+from jobs.esmm.options import PredictOptions, SampleSettings, TrainOptions
+from jobs.folders import cache_folder
+from jobs.logs import LEVELS
+
+_JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+
+
+def default_data_folder() -> Path:
+    """Sample data of this user. The number changes whenever the data that ``generate`` makes does."""
+    return cache_folder() / "esmm-sample-1"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.esmm",
+        description="ESMM (Ma et al. 2018): a model of clicks and conversions over all impressions, by tf.estimator. "
+        "A cluster is described by TF_CONFIG; without it everything runs in this process.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_generate(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_export(commands)
+    _add_predict(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # typeshed makes it generic; at run time it is not
+
+
+def _command(commands: Commands[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.add_argument("--log-level", choices=LEVELS, default="info", help="least level that is logged")
+    return command
+
+
+def _add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "generate", "make sample data whose best reachable AUC is known")
+    usual = SampleSettings()
+    command.add_argument("--out", type=Path, default=default_data_folder(), metavar="DIR", help="folder to make")
+    command.add_argument("--if-missing", action="store_true", help="do nothing where sample data is already there")
+    command.add_argument("--force", action="store_true", help="replace the folder")
+    command.add_argument(
+        "--train-examples", type=_count, default=usual.train_examples, metavar="N", help="impressions to train on"
+    )
+    command.add_argument(
+        "--eval-examples", type=_count, default=usual.eval_examples, metavar="N", help="impressions held out"
+    )
+    command.add_argument("--train-files", type=_count, default=usual.train_files, metavar="N", help="files of train/")
+    command.add_argument("--eval-files", type=_count, default=usual.eval_files, metavar="N", help="files of eval/")
+    command.add_argument("--seed", type=_seed, default=usual.seed, metavar="N", help="equal seeds make equal data")
+
+
+def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "train", "train, evaluate on the way, and export a SavedModel at the end")
+    _add_data(command, "folder with train/ and eval/, or the train folder itself, with eval/ beside it")
+    command.add_argument("--eval-data", type=Path, metavar="DIR", help="folder to evaluate on, if not eval/")
+    command.add_argument("--schema", type=Path, metavar="FILE", help="schema.json, if not in the data folder")
+    _add_model_dir(command)
+    command.add_argument("--max-steps", type=_count, metavar="N", help="global step to end at, instead of --epochs")
+    command.add_argument("--epochs", type=_positive, default=3.0, metavar="N", help="passes over the data")
+    command.add_argument("--batch-size", type=_count, default=512, metavar="EXAMPLES", help="examples of a step")
+    command.add_argument("--eval-batch-size", type=_count, default=4096, metavar="EXAMPLES", help="when evaluating")
+    command.add_argument("--learning-rate", type=_positive, default=0.003, metavar="RATE", help="of the optimizer")
+    command.add_argument("--optimizer", choices=OPTIMIZERS, default="lazy-adam", help="optimizer of all variables")
+    command.add_argument(
+        "--embedding-dim", type=_count, default=8, metavar="N", help="width of an embedding; paper: 18"
+    )
+    paper = ",".join(map(str, PAPER_TOWERS))
+    command.add_argument(
+        "--towers",
+        type=_widths,
+        default=",".join(map(str, DEMO_TOWERS)),
+        metavar="N,N,...",
+        help=f"hidden layers of each tower, or 'paper' for {paper}",
+    )
+    command.add_argument("--seed", type=_seed, metavar="N", help="of initial values and shuffling")
+    command.add_argument("--save-checkpoints-secs", type=_count, default=60, metavar="S", help="between checkpoints")
+    command.add_argument("--save-checkpoints-steps", type=_count, metavar="N", help="instead of seconds")
+    command.add_argument("--start-delay-secs", type=_seed, default=5, metavar="S", help="before the first evaluation")
+    command.add_argument("--throttle-secs", type=_seed, default=10, metavar="S", help="between evaluations, at least")
+    command.add_argument("--log-steps", type=_count, default=100, metavar="N", help="steps between progress lines")
+
+
+def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "evaluate", "evaluate the newest checkpoint; prints one JSON object")
+    _add_data(command, "folder with eval/, or of TFRecord files")
+    _add_model_dir(command)
+    command.add_argument("--batch-size", type=_count, default=4096, metavar="EXAMPLES", help="examples at a time")
+
+
+def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "export", "make a SavedModel of the newest checkpoint; prints its path")
+    _add_model_dir(command)
+    command.add_argument("--out", metavar="DIR", help="folder to make it in (default: MODEL_DIR/export/esmm)")
+
+
+def _add_predict(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = _command(commands, "predict", "print pctr, pcvr and pctcvr of each row as JSON lines")
+    _add_model_dir(command)
+    command.add_argument("input", help="TFRecord file, folder of them, or JSON lines of features; - reads JSON lines")
+    command.add_argument("--format", choices=("tfrecord", "jsonl"), help="of the input (default: by its name)")
+    command.add_argument("--batch-size", type=_count, default=4096, metavar="EXAMPLES", help="examples at a time")
+    command.add_argument("--limit", type=_count, metavar="N", help="rows to read at most")
+
+
+def _add_data(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--data", type=Path, default=default_data_folder(), metavar="DIR", help=text)
+
+
+def _add_model_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model-dir", metavar="DIR", help="checkpoints (default: the model_dir of TF_CONFIG)")
+
+
+def sample_settings(options: argparse.Namespace) -> SampleSettings:
+    """The options of ``generate``."""
+    return SampleSettings(
+        train_examples=options.train_examples,
+        eval_examples=options.eval_examples,
+        train_files=options.train_files,
+        eval_files=options.eval_files,
+        seed=options.seed,
+    )
+
+
+def train_options(options: argparse.Namespace) -> TrainOptions:
+    """The options of ``train``."""
+    by_steps = options.save_checkpoints_steps is not None
+    return TrainOptions(
+        data=options.data,
+        eval_data=options.eval_data,
+        schema_file=options.schema,
+        model_dir=options.model_dir,
+        max_steps=options.max_steps,
+        epochs=options.epochs,
+        batch_examples=options.batch_size,
+        eval_batch_examples=options.eval_batch_size,
+        learning_rate=options.learning_rate,
+        embedding_dim=options.embedding_dim,
+        towers=options.towers,
+        optimizer=options.optimizer,
+        seed=options.seed,
+        save_checkpoints_secs=None if by_steps else options.save_checkpoints_secs,
+        save_checkpoints_steps=options.save_checkpoints_steps,
+        start_delay_secs=options.start_delay_secs,
+        throttle_secs=options.throttle_secs,
+        log_steps=options.log_steps,
+    )
+
+
+def predict_options(options: argparse.Namespace) -> PredictOptions:
+    """The options of ``predict``."""
+    source = None if options.input == "-" else Path(options.input)
+    by_name = "jsonl" if source is None or source.suffix in _JSON_SUFFIXES else "tfrecord"
+    return PredictOptions(
+        model_dir=options.model_dir,
+        source=source,
+        source_format=options.format or by_name,
+        batch_examples=options.batch_size,
+        limit=options.limit,
+    )
+
+
+def _number(kind: Callable[[str], float], accepts: Callable[[float], bool], what: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not accepts(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return parse
+
+
+_count = _number(int, lambda value: value >= 1, "a whole number, 1 or more")
+_seed = _number(int, lambda value: value >= 0, "a whole number, 0 or more")
+_positive = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    if text == "paper":
+        return PAPER_TOWERS
+    return tuple(int(_count(width)) for width in text.split(","))

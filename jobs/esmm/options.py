@@ -1,0 +1,59 @@
+"""What the commands are asked to do; :mod:`jobs.esmm.cli` fills these in from the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TRUTH_FILE = "truth.json"
+"""The file whose presence says that a sample data folder is complete."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSettings:
+    """How much sample data to make. Equal settings make equal bytes."""
+
+    train_examples: int = 400_000
+    eval_examples: int = 80_000
+    train_files: int = 12
+    eval_files: int = 4
+    seed: int = 0
+
+    @property
+    def total_examples(self) -> int:
+        return self.train_examples + self.eval_examples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainOptions:
+    """One training. ``max_steps`` None: as many steps as ``epochs`` passes over the data have."""
+
+    data: Path
+    eval_data: Path | None
+    schema_file: Path | None
+    model_dir: str | None
+    max_steps: int | None
+    epochs: float
+    batch_examples: int
+    eval_batch_examples: int
+    learning_rate: float
+    embedding_dim: int
+    towers: tuple[int, ...]
+    optimizer: str
+    seed: int | None
+    save_checkpoints_secs: int | None
+    save_checkpoints_steps: int | None
+    start_delay_secs: int
+    throttle_secs: int
+    log_steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictOptions:
+    """``source`` None reads standard input. ``source_format`` is ``tfrecord`` or ``jsonl``."""
+
+    model_dir: str | None
+    source: Path | None
+    source_format: str
+    batch_examples: int
+    limit: int | None

@@ -1,0 +1,77 @@
+"""Rows that a user hands in: one record to check the columns by, JSON lines to predict from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from google.protobuf.message import DecodeError
+
+from jobs._tf import tf
+from jobs.errors import JobError
+from jobs.esmm.schema import LABELS, Schema
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def check_record(file: Path, schema: Schema, *, labels: bool) -> None:
+    """Raises JobError unless the first record of ``file`` has one integer for each column: all files cannot be
+    looked at, but a wrong schema or file shows here, before any step runs.
+    """
+    try:
+        record = next(iter(tf.compat.v1.io.tf_record_iterator(str(file))), None)
+        if record is None:
+            return
+        row = tf.train.Example.FromString(record).features.feature
+    except (OSError, tf.errors.OpError, DecodeError) as error:
+        raise JobError(f"{file} is no TFRecord file of tf.Example: {error}") from None
+    wanted = (*schema.names, *LABELS) if labels else schema.names
+    missing = [name for name in wanted if name not in row or len(row[name].int64_list.value) != 1]
+    if missing:
+        raise JobError(f"{file}: no single int64 for {', '.join(missing)}; compare the columns with the schema")
+
+
+def read_json_rows(source: Path | None, schema: Schema, *, limit: int | None) -> dict[str, list[int]]:
+    """Ids by feature, one from each line; other keys are passed over. Raises JobError naming the line."""
+    columns: dict[str, list[int]] = {name: [] for name in schema.names}
+    with _opened(source) as (lines, name):
+        for number, line in islice(enumerate(lines, 1), limit):
+            row = _json_object(line, where=f"{name}:{number}")
+            for feature, ids in columns.items():
+                ids.append(_id(row, feature, where=f"{name}:{number}"))
+    return columns
+
+
+@contextmanager
+def _opened(source: Path | None) -> Iterator[tuple[TextIO, str]]:
+    if source is None:
+        yield sys.stdin, "<stdin>"
+        return
+    try:
+        file = source.open(encoding="utf-8")
+    except OSError as error:
+        raise JobError(f"cannot read {source}: {error.strerror}") from None
+    with file:
+        yield file, str(source)
+
+
+def _json_object(line: str, *, where: str) -> dict[str, object]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise JobError(f"{where}: not JSON ({error}); write one object a line") from None
+    if not isinstance(value, dict):
+        raise JobError(f"{where}: not a JSON object; write the features as one object a line")
+    return value
+
+
+def _id(row: dict[str, object], feature: str, *, where: str) -> int:
+    value = row.get(feature)
+    if not isinstance(value, int) or isinstance(value, bool) or value not in _INT64:
+        raise JobError(f"{where}: {feature} must be an integer id, not {json.dumps(value)}")
+    return value

@@ -1,0 +1,39 @@
+"""What TF_CONFIG says of this process, for what has to be known before TensorFlow is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jobs.errors import JobError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """``role`` is ps, chief, worker or evaluator; empty for a process without a cluster."""
+
+    role: str
+    model_dir: str | None
+
+
+def this_task(environ: Mapping[str, str] = os.environ) -> Task:
+    """Reads TF_CONFIG; tf.estimator validates the rest of it. Raises JobError where it is no JSON object."""
+    text = environ.get("TF_CONFIG") or "{}"
+    try:
+        value = json.loads(text)
+        role = str(value.get("task", {}).get("type", "")) if value.get("cluster") else ""
+        return Task(role=role, model_dir=value.get("model_dir"))
+    except (ValueError, AttributeError) as error:
+        raise JobError(f"TF_CONFIG is not the JSON object that tf.estimator expects: {error}") from None
+
+
+def resolve_model_dir(flag: str | None, task: Task) -> str:
+    """The flag, else TF_CONFIG's. Raises JobError where there is neither, or where they differ."""
+    if flag and task.model_dir and flag != task.model_dir:
+        raise JobError(f"--model-dir {flag} is not the model_dir of TF_CONFIG, {task.model_dir}; leave one out")
+    model_dir = flag or task.model_dir
+    if not model_dir:
+        raise JobError("no model_dir: give --model-dir, or model_dir in TF_CONFIG")
+    return model_dir
