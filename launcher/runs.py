@@ -1,0 +1,275 @@
+"""The run folder: what a run leaves behind, and how a later command finds a live run.
+
+``RunFolder`` alone knows the names of the files. A run is live while the process that ``supervisor.json`` names is
+alive; since process ids are reused, its start time and the machine's boot id must match, too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from itertools import count
+from pathlib import Path
+
+from launcher.model import TaskId
+
+MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7) is 108 bytes, the last one a NUL
+_RUN_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<nth>\d+))?")
+
+
+class RunNotFoundError(LookupError):
+    """No run, or more than one, answers to the name; the text says which ones there are."""
+
+
+class UnsafeFolderError(OSError):
+    """A folder for sockets belongs to somebody else or is open to others; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's folder. Every path below it is named here and nowhere else."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, name: str, now: datetime) -> RunFolder:
+        """Makes ``<name>-<utc time>`` in ``runs_dir`` (0700), with ``-2``, ``-3``… if that second is taken."""
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
+        stem = f"{slug[:80]}-{now.astimezone(timezone.utc):%Y%m%dT%H%M%SZ}"
+        for nth in count(1):
+            path = runs_dir.absolute() / (stem if nth == 1 else f"{stem}-{nth}")
+            try:
+                path.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            folder = cls(path)
+            folder.logs.mkdir(mode=0o700)
+            folder.timeline.mkdir(mode=0o700)
+            return folder
+        raise AssertionError("unreachable")
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run folder at ``path``; raises RunNotFoundError if there is none."""
+        folder = cls(path.absolute())
+        if not folder.exists:
+            raise RunNotFoundError(f"no run folder at {path}: it has neither events.jsonl nor plan.json")
+        return folder
+
+    @property
+    def exists(self) -> bool:
+        return self.events.exists() or self.plan.exists()
+
+    @property
+    def run(self) -> str:
+        """The run's name among all runs: that of its folder."""
+        return self.path.name
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.path / "supervisor.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def timeline(self) -> Path:
+        return self.path / "timeline"
+
+    def log(self, task: TaskId) -> Path:
+        """The full output of every attempt of the task."""
+        return self.logs / f"{task.slug}.log"
+
+    def logged_tasks(self) -> tuple[TaskId, ...]:
+        """The tasks that have a log file, in order."""
+        try:
+            stems = [entry.stem for entry in self.logs.iterdir() if entry.suffix == ".log"]
+        except OSError:
+            return ()
+        return tuple(sorted(task for task in map(_task_of, stems) if task is not None))
+
+
+def _task_of(slug: str) -> TaskId | None:
+    try:
+        return TaskId.parse(slug)
+    except ValueError:
+        return None
+
+
+# --- which run ---------------------------------------------------------------------------------------------------
+
+
+def list_runs(runs_dir: Path) -> tuple[RunFolder, ...]:
+    """Every run folder in ``runs_dir``, newest first; none if the folder does not exist."""
+    try:
+        folders = [RunFolder(entry.absolute()) for entry in runs_dir.iterdir() if entry.is_dir()]
+    except OSError:
+        return ()
+    return tuple(sorted((folder for folder in folders if folder.exists), key=_age_key, reverse=True))
+
+
+def _age_key(folder: RunFolder) -> tuple[str, int, str]:
+    match = _RUN_NAME.fullmatch(folder.run)
+    if match:
+        return match["time"], int(match["nth"] or 1), folder.run
+    started = datetime.fromtimestamp(folder.path.stat().st_mtime, timezone.utc)
+    return f"{started:%Y%m%dT%H%M%SZ}", 0, folder.run
+
+
+def find(runs_dir: Path, run: str | None = None) -> RunFolder:
+    """The run of that name, unique prefix or path; without one the newest live run, else the newest.
+
+    Raises RunNotFoundError, which names near misses.
+    """
+    runs = list_runs(runs_dir)
+    if run is None:
+        if not runs:
+            raise RunNotFoundError(f"no runs in {runs_dir}; start one with `tflaunch local` or `tflaunch run SPEC`")
+        return next((folder for folder in runs if is_live(folder)), runs[0])
+    names = {folder.run: folder for folder in runs}
+    if run in names:
+        return names[run]
+    if "/" in run or run in (".", ".."):
+        return RunFolder.open(Path(run))
+    matches = [name for name in names if name.startswith(run)] if run else []
+    if len(matches) == 1:
+        return names[matches[0]]
+    raise RunNotFoundError(_miss(run, runs_dir, matches, list(names)))
+
+
+def _miss(run: str, runs_dir: Path, matches: list[str], names: list[str]) -> str:
+    if matches:
+        more = f" and {len(matches) - 5} more" if len(matches) > 5 else ""
+        return f"{run!r} names {len(matches)} runs: {', '.join(matches[:5])}{more}; write more of the name"
+    near = difflib.get_close_matches(run, names, n=3, cutoff=0.4) or names[:3]
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    return f"no run {run!r} in {runs_dir}{hint}"
+
+
+# --- live or not -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SupervisorRecord:
+    """Which process supervises the run. ``start_time_ticks``: field 22 of ``/proc/<pid>/stat``, see proc(5)."""
+
+    pid: int
+    start_time_ticks: int
+    boot_id: str
+    socket: str
+    host: str
+
+
+def this_supervisor(socket_path: Path) -> SupervisorRecord:
+    """The record of the calling process."""
+    pid = os.getpid()
+    ticks = start_time_ticks(pid)
+    return SupervisorRecord(
+        pid=pid, start_time_ticks=ticks or 0, boot_id=boot_id(), socket=str(socket_path), host=socket.gethostname()
+    )
+
+
+def write_supervisor(folder: RunFolder, record: SupervisorRecord) -> None:
+    """Makes the run findable as live."""
+    write_private(folder.supervisor, json.dumps(asdict(record), indent=2) + "\n")
+
+
+def read_supervisor(folder: RunFolder) -> SupervisorRecord | None:
+    """Who supervises the run; None if nobody has said so."""
+    try:
+        body = json.loads(folder.supervisor.read_text(encoding="utf-8"))
+        return SupervisorRecord(**{key: body[key] for key in SupervisorRecord.__slots__})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_live(folder: RunFolder) -> bool:
+    """Whether the run's supervisor is alive on this machine: the same process, not one that has its number now."""
+    record = read_supervisor(folder)
+    if record is None or record.host != socket.gethostname() or record.boot_id != boot_id():
+        return False
+    return start_time_ticks(record.pid) == record.start_time_ticks
+
+
+def start_time_ticks(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot; None if there is no such process or only a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def boot_id() -> str:
+    """Names this boot of this kernel."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+# --- files and sockets -------------------------------------------------------------------------------------------
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file as a whole or not at all (0600): a reader sees the old text or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def socket_path(folder: RunFolder, environ: Mapping[str, str], *, fallback: Path = Path("/tmp")) -> Path:
+    """A path for the run's socket that fits into 107 bytes, in a folder that only this user can enter.
+
+    The folder is made: ``$XDG_RUNTIME_DIR/tflaunch`` where there is one, else ``/tmp/tflaunch-<uid>``. Raises
+    UnsafeFolderError when somebody else holds that name.
+    """
+    name = hashlib.sha256(os.fsencode(folder.path)).hexdigest()[:16] + ".sock"
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and os.access(runtime, os.W_OK | os.X_OK):
+        path = Path(runtime) / "tflaunch" / name
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+            _private_folder(path.parent)
+            return path
+    path = fallback / f"tflaunch-{os.getuid()}" / name
+    _private_folder(path.parent)
+    return path
+
+
+def _private_folder(path: Path) -> None:
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise UnsafeFolderError(
+            f"{path} must be a folder of your own with mode 0700; remove it, or set XDG_RUNTIME_DIR to one that is"
+        )
