@@ -12,6 +12,7 @@ from functools import partial
 
 from launcher import protocol
 from launcher.model import PlannedTask, Role
+from launcher.protocol import JsonValue
 
 _EXCEPTION_LINE = re.compile(
     r"^([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning|Failure|Abort)\w*)(?::\s*(.*))?$"
@@ -179,6 +180,31 @@ def drain_timeout(planned: PlannedTask, bound_s: float) -> Cause:
         message=f"{planned.task} has not evaluated the last checkpoint within policy.evaluator_drain_s = {bound_s:g} s",
         advice="the model is trained and saved; give EvalSpec fewer steps or raise policy.evaluator_drain_s",
     )
+
+
+def launcher_failed(error: BaseException | None) -> Cause:
+    """An error of the launcher itself."""
+    what = f"{type(error).__name__}: {error}" if error is not None else "it was cancelled"
+    return Cause(
+        task=None,
+        host=None,
+        kind="launcher",
+        message=f"the launcher itself failed: {what}",
+        advice="please report this, with the traceback in supervisor.log of the run folder",
+    )
+
+
+def to_json(cause: Cause) -> dict[str, JsonValue]:
+    """The ``cause`` of ``report.json``."""
+    return {
+        "task": cause.task,
+        "host": cause.host,
+        "kind": cause.kind,
+        "exit": cause.exit,
+        "message": cause.message,
+        "advice": cause.advice,
+        "tail": cause.tail,
+    }
 
 
 def _signal_name(number: int) -> str:

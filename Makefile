@@ -1,0 +1,70 @@
+# Every target does its own set-up. Needs only make and a Python from 3.10 to 3.13 (PYTHON=python3.12 to choose one).
+PYTHON ?= python3
+VENV := .venv
+LEGACY_VENV := .venv-tf2.15
+LOCK := requirements/lock.txt
+LEGACY_LOCK := requirements/lock-tf2.15.txt
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-legacy lint format bench soak schema lock clean
+
+demo: $(VENV)/.installed
+	$(BIN)/tflaunch local --workers 2 --ps 1
+
+test: lint
+	$(BIN)/python -m pytest -m "not soak" $(PYTEST_ARGS)
+
+test-legacy: $(LEGACY_VENV)/.installed
+	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
+	$(BIN)/python -m tests.benchmarks --legacy-python $(LEGACY_VENV)/bin/python
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+schema: $(VENV)/.installed-dev
+	$(BIN)/tflaunch schema > launcher/cluster_spec.schema.json
+
+clean:
+	rm -rf $(VENV) $(LEGACY_VENV)
+
+# A virtual environment is made with the standard library; where a distribution leaves that part out, root installs it.
+define make_venv
+	$(1) -m venv --clear $(2) || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv && $(1) -m venv --clear $(2); } \
+	  || { echo "$(1) cannot make virtual environments: install python3-venv, or choose another with PYTHON=…" >&2; exit 2; }
+endef
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 14) else f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 …")'
+	$(call make_venv,$(PYTHON),$(VENV))
+
+$(VENV)/.installed: $(VENV)/bin/python $(LOCK) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable '.[dev]'
+	touch $@
+
+# TensorFlow 2.15.1 exists for Python 3.9 to 3.11.
+$(LEGACY_VENV)/.installed: $(LEGACY_LOCK) pyproject.toml
+	python=$$(for p in python3.11 python3.10 $(PYTHON); do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 12))' && { command -v $$p; break; }; done); \
+	[ -n "$$python" ] || { echo "TensorFlow 2.15.1 needs Python 3.10 or 3.11, and there is none" >&2; exit 2; }; \
+	$$python -m venv --clear $(LEGACY_VENV)
+	$(LEGACY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LEGACY_LOCK) --editable '.[dev]'
+	touch $@
+
+# Needs uv. One file for every Python and platform that we support, without addresses of an index.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url -o $(LOCK)

@@ -1,0 +1,124 @@
+"""What commands and live views say to a run's supervisor, over the run's socket.
+
+A client says ``Own`` once if the run is to end with it (a run in the foreground); the rest are requests, answered by
+``Done``. What a run does is not told here: clients read the run folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import protocol
+from launcher.protocol import Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Message, kind="own"):
+    """The run is to be ended, as by a hang-up, when this connection is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disown(Message, kind="disown"):
+    """The run goes on without this connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskStop(Message, kind="ask_stop"):
+    """End the run. ``how``: see ``events.StopRequested``; ``by`` says who asks, for people."""
+
+    how: str
+    by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskRestart(Message, kind="ask_restart"):
+    """Restart one task in place."""
+
+    task: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done(Message, kind="done"):
+    """The request was taken, or not: ``error`` says why."""
+
+    error: str = ""
+
+
+class ControlServer:
+    """The supervisor's side. ``on_request(message)`` gives an error text, empty for none; ``on_orphaned()`` is called
+    when the client that owns the run is gone."""
+
+    def __init__(self, on_request: Callable[[Message], str], on_orphaned: Callable[[], None]) -> None:
+        self._on_request = on_request
+        self._on_orphaned = on_orphaned
+        self._server: asyncio.AbstractServer | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, path=str(path))
+        path.chmod(0o600)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        owns = False
+        self._writers.add(writer)
+        try:
+            while line := await reader.readline():
+                message = protocol.decode(line)
+                owns = isinstance(message, Own) or (owns and not isinstance(message, Disown))
+                error = "" if isinstance(message, (Own, Disown)) else self._on_request(message)
+                writer.write(protocol.encode(Done(error=error)))
+        except (OSError, ValueError, protocol.ProtocolError) as error:
+            writer.write(protocol.encode(Done(error=str(error))))
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+            if owns:
+                self._on_orphaned()
+
+    def close(self) -> None:
+        """Stops listening and hangs up on every client, which tells them that the supervisor ends."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+
+
+class Control:
+    """A client's side: a connection to a supervisor. Raises OSError if there is none at ``path``."""
+
+    def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
+        self._answers = self._socket.makefile("rb")
+
+    def ask(self, message: Message) -> str:
+        """Sends one request and waits for the answer: an error text, empty if it was taken."""
+        self._socket.sendall(protocol.encode(message))
+        line = self._answers.readline()
+        if not line:
+            return "the run has just ended"
+        answer = protocol.decode(line)
+        return answer.error if isinstance(answer, Done) else f"unexpected answer: {answer.kind}"
+
+    def is_open(self) -> bool:
+        """Whether the supervisor still holds the other end. Does not block."""
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        self._answers.close()
+        self._socket.close()

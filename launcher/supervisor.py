@@ -1,0 +1,284 @@
+"""The process that sees a run through: one queue, one loop.
+
+Agents' events, clients' requests, signals and the clock go into the queue; ``lifecycle.step`` decides; its actions go
+to the agents and into ``events.jsonl``. It renders nothing, and decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+from launcher import __version__, causes, control, errors, events, lifecycle, plan as plans, protocol, report, runs
+from launcher.lifecycle import Action, Happening, RunState
+from launcher.links import AgentLink, OutputFiles
+from launcher.model import BoundPlan, Outcome, Plan, PlannedHost, Role, TaskId
+from launcher.transports import Transport
+
+_OUTPUT_PATIENCE_S = 30.0
+_FINISH_PATIENCE_S = 10.0
+_SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
+
+
+class Supervisor:
+    """Runs one plan in one run folder. ``transport_for`` gives the way to a host."""
+
+    def __init__(
+        self,
+        folder: runs.RunFolder,
+        plan: Plan,
+        transport_for: Callable[[PlannedHost], Transport],
+        *,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.folder = folder
+        self.plan = plan
+        self._environ = environ
+        self._state: RunState = lifecycle.initial(plan)
+        self._queue: asyncio.Queue[Happening] = asyncio.Queue()
+        self._log = runs.EventLog(folder.events)
+        self._output = OutputFiles(folder.log)
+        self._outcome: lifecycle.End | None = None
+        self._bound: BoundPlan | None = None
+        self._ports: dict[TaskId, int] = {}
+        self._welcomed: set[str] = set()
+        self._expected_output: dict[str, int] = {}
+        self._agent_env: dict[str, str] = {}
+        self._links = {host.name: self._link(host, transport_for(host)) for host in plan.hosts}
+        self._host_of = {planned.task: planned.host for planned in plan.tasks}
+        self._transport_for = transport_for
+        self._began = time.monotonic()
+
+    def _link(self, host: PlannedHost, transport: Transport) -> AgentLink:
+        patience_s = max(self.plan.policy.lease_s, 1.0)
+        link = AgentLink(host, transport, self.folder.run, self._output, patience_s=patience_s)
+        link.on_welcome = self._on_welcome
+        link.on_event = self._on_event
+        link.on_lost = self._on_lost
+        return link
+
+    # --- the loop
+
+    async def run(self) -> int:
+        """Sees the run to its end; gives the exit code. Whatever happens, the end is recorded."""
+        server = control.ControlServer(
+            self._on_request, lambda: self._put(self._stop("hangup", "its terminal is gone"))
+        )
+        socket_path = runs.socket_path(self.folder, self._environ)
+        self._record_start()
+        await server.start(socket_path)
+        runs.write_supervisor(self.folder, runs.this_supervisor(socket_path))
+        self._listen_to_signals()
+        lines = [asyncio.create_task(link.run()) for link in self._links.values()]
+        try:
+            await self._loop()
+            await self._rest_of_output()
+        finally:
+            await self._finish(lines)
+            exit_code = self._record_end()
+            server.close()
+            socket_path.unlink(missing_ok=True)
+        return exit_code
+
+    async def _loop(self) -> None:
+        while self._outcome is None:
+            wait_s = lifecycle.next_wakeup(self._state) - time.monotonic()
+            try:
+                timeout_s = None if math.isinf(wait_s) else max(0.0, wait_s)
+                happening = await asyncio.wait_for(self._queue.get(), timeout_s)
+            except asyncio.TimeoutError:
+                happening = lifecycle.Ticked(now=time.monotonic())
+            self._state, actions = lifecycle.step(self._state, happening)
+            for action in actions:
+                self._perform(action)
+
+    def _put(self, happening: Happening) -> None:
+        self._queue.put_nowait(happening)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number, how in _SIGNALS.items():
+            loop.add_signal_handler(number, self._on_signal, how, number)
+
+    def _on_signal(self, how: str, number: signal.Signals) -> None:
+        self._put(self._stop(how, number.name))
+
+    def _stop(self, how: str, by: str) -> Happening:
+        return lifecycle.StopAsked(now=time.monotonic(), how=how, by=by)
+
+    # --- what comes in
+
+    def _on_welcome(self, host: PlannedHost, welcome: protocol.Welcome, renewed: bool) -> None:
+        facts: dict[str, protocol.JsonValue] = {
+            "pid": welcome.pid,
+            "python": welcome.python,
+            "cores": welcome.cores,
+            "memory_mib": welcome.memory_mib,
+            "gpus": welcome.gpus,
+        }
+        self._record(events.HostChanged(host=host.name, state="renewed" if renewed else "up", facts=facts))
+        if renewed:
+            self._preload(host.name)
+            self._put(lifecycle.AgentRenewed(now=time.monotonic(), host=host.name))
+            return
+        self._welcomed.add(host.name)
+        if len(self._welcomed) == len(self._links):
+            self._put(lifecycle.Begun(now=time.monotonic()))
+
+    def _on_event(self, host: PlannedHost, body: protocol.Message) -> None:
+        if isinstance(body, protocol.Reserved):
+            self._ports.update({TaskId.parse(name): port for name, port in body.ports.items()})
+        elif isinstance(body, protocol.Exited):
+            self._expected_output[f"{TaskId.parse(body.task).slug}.{body.attempt}"] = body.output_bytes
+        self._put(lifecycle.Told(now=time.monotonic(), host=host.name, body=body))
+
+    def _on_lost(self, host: PlannedHost, message: str) -> None:
+        self._record(events.HostChanged(host=host.name, state="lost", message=message))
+        self._put(lifecycle.HostLost(now=time.monotonic(), host=host.name, message=message))
+
+    def _on_request(self, message: protocol.Message) -> str:
+        if isinstance(message, control.AskStop):
+            self._put(self._stop(message.how, message.by))
+            return ""
+        if isinstance(message, control.AskRestart):
+            task = TaskId.parse(message.task)
+            if task not in self._host_of:
+                return f"this run has no task {message.task}"
+            self._put(lifecycle.RestartAsked(now=time.monotonic(), task=task))
+            return ""
+        return f"not a request: {message.kind}"
+
+    # --- what goes out
+
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, lifecycle.Record):
+            self._record(action.event)
+        elif isinstance(action, lifecycle.Prepare):
+            self._prepare()
+        elif isinstance(action, lifecycle.StartTask):
+            self._start(action.task, action.attempt)
+        elif isinstance(action, lifecycle.StopTask):
+            message = protocol.Stop(task=action.task.name, attempt=action.attempt, grace_s=action.grace_s)
+            self._to(action.task, message)
+        elif isinstance(action, lifecycle.SignalTask):
+            self._to(action.task, protocol.Signal(task=action.task.name, attempt=action.attempt, signal=action.signal))
+        elif isinstance(action, lifecycle.ProveTask):
+            self._to(action.task, protocol.Prove(task=action.task.name, attempt=action.attempt))
+        elif isinstance(action, lifecycle.TellTask):
+            self._tell(action)
+        elif isinstance(action, lifecycle.End):
+            self._outcome = action
+
+    def _to(self, task: TaskId, message: protocol.Message) -> None:
+        self._links[self._host_of[task]].send(message)
+
+    def _tell(self, action: lifecycle.TellTask) -> None:
+        if action.task is not None:
+            self._to(action.task, protocol.Tell(task=action.task.name, message=action.message))
+            return
+        for link in self._links.values():
+            link.send(protocol.Tell(task="", message=action.message))
+
+    def _prepare(self) -> None:
+        for host, link in self._links.items():
+            self._preload(host)
+            low, high = link.host.ports or (None, None)
+            names = tuple(planned.task.name for planned in self.plan.tasks if planned.host == host)
+            link.send(protocol.Reserve(generation=1, tasks=names, low=low, high=high))
+        if self.plan.model_dir is not None:
+            chief = self.plan.of_role(Role.CHIEF)[0]
+            self._to(chief.task, protocol.LockModelDir(path=self.plan.model_dir))
+
+    def _preload(self, host: str) -> None:
+        for message in plans.preload_messages(self.plan, host):
+            self._record(events.PreloadChanged(host=host, key=message.key, state="starting"))
+            self._links[host].send(message)
+
+    def _start(self, task: TaskId, attempt: int) -> None:
+        if self._bound is None:
+            self._bound = plans.bind(self.plan, self._ports, generation=1)
+            ports = {bound.name: port for bound, port in sorted(self._ports.items())}
+            self._record(events.GenerationBound(generation=1, ports=ports))
+        self._to(task, plans.start_message(self._bound, task, attempt, run=self.folder.run))
+
+    # --- what is written down
+
+    def _record(self, event: events.RunEvent) -> None:
+        self._log.append(event, datetime.now(timezone.utc))
+
+    def _record_start(self) -> None:
+        self._record(
+            events.RunStarted(
+                run=self.folder.run,
+                name=self.plan.name,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                command=self.plan.tasks[0].argv,
+                model_dir=self.plan.model_dir,
+                run_dir=str(self.folder.path),
+                tasks=tuple({"task": item.task.name, "host": item.host} for item in self.plan.tasks),
+                max_steps=self.plan.max_steps,
+                version=__version__,
+            )
+        )
+
+    def _record_end(self) -> int:
+        end = self._outcome or lifecycle.End(outcome=Outcome.FAILED, cause=causes.launcher_failed(sys.exc_info()[1]))
+        cause = end.cause
+        exit_code = errors.exit_code(end.outcome, cause.kind if cause else None, end.how)
+        self._record(
+            events.RunEnded(
+                outcome=end.outcome.value,
+                exit_code=exit_code,
+                duration_s=round(time.monotonic() - self._began, 3),
+                global_step=self._state.global_step or None,
+                cause=causes.to_json(cause) if cause else None,
+            )
+        )
+        self._log.close()
+        self._output.close()
+        report.write_report(self.folder)
+        return exit_code
+
+    # --- the end
+
+    async def _rest_of_output(self) -> None:
+        """Waits for the output that ended tasks have written and that is still on its way."""
+        deadline = time.monotonic() + _OUTPUT_PATIENCE_S
+        while time.monotonic() < deadline:
+            received = self._output.received
+            if all(received.get(key, 0) >= size for key, size in self._expected_output.items()):
+                return
+            await asyncio.sleep(0.01)
+
+    async def _finish(self, lines: list[asyncio.Task[None]]) -> None:
+        """Ends every agent, and waits until it has gone."""
+        for link in self._links.values():
+            link.finish()
+        _, late = await asyncio.wait(lines, timeout=_FINISH_PATIENCE_S)
+        for task in late:
+            task.cancel()
+        for host in self.plan.hosts:
+            await self._transport_for(host).close(host)
+
+
+def transport_table(run_dir: Path, plan: Plan, environ: Mapping[str, str]) -> Callable[[PlannedHost], Transport]:
+    """The way to each host of the plan: by its ``transport``."""
+    from launcher.transports.local import LocalTransport
+
+    local = LocalTransport(run=run_dir.name, lease_s=plan.policy.lease_s, grace_s=plan.policy.grace_s, environ=environ)
+    return lambda host: local
+
+
+def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> int:
+    """Runs the plan in this process; gives the exit code."""
+    transport_for = transport_table(folder.path, plan, environ)
+    return asyncio.run(Supervisor(folder, plan, transport_for, environ=environ).run())
