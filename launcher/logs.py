@@ -1,0 +1,322 @@
+"""The output of many tasks as one stream of whole lines.
+
+A task may print anything: bytes that are no UTF-8, escape sequences, lines of megabytes, a progress bar that writes one
+line over and over. Its log file has all of it; the merged view has what a terminal can show without harm. Lines of
+different tasks never mix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from launcher.model import Role, TaskId
+from launcher.runs import RunFolder
+from launcher.spans import encodable, harmless, paint
+
+MAX_LINE_BYTES = 16 * 1024
+CHUNK_BYTES = 256 * 1024
+_TAIL_BLOCK_BYTES = 64 * 1024
+_TAIL_BYTES = 16 * 1024 * 1024
+ROLE_COLOURS = {Role.PS: "cyan", Role.CHIEF: "green", Role.WORKER: "blue", Role.EVALUATOR: "magenta"}
+
+_REWRITTEN = re.compile(rb"^[^\n]*\r", re.MULTILINE)
+
+Lines = tuple[TaskId, list[str]]
+
+
+class LineAssembler:
+    """Bytes of one task in, in any portions; whole lines out, harmless and without newline.
+
+    The lines do not depend on the portions. Of a line that was rewritten with carriage returns the last state counts.
+    A line of more than ``limit`` bytes is cut, with a mark that says how much is missing; memory stays bounded.
+    """
+
+    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+        self._limit = limit
+        self._head = b""
+        self._dropped = 0
+        self._rewritten = False  # a carriage return came last: what follows starts the line anew
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that this portion completes."""
+        first = data.find(b"\n")
+        if first < 0:
+            self._extend(data)
+            return []
+        self._extend(data[:first])
+        lines = [self._finish()]
+        last = data.rfind(b"\n")
+        if last > first:
+            lines += self._block(data[first + 1 : last])
+        self._extend(data[last + 1 :])
+        return lines
+
+    def flush(self) -> list[str]:
+        """The last line, if it has no newline: at the end of the output."""
+        return [self._finish()] if self._head or self._dropped else []
+
+    @property
+    def pending(self) -> str:
+        """The line that is being written."""
+        return _show(self._head, self._dropped)
+
+    def _extend(self, data: bytes) -> None:
+        stem = data.rstrip(b"\r")
+        if not stem:
+            self._rewritten = self._rewritten or bool(data)
+            return
+        start = stem.rfind(b"\r") + 1
+        if start or self._rewritten:
+            self._head, self._dropped = b"", 0
+        self._rewritten = len(stem) < len(data)
+        room = self._limit - len(self._head)
+        self._head += stem[start : start + room]
+        self._dropped += max(0, len(stem) - start - room)
+
+    def _finish(self) -> str:
+        line = _show(self._head, self._dropped)
+        self._head, self._dropped, self._rewritten = b"", 0, False
+        return line
+
+    def _block(self, block: bytes) -> list[str]:
+        """Lines that are wholly in one portion: the fast way, if none of them is too long."""
+        if _longer_than(block, self._limit):
+            return [self._line(line) for line in block.split(b"\n")]
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
+            if b"\r\n" in block or block.endswith(b"\r"):
+                return [self._line(line) for line in block.split(b"\n")]
+            block = _REWRITTEN.sub(b"", block)
+        return harmless(block.decode("utf-8", "replace")).split("\n")
+
+    def _line(self, line: bytes) -> str:
+        self._extend(line)
+        return self._finish()
+
+
+def _longer_than(block: bytes, limit: int) -> bool:
+    """Whether a line of the block has more than ``limit`` bytes; looks at few of the newlines."""
+    start = 0
+    while len(block) - start > limit:
+        newline = block.rfind(b"\n", start, start + limit + 1)
+        if newline < 0:
+            return True
+        start = newline + 1
+    return False
+
+
+def _show(head: bytes, dropped: int) -> str:
+    text = head.decode("utf-8", "replace")
+    if not dropped:
+        return harmless(text)
+    return f"{harmless(text.rstrip(chr(0xFFFD)))} [... {dropped} more bytes, see the task's log]"
+
+
+class MergedLogs:
+    """Follows the log files of many tasks. Every poll takes from each in turn, so that none waits for a flood.
+
+    Files may not exist yet. ``skip``: begin at the present ends of the files.
+    """
+
+    def __init__(self, files: Sequence[tuple[TaskId, Path]], *, skip: bool = False) -> None:
+        self._files = [_Follower(task, path) for task, path in files]
+        self._turn = 0
+        if skip:
+            for file in self._files:
+                file.skip()
+
+    @classmethod
+    def of_run(cls, folder: RunFolder, tasks: Sequence[TaskId], *, skip: bool = False) -> MergedLogs:
+        """The logs of these tasks of the run."""
+        return cls([(task, folder.log(task)) for task in tasks], skip=skip)
+
+    def poll(self) -> Iterator[Lines]:
+        """The lines that have come, at most ``CHUNK_BYTES`` of each task. Does not block."""
+        order = self._files[self._turn :] + self._files[: self._turn]
+        self._turn = (self._turn + 1) % len(self._files) if self._files else 0
+        for file in order:
+            if lines := file.read():
+                yield file.task, lines
+
+    def drain(self) -> Iterator[Lines]:
+        """Everything up to the present ends of the files, and the last lines that have no newline."""
+        behind = deque(self._files)
+        while behind:
+            file = behind.popleft()
+            lines = file.read()
+            if file.behind:
+                behind.append(file)
+            else:
+                lines += file.flush()
+            if lines:
+                yield file.task, lines
+
+
+class _Follower:
+    def __init__(self, task: TaskId, path: Path) -> None:
+        self.task = task
+        self.behind = False
+        self._path = path
+        self._offset = 0
+        self._assembler = LineAssembler()
+
+    def skip(self) -> None:
+        self._offset = _size(self._path)
+
+    def read(self) -> list[str]:
+        size = _size(self._path)
+        if size < self._offset:  # written anew
+            self._offset, self._assembler = 0, LineAssembler()
+        if size == self._offset:
+            self.behind = False
+            return []
+        data = read_at(self._path, self._offset, min(CHUNK_BYTES, size - self._offset))
+        self._offset += len(data)
+        self.behind = bool(data) and self._offset < size
+        return self._assembler.feed(data)
+
+    def flush(self) -> list[str]:
+        return self._assembler.flush()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def read_at(path: Path, offset: int, size: int) -> bytes:
+    """At most ``size`` bytes from ``offset``; none if the file cannot be read."""
+    try:
+        with path.open("rb", buffering=0) as stream:
+            return os.pread(stream.fileno(), size, offset)
+    except OSError:
+        return b""
+
+
+def tail(folder: RunFolder, task: TaskId, lines: int) -> list[str]:
+    """The last lines of a task's output, read from the end of its log; at most its last 16 MiB are looked at."""
+    return tail_from(folder.log(task), lines)[0]
+
+
+def tail_from(path: Path, lines: int) -> tuple[list[str], int]:
+    """The last lines of a file, an unfinished one included, and where the file ended."""
+    end = start = _size(path)
+    blocks: deque[bytes] = deque()
+    newlines = 0
+    while start > 0 and newlines <= lines and end - start < _TAIL_BYTES:
+        size = min(_TAIL_BLOCK_BYTES, start)
+        start -= size
+        blocks.appendleft(read_at(path, start, size))
+        newlines += blocks[0].count(b"\n")
+    assembler = LineAssembler()
+    found = assembler.feed(b"".join(blocks)) + assembler.flush()
+    return found[-lines:] if lines > 0 else [], end
+
+
+class LastLines:
+    """The line that each task wrote last, at the cost of one small read for a log that has grown."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._seen: dict[TaskId, tuple[int, str]] = {}
+
+    def of(self, task: TaskId) -> str:
+        """The last line that is not blank; empty when there is none."""
+        path = self._folder.log(task)
+        size = _size(path)
+        known, line = self._seen.get(task, (0, ""))
+        if size != known:
+            line = _last_line(read_at(path, max(0, size - 4096), 4096)) or line
+            self._seen[task] = size, line
+        return line
+
+
+def _last_line(data: bytes) -> str:
+    assembler = LineAssembler()
+    lines = assembler.feed(data) + assembler.flush()
+    return next((line for line in reversed(lines) if line.strip()), "")
+
+
+# --- printing ----------------------------------------------------------------------------------------------------
+
+
+def prefix(task: TaskId, *, width: int = 0, color: bool = False) -> str:
+    """What stands before a line of the task, ``worker:1 | ``, in the colour of its role."""
+    text = f"{task.name:<{width}} | "
+    return paint(text, ROLE_COLOURS[task.role]) if color else text
+
+
+class LogWriter:
+    """Writes lines with the prefixes of their tasks. Raises OSError (BrokenPipeError) when nobody reads any more."""
+
+    def __init__(self, out: TextIO, tasks: Sequence[TaskId], *, color: bool = False) -> None:
+        width = max((len(task.name) for task in tasks), default=0)
+        self._out = out
+        self._prefixes = {task: prefix(task, width=width, color=color) for task in tasks}
+
+    def write(self, task: TaskId, lines: Sequence[str]) -> None:
+        start = self._prefixes.get(task, "")
+        text = start + f"\n{start}".join(lines) + "\n"
+        self._out.write(encodable(text, self._out.encoding))
+
+
+def print_logs(
+    folder: RunFolder,
+    task: TaskId | None,
+    *,
+    out: TextIO,
+    color: bool = False,
+    lines: int | None = None,
+    wait: Callable[[], bool] | None = None,
+) -> None:
+    """Prints the output of one task, or of all with prefixes, one task after the other.
+
+    ``lines``: only so many last ones of each. ``wait``: follow; it is called when there is nothing new, blocks for a
+    moment, and returns False when no more will come.
+    """
+    tasks = (task,) if task else folder.logged_tasks()
+    writer = _BareWriter(out) if task else LogWriter(out, tasks, color=color)
+    files = [_Follower(each, folder.log(each)) for each in tasks]
+    for file in files:
+        _print_one(folder, file, writer, lines)
+    more = wait is not None
+    while more and wait is not None:
+        more = wait()
+        _print_new(files, writer)
+        out.flush()
+    for file in files:
+        if rest := file.flush():
+            writer.write(file.task, rest)
+    out.flush()
+
+
+class _BareWriter(LogWriter):
+    def __init__(self, out: TextIO) -> None:
+        super().__init__(out, ())
+
+
+def _print_one(folder: RunFolder, file: _Follower, writer: LogWriter, lines: int | None) -> None:
+    if lines is not None:
+        found, end = tail_from(folder.log(file.task), lines)
+        file._offset = end
+        if found:
+            writer.write(file.task, found)
+        return
+    _print_new([file], writer)
+
+
+def _print_new(files: Sequence[_Follower], writer: LogWriter) -> None:
+    behind = deque(files)
+    while behind:
+        file = behind.popleft()
+        if found := file.read():
+            writer.write(file.task, found)
+        if file.behind:
+            behind.append(file)
