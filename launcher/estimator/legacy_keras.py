@@ -1,0 +1,126 @@
+"""tf-keras for tensorflow-estimator alone, while the user's ``tf.keras`` stays what it is.
+
+The canned estimators are written for Keras 2. ``TF_USE_LEGACY_KERAS=1`` would give it to them, and to everybody else in
+the process. Instead the modules of the package tensorflow_estimator are executed with an ``__import__`` of their own,
+for which ``import tensorflow as tf`` is a view of TensorFlow that has tf-keras at the places where Keras belongs (the
+places are those of ``tensorflow/__init__.py`` and ``tensorflow/_api/v2/compat/v1/__init__.py``).
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.abc
+import importlib.machinery
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = "tensorflow_estimator"
+_KERAS_V1 = "tf_keras.api._v1.keras"
+_KERAS_V2 = "tf_keras.api._v2.keras"
+_LEGACY_LAYERS = f"{_KERAS_V1}.__internal__.legacy.layers"
+_LEGACY_CELLS = f"{_KERAS_V1}.__internal__.legacy.rnn_cell"
+
+
+def is_chosen_by_user() -> bool:
+    """Whether the user has asked TensorFlow for Keras 2 himself (``lazy_loader.py`` reads the variable so)."""
+    return os.environ.get("TF_USE_LEGACY_KERAS") in ("true", "True", "1")
+
+
+def give_to_estimator() -> None:
+    """Execute every module of tensorflow_estimator that is imported from now on with the view."""
+    if not any(isinstance(finder, _EstimatorFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _EstimatorFinder())
+
+
+def fill_gaps(v1: Any) -> None:
+    """Route ``layers`` and ``nn.rnn_cell`` of the module tf.compat.v1 to tf-keras.
+
+    Keras 3 has neither: every use of them raises AttributeError, so nothing that works is changed.
+    """
+    v1.layers = _LazyModule(_LEGACY_LAYERS)
+    v1.nn.rnn_cell = _LazyModule(_LEGACY_CELLS)
+
+
+class _LazyModule(ModuleType):
+    """A module that is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name not in ("__all__", "__internal__", "__version__"):  # asked by inspect, pickle
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(importlib.import_module(self.__name__))
+
+
+class _View(ModuleType):
+    """A module seen through: everything comes from ``base`` but what ``instead`` names."""
+
+    def __init__(self, base: Any, instead: Mapping[str, Any]) -> None:
+        super().__init__(base.__name__, base.__doc__)
+        self.__dict__.update(_base=base, **instead)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_base"], name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(self.__dict__["_base"]), *self.__dict__})
+
+
+def _view_of_tensorflow(tensorflow: Any) -> _View:
+    keras_v1, keras_v2 = _LazyModule(_KERAS_V1), _LazyModule(_KERAS_V2)
+    compat = tensorflow.compat
+    v1_nn = _View(compat.v1.nn, {"rnn_cell": _LazyModule(_LEGACY_CELLS)})
+    v1 = _View(compat.v1, {"keras": keras_v1, "layers": _LazyModule(_LEGACY_LAYERS), "nn": v1_nn})
+    of_keras = {
+        name: _LazyModule(f"{_KERAS_V2}.{name}") for name in ("losses", "metrics", "optimizers", "initializers")
+    }
+    v2 = _View(compat.v2, {"keras": keras_v2, **of_keras})
+    return _View(tensorflow, {"keras": keras_v2, "compat": _View(compat, {"v1": v1, "v2": v2}), **of_keras})
+
+
+class _EstimatorFinder(importlib.abc.MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _PACKAGE and not fullname.startswith(f"{_PACKAGE}."):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _EstimatorLoader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _EstimatorLoader(importlib.machinery.SourceFileLoader):
+    """Loads a source file whose ``import tensorflow as tf`` gets the view.
+
+    A function looks up ``__import__`` in the ``__builtins__`` of its globals, so one entry there is enough
+    (https://docs.python.org/3/reference/executionmodel.html#builtins-and-restricted-execution).
+    """
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _import}
+        super().exec_module(module)
+
+
+_views: dict[int, _View] = {}
+
+
+def _import(
+    name: str,
+    globals: Mapping[str, object] | None = None,
+    locals: Mapping[str, object] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> Any:
+    module = builtins.__import__(name, globals, locals, fromlist or (), level)
+    if name != "tensorflow" or fromlist:
+        return module
+    view = _views.get(id(module))
+    if view is None:
+        view = _views[id(module)] = _view_of_tensorflow(module)
+    return view
