@@ -170,7 +170,9 @@ class PlannedTask:
     """One task as it will run, all but its port.
 
     ``argv`` is complete; ``env`` is what is set on top of the agent's own environment, TF_CONFIG not included, in
-    order of name; ``secret_env`` names the variables whose values are never shown.
+    order of name; ``secret_env`` names the variables whose values are never shown. For Python commands ``python`` is
+    the interpreter with its flags and ``program`` the rest of ``argv``. ``preload_key`` names the preloaded
+    interpreter to fork from; without one the task is started by exec, for the reason in ``exec_reason``.
     """
 
     task: TaskId
@@ -181,6 +183,10 @@ class PlannedTask:
     secret_env: frozenset[str] = frozenset()
     start: StartMode = StartMode.EXEC
     gpus: tuple[int, ...] = ()
+    python: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
+    preload_key: str | None = None
+    exec_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,7 +194,9 @@ class Plan:
     """What will run: every task with its host, command and environment; ports are still names.
 
     ``preload`` lists the modules that are imported before tasks are forked; ``adjustments`` the names of the
-    in-task adjustments that are on. ``origins`` says for each option where its value came from, for the reader.
+    in-task adjustments that are on. ``origins`` says for each option where its value came from, for the reader;
+    ``notes`` is what he should know before he starts it. ``model_dir`` is the folder that the run locks; TF_CONFIG
+    names it unless the command does so itself (``model_dir_in_command``).
     """
 
     name: str
@@ -201,6 +209,8 @@ class Plan:
     max_steps: int | None = None
     inject: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    model_dir_in_command: bool = False
+    notes: tuple[str, ...] = ()
 
     def task(self, task: TaskId) -> PlannedTask:
         """The planned task of that name; raises KeyError if the plan has none."""
@@ -214,9 +224,9 @@ class Plan:
         return tuple(planned for planned in self.tasks if planned.task.role in roles)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BoundPlan:
-    """A plan whose ports are known: one generation of the cluster."""
+    """A plan whose ports are known: one generation of the cluster. Equal only to itself."""
 
     plan: Plan
     generation: int
