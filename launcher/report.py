@@ -1,0 +1,268 @@
+"""What is said about a run as a whole: ``report.json``, ``status --json`` and the summary at its end.
+
+All are made from a ``RunView``, so a run whose supervisor was killed is explained from the events that it left.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from launcher.event_log import read_events
+from launcher.model import Outcome, TaskState
+from launcher.protocol import JsonValue
+from launcher.runs import RunFolder, is_live, write_private
+from launcher.spans import Line, ansi, count, duration, harmless, number
+from launcher.task_view import AttemptView, TaskView
+from launcher.view import At, RunView
+
+SHOWN_LINES = 12
+OUTCOME_STYLES = {
+    Outcome.SUCCEEDED: "bold green",
+    Outcome.FAILED: "bold red",
+    Outcome.TIMED_OUT: "bold red",
+    Outcome.INTERRUPTED: "bold yellow",
+    Outcome.LOST: "bold red",
+}
+
+
+def load_view(folder: RunFolder) -> RunView:
+    """The run as its events tell it."""
+    view = RunView()
+    for recorded in read_events(folder.events):
+        view.apply(recorded)
+    return view
+
+
+# --- report.json -------------------------------------------------------------------------------------------------
+
+
+def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dict[str, Any]:
+    """The report. A run that has not said how it ended is ``lost``, unless it is ``live``: then it has no outcome."""
+    outcome = outcome_of(view, live=live)
+    return {
+        "outcome": outcome.value if outcome else None,
+        "exit_code": view.ended.exit_code if view.ended else None,
+        "duration_s": round(view.elapsed_s(view.last_at), 3),
+        "global_step": view.global_step,
+        "cause": cause_of(view, live=live),
+        "knock_on": [task.task.name for task in knocked_on(view)],
+        "run": view.run or folder.run,
+        "name": view.name,
+        "started": _utc(view.started_at) if view.started else None,
+        "ended": _utc(view.last_at) if outcome else None,
+        "model_dir": view.started.model_dir if view.started else None,
+        "command": list(view.started.command) if view.started else [],
+        "version": view.started.version if view.started else "",
+        "hosts": [{"host": host.name, "state": host.state, "facts": host.facts} for host in view.hosts.values()],
+        "tasks": [_task(task) for task in view.ordered()],
+        "recoveries": [_fields(kept) for kept in view.recoveries],
+        "input": _input(view),
+        "metrics": _metrics(view),
+        "checkpoints": [_fields(kept) for kept in list(view.checkpoints)[-5:]],
+        "notices": [_fields(kept) for kept in view.notices],
+        "drills": [_fields(kept) for kept in view.drills],
+        "files": {"run_dir": str(folder.path), "events": str(folder.events), "logs": str(folder.logs)},
+    }
+
+
+def write_report(view: RunView, folder: RunFolder) -> dict[str, Any]:
+    """Builds the report of a run that has ended and writes it to the folder, as a whole (0600). Raises OSError."""
+    report = build_report(view, folder)
+    write_private(folder.report, json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return report
+
+
+def outcome_of(view: RunView, *, live: bool = False) -> Outcome | None:
+    """How the run ended; None while it is ``live``; lost when it never said."""
+    return view.outcome or (None if live and not view.ended else Outcome.LOST)
+
+
+def cause_of(view: RunView, *, live: bool = False) -> dict[str, Any] | None:
+    """The first cause; None if there is none."""
+    if view.ended:
+        return dict(view.ended.cause) if view.ended.cause is not None else None
+    if live:
+        return None
+    pid, host = (view.started.pid, view.started.host) if view.started else (None, None)
+    return {
+        "task": None,
+        "host": host,
+        "kind": "lost",
+        "exit": None,
+        "message": f"the supervisor{f' (pid {pid})' if pid else ''} died without a word; known is what it had written",
+        "advice": "start the run again with the same model_dir: it goes on from the last checkpoint",
+    }
+
+
+def knocked_on(view: RunView) -> list[TaskView]:
+    """The tasks that failed besides the first cause."""
+    cause = cause_of(view) or {}
+    return [task for task in view.ordered() if task.state is TaskState.FAILED and task.task.name != cause.get("task")]
+
+
+def _task(task: TaskView) -> dict[str, Any]:
+    return {
+        "task": task.task.name,
+        "host": task.host,
+        "state": task.state.value,
+        "attempts": [_attempt(attempt) for attempt in task.attempts],
+        "restarts": task.restarts,
+        "global_step": task.global_step,
+        "local_steps": task.local_steps,
+        "examples": task.examples,
+    }
+
+
+def _attempt(attempt: AttemptView) -> dict[str, Any]:
+    return {
+        "started": _utc(attempt.started),
+        "ended": None if attempt.ended is None else _utc(attempt.ended),
+        "exit": attempt.exit,
+        "signal": attempt.signal,
+        "pid": attempt.pid,
+        "start": attempt.start,
+        "reason": attempt.reason,
+    }
+
+
+def _input(view: RunView) -> dict[str, Any]:
+    if view.input is None:
+        return {"examples": view.examples, "duplicates": None, "skipped": None}
+    counted = view.input
+    return {"examples": counted.examples, "duplicates": counted.duplicates, "skipped": counted.skipped}
+
+
+def _metrics(view: RunView) -> dict[str, Any] | None:
+    done = view.evaluation
+    return None if done is None else {"global_step": done.global_step, **done.metrics}
+
+
+def _fields(kept: At) -> dict[str, Any]:
+    return {"at": _utc(kept.at), **{item.name: getattr(kept.event, item.name) for item in fields(kept.event)}}
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity: they become null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- status ------------------------------------------------------------------------------------------------------
+
+
+def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
+    """What ``tflaunch status --json`` prints."""
+    outcome = outcome_of(view, live=live)
+    return {
+        "run": view.run,
+        "outcome": outcome.value if outcome else None,
+        "phase": view.phase.value,
+        "global_step": view.global_step,
+        "max_steps": view.max_steps,
+        "tasks": [
+            {
+                "task": task.task.name,
+                "host": task.host,
+                "pid": task.pid,
+                "state": task.state.value,
+                "restarts": task.restarts,
+                "global_step": task.global_step,
+                "examples": task.examples,
+            }
+            for task in view.ordered()
+        ],
+    }
+
+
+def status_of(folder: RunFolder) -> dict[str, JsonValue]:
+    """The status of a run from its folder alone, live or not."""
+    return status_json(load_view(folder), live=is_live(folder))
+
+
+# --- the summary -------------------------------------------------------------------------------------------------
+
+
+def summary(view: RunView, folder: RunFolder, *, color: bool = False) -> str:
+    """``summary_lines`` as one text with a newline at its end."""
+    return "".join(ansi(line, color=color) + "\n" for line in summary_lines(view, folder))
+
+
+def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
+    """The end of a run in a few lines: how it went, where things are, and for a failure the one cause."""
+    outcome = outcome_of(view) or Outcome.LOST
+    head = [duration(view.elapsed_s(view.last_at))]
+    if view.global_step is not None:
+        head.append(f"global step {view.global_step:,}")
+    if view.examples:
+        head.append(f"{count(view.examples)} examples")
+    if restarts := sum(task.restarts for task in view.tasks.values()):
+        head.append(f"{restarts} restart{'s' if restarts > 1 else ''}")
+    words = outcome.value.replace("_", " ")
+    lines: list[Line] = [
+        ((f"{view.name or folder.run} {words}", OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
+    ]
+    return lines + _cause_lines(view) + _metric_lines(view) + _place_lines(view, folder)
+
+
+def _cause_lines(view: RunView) -> list[Line]:
+    cause = cause_of(view)
+    if cause is None:
+        return []
+    where = f" on {cause['host']}" if cause.get("host") else ""
+    lines = [_row("cause", f"{cause.get('message', '')}{where}", "red")]
+    task = next((task for task in view.ordered() if task.task.name == cause.get("task")), None)
+    tail = str(cause.get("tail") or (task.tail if task else ""))
+    for text in harmless(tail).rstrip().splitlines()[-SHOWN_LINES:]:
+        lines.append((("          | ", "red"), (text.expandtabs(), "dim")))
+    if cause.get("advice"):
+        lines.append(_row("to do", str(cause["advice"]), "yellow"))
+    if others := knocked_on(view):
+        names = ", ".join(task.task.name for task in others[:4]) + (f" and {len(others) - 4} more" * (len(others) > 4))
+        lines.append(_row("followed", f"{names} failed as a consequence or later", "dim"))
+    return lines
+
+
+def _metric_lines(view: RunView) -> list[Line]:
+    done = view.evaluation
+    if done is None:
+        return []
+    values = ", ".join(f"{name} {number(value)}" for name, value in done.metrics.items() if name != "global_step")
+    return [_row("metrics", f"{values}  (at step {done.global_step:,})")]
+
+
+def _place_lines(view: RunView, folder: RunFolder) -> list[Line]:
+    model_dir = view.started.model_dir if view.started else None
+    lines = [_row("logs", str(folder.logs))]
+    if model_dir:
+        lines.insert(0, _row("model", model_dir))
+        lines += [_row("exports", str(path)) for path in exports(Path(model_dir))[:3]]
+        lines.append(_row("events", f"tensorboard --logdir {model_dir}"))
+    return [*lines, _row("report", str(folder.report))]
+
+
+def exports(model_dir: Path) -> list[Path]:
+    """The newest SavedModel of every exporter (``export/<name>/<timestamp>``), as Estimator lays them out."""
+    try:
+        found = [exporter for exporter in (model_dir / "export").iterdir() if exporter.is_dir()]
+        newest = [max((p for p in exporter.iterdir() if p.name.isdigit()), default=None) for exporter in found]
+    except OSError:
+        return []
+    return sorted(path for path in newest if path is not None)
+
+
+def _row(title: str, text: str, style: str = "") -> Line:
+    return ((f"  {title:<8}  ", style or "dim"), (harmless(text), style if style == "dim" else ""))
+
