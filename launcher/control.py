@@ -110,10 +110,19 @@ class Control:
         answer = protocol.decode(line)
         return answer.error if isinstance(answer, Done) else f"unexpected answer: {answer.kind}"
 
+    def post(self, message: Message) -> None:
+        """Sends one request and does not wait, so that a signal handler may call it."""
+        try:
+            self._socket.sendall(protocol.encode(message))
+        except OSError:
+            return  # the run has just ended
+
     def is_open(self) -> bool:
         """Whether the supervisor still holds the other end. Does not block."""
         try:
-            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+            while data := self._socket.recv(4096, socket.MSG_DONTWAIT):
+                del data  # answers to what was posted
+            return False
         except BlockingIOError:
             return True
         except OSError:

@@ -1,0 +1,158 @@
+"""The command line's side of a run: starts its supervisor, watches it, passes signals on.
+
+What it shows comes from the run folder, so that a second terminal sees the same; what it asks goes over the run's
+socket.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from launcher import control, runs
+from launcher import plan as plans
+from launcher.errors import LauncherError
+from launcher.event_log import EventReader
+from launcher.events import Recorded, RunEnded
+from launcher.model import Plan
+
+_POLL_S = 0.05
+_START_PATIENCE_S = 30.0
+_SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
+
+
+class Show(Protocol):
+    """A view of a run: live, plain or JSON (see ``launcher.console``)."""
+
+    def apply(self, recorded: Recorded) -> None:
+        """Takes one event."""
+
+    def poll(self) -> None:
+        """Is called many times a second: shows what has changed."""
+
+    def close(self) -> None:
+        """The run, or the watching, is over."""
+
+
+def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> None:
+    """Starts the run's supervisor as a process of its own, and waits until it answers.
+
+    It is forked from this process, which has imported what it needs; it owes nothing to this terminal. Raises
+    LauncherError with its last words if it does not come up.
+    """
+    runs.write_private(folder.plan, json.dumps(plans.plan_to_json(plan), indent=1) + "\n")
+    gc.collect()
+    gc.freeze()
+    child = os.fork()
+    if child == 0:
+        _become_supervisor(folder, plan, environ)
+    os.waitpid(child, 0)
+    deadline = time.monotonic() + _START_PATIENCE_S
+    while not folder.supervisor.exists():
+        if time.monotonic() > deadline or _ended_early(folder):
+            words = _supervisor_log(folder).read_text(errors="replace").strip().splitlines()
+            last = words[-1] if words else "it said nothing"
+            raise LauncherError(f"the run's supervisor did not come up: {last} (see {_supervisor_log(folder)})")
+        time.sleep(0.005)
+
+
+def _supervisor_log(folder: runs.RunFolder) -> Path:
+    return folder.path / "supervisor.log"
+
+
+def _ended_early(folder: runs.RunFolder) -> bool:
+    return (folder.path / ".supervisor-failed").exists()
+
+
+def _become_supervisor(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> None:
+    """In the forked process: leaves the terminal and the session, then supervises. Never returns."""
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    code = 1
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        log = os.open(_supervisor_log(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for source, target in ((null, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+        from launcher.supervisor import supervise
+
+        code = supervise(folder, plan, environ)
+    except BaseException:  # noqa: BLE001 - the top of a process: everything must reach the log
+        import traceback
+
+        traceback.print_exc()
+        (folder.path / ".supervisor-failed").touch()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def watch(folder: runs.RunFolder, show: Show, *, own: bool) -> int | None:
+    """Shows the run until it has ended; gives its exit code, or None if its supervisor died without a word.
+
+    ``own``: the run ends with this process; SIGINT, SIGTERM and SIGHUP are passed on to it. Otherwise SIGINT ends the
+    watching alone (KeyboardInterrupt).
+    """
+    line = _connect(folder)
+    try:
+        if own and line is not None:
+            line.ask(control.Own())
+            _pass_signals_on(line)
+        return _follow(folder, show, lambda: line is not None and line.is_open())
+    finally:
+        show.close()
+        if line is not None:
+            line.close()
+
+
+def _connect(folder: runs.RunFolder) -> control.Control | None:
+    record = runs.read_supervisor(folder)
+    if record is None:
+        return None
+    try:
+        return control.Control(Path(record.socket))
+    except OSError:
+        return None
+
+
+def ask(folder: runs.RunFolder, message: control.Message) -> str:
+    """Sends one request to the run's supervisor: an error text, empty if it was taken."""
+    line = _connect(folder)
+    if line is None:
+        return "the run has ended"
+    try:
+        return line.ask(message)
+    finally:
+        line.close()
+
+
+def _pass_signals_on(line: control.Control) -> None:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        line.post(control.AskStop(how=_SIGNALS[signal.Signals(number)], by=signal.Signals(number).name))
+
+    for number in _SIGNALS:
+        signal.signal(number, pass_on)
+
+
+def _follow(folder: runs.RunFolder, show: Show, alive: Callable[[], bool]) -> int | None:
+    reader = EventReader(folder.events)
+    exit_code: int | None = None
+    while True:
+        last_round = not alive()
+        for recorded in reader.read():
+            show.apply(recorded)
+            if isinstance(recorded.event, RunEnded):
+                exit_code = recorded.event.exit_code
+        show.poll()
+        if last_round or exit_code is not None:
+            return exit_code
+        time.sleep(_POLL_S)

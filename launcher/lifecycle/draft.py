@@ -1,0 +1,139 @@
+"""One step in the making: a state that may still be changed, and the actions so far."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from launcher import causes, events, protocol
+from launcher.causes import Cause
+from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
+from launcher.lifecycle.values import Action, Record, StartTask, StopTask
+from launcher.model import Outcome, Phase, Role, TaskId, TaskState
+
+
+class Draft:
+    """A run while one step changes it."""
+
+    def __init__(self, state: RunState, now: float) -> None:
+        self.state = state
+        self.now = now
+        self.tasks = dict(state.tasks)
+        self.actions: list[Action] = []
+
+    def finished(self) -> tuple[RunState, tuple[Action, ...]]:
+        return replace(self.state, tasks=self.tasks), tuple(self.actions)
+
+    def set(self, **changes: object) -> None:
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+
+    def do(self, action: Action) -> None:
+        self.actions.append(action)
+
+    def record(self, event: events.RunEvent) -> None:
+        self.do(Record(event=event))
+
+    def notice(self, severity: str, message: str, task: TaskId | None = None) -> None:
+        self.record(events.Noticed(severity=severity, message=message, task=task.name if task else None))
+
+    def of_role(self, *roles: Role) -> list[TaskRecord]:
+        return [record for record in self.tasks.values() if record.task.role in roles]
+
+    def update(self, record: TaskRecord, **changes: object) -> TaskRecord:
+        record = replace(record, **changes)  # type: ignore[arg-type]
+        self.tasks[record.task] = record
+        return record
+
+    def move(
+        self,
+        record: TaskRecord,
+        target: TaskState,
+        *,
+        reason: str = "",
+        exited: protocol.Exited | None = None,
+        **changes: object,
+    ) -> TaskRecord:
+        """Lets a task go on to ``target``; a move that the table does not allow is an error of this module."""
+        if target not in TRANSITIONS[record.state]:
+            raise AssertionError(f"{record.task}: {record.state} -> {target}")
+        record = self.update(record, state=target, **changes)
+        self.say(record, target, reason=reason, exited=exited)
+        if record.died_at is not None and target in (TaskState.READY, TaskState.TRAINING, TaskState.EVALUATING):
+            self.recovered(record)
+        return record
+
+    def say(
+        self,
+        record: TaskRecord,
+        state: TaskState,
+        *,
+        pid: int | None = None,
+        start: str | None = None,
+        reason: str = "",
+        exited: protocol.Exited | None = None,
+    ) -> None:
+        self.record(
+            events.TaskChanged(
+                task=record.task.name,
+                attempt=record.attempt,
+                state=state.value,
+                host=record.planned.host,
+                pid=pid,
+                start=start,
+                reason=reason,
+                exit_code=exited.exit_code if exited else None,
+                signal=exited.signal if exited else None,
+                tail=exited.tail if exited else "",
+            )
+        )
+
+    def recovered(self, record: TaskRecord) -> None:
+        """A restarted trainer has recovered when it trains again, the others when they are ready."""
+        if record.died_at is None or (record.task.role.trains and record.state is not TaskState.TRAINING):
+            return
+        self.record(
+            events.Recovered(
+                task=record.task.name,
+                attempt=record.attempt,
+                detected_s=0.0,
+                recovered_s=round(self.now - record.died_at, 3),
+            )
+        )
+        self.update(record, died_at=None)
+
+    def start(self, record: TaskRecord) -> None:
+        record = self.update(
+            record,
+            attempt=record.attempt + 1,
+            started_at=self.now,
+            running=False,
+            ready=False,
+            speaks=False,
+            waits_for="",
+            restart_at=math.inf,
+            restart_wanted=False,
+        )
+        self.move(record, TaskState.STARTING)
+        self.do(StartTask(task=record.task, attempt=record.attempt))
+
+    def stop(self, record: TaskRecord, grace_s: float, reason: str) -> None:
+        """Takes a task down, whatever it is doing; its end is told by ``Exited``."""
+        if record.state in (TaskState.WAITING, TaskState.BACKOFF):
+            self.move(record, TaskState.STOPPED, reason=reason, restart_at=math.inf)
+        elif record.alive:
+            if record.state is not TaskState.STOPPING:
+                self.move(record, TaskState.STOPPING, reason=reason)
+            self.do(StopTask(task=record.task, attempt=record.attempt, grace_s=grace_s))
+
+    def go(self, phase: Phase, reason: str = "") -> None:
+        if self.state.phase is not phase:
+            self.set(phase=phase)
+            self.record(events.PhaseChanged(phase=phase.value, reason=reason))
+
+    def fail(self, cause: Cause, *, outcome: Outcome = Outcome.FAILED) -> None:
+        """The run cannot succeed any more: everything is stopped."""
+        if self.state.phase in (Phase.STOPPING, Phase.ENDED):
+            return
+        first = causes.first((*self.state.failures, cause), cause)
+        self.set(outcome=outcome, cause=self.state.cause or first)
+        self.go(Phase.STOPPING, first.message)

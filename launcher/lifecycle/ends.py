@@ -1,0 +1,141 @@
+"""How tasks end and what follows: restarts, failures, and being asked to stop."""
+
+from __future__ import annotations
+
+from launcher import causes, events, protocol
+from launcher.causes import Cause
+from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.state import TaskRecord
+from launcher.lifecycle.values import StopAsked, StopTask
+from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskId, TaskState
+
+
+def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
+    record = draft.update(record, running=False, waits_for="")
+    if record.task.role is Role.PS:
+        draft.set(variables_lost=True)
+    if record.restart_wanted and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
+        draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now, died_at=draft.now)
+    elif record.state is TaskState.STOPPING:
+        ended_well = body.exit_code == 0 and record.task.role is not Role.PS
+        draft.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
+    elif body.exit_code == 0 and not ended_early(draft, record):
+        draft.move(record, TaskState.SUCCEEDED, exited=body)
+    else:
+        died(draft, record, body)
+
+
+def ended_early(draft: Draft, record: TaskRecord) -> bool:
+    """A parameter server that returns while somebody trains with it has failed, whatever its exit code."""
+    return record.task.role is Role.PS and any(
+        trainer.ready or trainer.waits_for for trainer in draft.of_role(*TRAINERS) if trainer.alive
+    )
+
+
+def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
+    early_deaths = 0 if record.ready else record.early_deaths + 1
+    record = draft.update(record, early_deaths=early_deaths)
+    cause = causes.of_exit(record.planned.host, body)
+    draft.set(failures=(*draft.state.failures, cause))
+    refusal = no_restart(draft, record, body, cause)
+    if refusal is None:
+        delay_s = backoff_s(draft, record)
+        left = restarts_left(draft, record) - 1
+        draft.move(
+            record,
+            TaskState.BACKOFF,
+            reason=f"{cause.message}; starting again ({left} restarts left after this one)",
+            exited=body,
+            restart_at=draft.now + delay_s,
+            died_at=draft.now,
+            restarts=record.restarts + 1,
+        )
+        return
+    record = draft.move(record, TaskState.FAILED, reason=f"{cause.message}; {refusal}", exited=body)
+    failed_for_good(draft, record, cause)
+
+
+def backoff_s(draft: Draft, record: TaskRecord) -> float:
+    """The first restart of a task that had been ready comes at once; after that the waits double, to a minute."""
+    if record.restarts == 0 and record.ready:
+        return 0.0
+    return float(min(60.0, draft.state.plan.policy.backoff_s * 2.0 ** max(0, record.restarts - 1)))
+
+
+def restarts_left(draft: Draft, record: TaskRecord) -> int:
+    return draft.state.plan.policy.restarts[record.task.role] - record.restarts
+
+
+def no_restart(draft: Draft, record: TaskRecord, body: protocol.Exited, cause: Cause) -> str | None:
+    """Why a dead task is not started again, None if it is."""
+    if draft.state.phase is Phase.STOPPING or draft.state.stop_how:
+        return "the run is being stopped"
+    if draft.state.phase is Phase.DRAINING and record.task.role is not Role.EVALUATOR:
+        return "training is over"
+    if cause.permanent:
+        return "not started again, since it would fail the same way"
+    if body.signal is None and record.early_deaths >= 2:
+        return "not started again, since it failed twice before it was ready"
+    if restarts_left(draft, record) <= 0:
+        used = draft.state.plan.policy.restarts[record.task.role]
+        return f"its {used} restarts are used up" if used else f"policy.restarts.{record.task.role} is 0"
+    return None
+
+
+def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:
+    """What one task's final failure means for the run."""
+    if draft.state.phase in (Phase.STOPPING, Phase.ENDED):
+        return
+    everyone_matters = draft.state.plan.policy.success is Success.ALL_WORKERS
+    if record.task.role is Role.WORKER and not everyone_matters:
+        draft.notice("warning", f"{record.task} has failed for good; the others go on without it", record.task)
+    elif record.task.role is Role.EVALUATOR and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
+        draft.set(outcome=Outcome.FAILED, cause=draft.state.cause or cause)
+        draft.notice("error", f"{record.task} has failed for good; training goes on unevaluated", record.task)
+    else:
+        draft.fail(cause)
+
+
+def agent_renewed(draft: Draft, host: str) -> None:
+    draft.notice("warning", f"the agent of {host} died and was started again")
+    for record in list(draft.tasks.values()):
+        if record.planned.host == host and record.alive:
+            death = protocol.Exited(task=record.task.name, attempt=record.attempt, exit_code=None, signal=9, tail="")
+            exited(draft, record, death)
+
+
+def restart_asked(draft: Draft, task: TaskId) -> None:
+    record = draft.tasks.get(task)
+    if record is None or not record.alive or draft.state.phase is not Phase.TRAINING:
+        draft.notice("warning", f"{task} does not run now, so it is not restarted", task)
+        return
+    draft.update(record, restart_wanted=True)
+    draft.do(StopTask(task=task, attempt=record.attempt, grace_s=draft.state.plan.policy.grace_s))
+
+
+def stop_asked(draft: Draft, asked: StopAsked) -> None:
+    draft.record(events.StopRequested(how=asked.how, by=asked.by))
+    again = bool(draft.state.stop_how)
+    if not again and draft.state.outcome is Outcome.SUCCEEDED:
+        draft.set(outcome=Outcome.INTERRUPTED)
+    if asked.how == "kill" or again:
+        draft.set(stop_how=draft.state.stop_how or asked.how)
+        for record in list(draft.tasks.values()):
+            draft.stop(record, 0.0, "stopped at once")
+        draft.go(Phase.STOPPING, "stopped at once")
+        return
+    draft.set(stop_how=asked.how)
+    stop_trainers(draft, f"asked to end ({asked.how})")
+    if not draft.state.launched:
+        draft.go(Phase.STOPPING, "stopped before it had started")
+
+
+def stop_trainers(draft: Draft, reason: str) -> None:
+    for record in draft.of_role(*TRAINERS):
+        draft.stop(record, trainer_grace_s(draft), reason)
+
+
+def trainer_grace_s(draft: Draft) -> float:
+    """A trainer whose parameter server is dead can save nothing; it gets little time."""
+    ps_dead = any(not record.alive for record in draft.of_role(Role.PS))
+    return min(2.0, draft.state.plan.policy.grace_s) if ps_dead else draft.state.plan.policy.grace_s

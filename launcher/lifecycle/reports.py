@@ -1,0 +1,202 @@
+"""What agents and tasks say, and what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from launcher import causes, events, protocol
+from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.ends import exited
+from launcher.lifecycle.state import TRANSITIONS, TaskRecord
+from launcher.lifecycle.values import ProveTask
+from launcher.model import Role, TaskId, TaskState
+
+
+def on_reserved(draft: Draft, host: str, body: protocol.Message) -> None:
+    draft.set(reserved=draft.state.reserved | {host})
+
+
+def on_locked(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Locked)
+    draft.set(locked=True)
+    if body.note:
+        draft.notice("info", body.note)
+
+
+def on_refused(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Refused)
+    if body.command == "start":
+        record = draft.tasks[TaskId.parse(body.task)]
+        if record.attempt == body.attempt and record.alive:
+            draft.move(record, TaskState.FAILED, reason=body.message, running=False)
+            draft.fail(causes.not_started(body.task, host, body.message))
+        return
+    draft.fail(causes.refused(host, body))
+
+
+def on_preload(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.PreloadState)
+    draft.record(
+        events.PreloadChanged(
+            host=host, key=body.key, state=body.state, pid=body.pid, seconds=body.seconds, message=body.message
+        )
+    )
+
+
+def current(draft: Draft, task: str, attempt: int) -> TaskRecord | None:
+    """The record of that task, if ``attempt`` is its present one and its process may be alive."""
+    record = draft.tasks[TaskId.parse(task)]
+    return record if record.attempt == attempt and record.alive else None
+
+
+def on_started(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Started)
+    record = current(draft, body.task, body.attempt)
+    if record is None:
+        return
+    record = draft.update(record, running=True, started_at=draft.now)
+    draft.say(record, record.state, pid=body.pid, start=body.start)
+    if record.task.role is Role.PS and record.state is TaskState.STARTING:
+        draft.do(ProveTask(task=record.task, attempt=record.attempt))
+
+
+def on_listening(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Listening)
+    record = current(draft, body.task, body.attempt)
+    if record is not None and record.state is TaskState.STARTING:
+        draft.move(record, TaskState.READY, ready=True)
+
+
+def on_exited(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Exited)
+    record = current(draft, body.task, body.attempt)
+    if record is not None:
+        exited(draft, record, body)
+
+
+def on_usage(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Usage)
+    draft.record(events.UsageSampled(host=host, cpu=body.cpu, rss_mib=body.rss_mib))
+
+
+def on_reported(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Reported)
+    record = current(draft, body.task, body.attempt)
+    handler = _ON_REPORT.get(type(body.report))
+    if record is None or handler is None:
+        return
+    if not record.speaks:
+        record = draft.update(record, speaks=True)
+    handler(draft, record, body.report)
+
+
+def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Ready)
+    if record.task.role is Role.PS:
+        return  # its own word is no proof: see ``on_listening``
+    if record.task.role is Role.CHIEF and draft.state.variables_lost:
+        draft.set(variables_lost=False)
+    record = draft.update(record, ready=True, early_deaths=0)
+    if record.state is TaskState.STARTING:
+        draft.move(record, TaskState.READY, reason="kept the live variables" if report.kept else "")
+
+
+def on_step(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Step)
+    record = draft.update(record, global_step=report.global_step)
+    progressed(draft, report.global_step)
+    draft.record(
+        events.Progressed(
+            task=record.task.name,
+            attempt=record.attempt,
+            global_step=report.global_step,
+            local_steps=report.local_steps,
+            examples=report.examples,
+            loss=report.loss,
+        )
+    )
+    if record.state in (TaskState.STARTING, TaskState.READY) and report.local_steps > 0:
+        draft.move(draft.update(record, ready=True, early_deaths=0), TaskState.TRAINING)
+
+
+def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Finished)
+    draft.record(
+        events.Progressed(
+            task=record.task.name,
+            attempt=record.attempt,
+            global_step=report.global_step,
+            local_steps=report.local_steps,
+            examples=report.examples,
+        )
+    )
+    progressed(draft, report.global_step)
+    record = draft.update(record, global_step=report.global_step, ready=True)
+    if TaskState.FINISHED in TRANSITIONS[record.state]:
+        draft.move(record, TaskState.FINISHED, reason=report.reason)
+
+
+def on_checkpoint(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.CheckpointSaved)
+    draft.record(events.CheckpointWritten(task=record.task.name, global_step=report.global_step, path=report.path))
+
+
+def on_evaluated(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Evaluated)
+    draft.record(
+        events.EvaluationDone(
+            task=record.task.name,
+            global_step=report.global_step,
+            metrics=report.metrics,
+            checkpoint=report.checkpoint,
+            name=report.name,
+        )
+    )
+    record = draft.update(record, ready=True, early_deaths=0)
+    if record.task.role is Role.EVALUATOR and record.state in (TaskState.STARTING, TaskState.READY):
+        draft.move(record, TaskState.EVALUATING)
+
+
+def on_waiting(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Waiting)
+    draft.update(record, waits_for=report.what)
+
+
+def on_max_steps(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.MaxSteps)
+    if report.max_steps != draft.state.max_steps and record.task.role is Role.CHIEF:
+        draft.set(max_steps=report.max_steps)
+        draft.record(events.TargetKnown(max_steps=report.max_steps))
+
+
+def progressed(draft: Draft, global_step: int) -> None:
+    if global_step != draft.state.global_step:
+        draft.set(global_step=global_step, progress_at=draft.now)
+
+
+ON_TOLD: Mapping[type[protocol.Message], Callable[[Draft, str, protocol.Message], None]] = MappingProxyType(
+    {
+        protocol.Reserved: on_reserved,
+        protocol.Locked: on_locked,
+        protocol.Refused: on_refused,
+        protocol.PreloadState: on_preload,
+        protocol.Started: on_started,
+        protocol.Listening: on_listening,
+        protocol.Exited: on_exited,
+        protocol.Usage: on_usage,
+        protocol.Reported: on_reported,
+    }
+)
+
+_ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protocol.Message], None]] = MappingProxyType(
+    {
+        protocol.Ready: on_ready,
+        protocol.Step: on_step,
+        protocol.Finished: on_finished,
+        protocol.CheckpointSaved: on_checkpoint,
+        protocol.Evaluated: on_evaluated,
+        protocol.Waiting: on_waiting,
+        protocol.MaxSteps: on_max_steps,
+    }
+)

@@ -1,0 +1,177 @@
+"""What follows from the state as a whole. ``settle`` may be called at any time, any number of times."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from launcher import causes, protocol
+from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
+from launcher.lifecycle.state import TRANSITIONS, TaskRecord, hang_deadline, run_deadline, start_deadline
+from launcher.lifecycle.values import End, TellTask
+from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskState
+
+
+def settle(draft: Draft) -> None:
+    """Does whatever the state as a whole asks for. Safe to call at any time, any number of times."""
+    look_at_the_clock(draft)
+    launch(draft)
+    watch_gate(draft)
+    restart_the_dead(draft)
+    watch_barrier(draft)
+    watch_training(draft)
+    watch_drain(draft)
+    unwind(draft)
+
+
+def look_at_the_clock(draft: Draft) -> None:
+    if draft.state.phase not in (Phase.STARTING, Phase.TRAINING):
+        return
+    policy = draft.state.plan.policy
+    if draft.now >= run_deadline(draft.state):
+        cause = causes.deadline(policy.timeout_s or 0.0)
+        draft.set(outcome=Outcome.TIMED_OUT, cause=cause, stop_how="deadline")
+        stop_trainers(draft, cause.message)
+    for record in draft.tasks.values():
+        if draft.now >= start_deadline(draft.state, record):
+            draft.fail(causes.not_ready(record.planned, policy.start_timeout_s), outcome=Outcome.TIMED_OUT)
+            return
+    if draft.now >= hang_deadline(replace(draft.state, tasks=draft.tasks)):
+        draft.fail(causes.hang(draft.state.global_step, policy.hang_timeout_s or 0.0), outcome=Outcome.TIMED_OUT)
+
+
+def launch(draft: Draft) -> None:
+    hosts = {planned.host for planned in draft.state.plan.tasks}
+    prepared = draft.state.reserved >= hosts and (draft.state.locked or not draft.state.plan.model_dir)
+    if draft.state.launched or not prepared or draft.state.phase is not Phase.STARTING or draft.state.stop_how:
+        return
+    draft.set(launched=True)
+    waits_inside = "session-gate" in draft.state.plan.adjustments
+    for record in sorted(draft.tasks.values(), key=lambda record: record.task):
+        if waits_inside or not record.task.role.trains:
+            draft.start(record)
+    draft.go(Phase.TRAINING)
+
+
+def watch_gate(draft: Draft) -> None:
+    """Opens and shuts the gate. A ps that has ended of its own accord, before anybody needed it, bars nobody."""
+    if not draft.state.launched or draft.state.phase is not Phase.TRAINING:
+        return
+    servers = draft.of_role(Role.PS)
+    is_open = all((record.ready and record.running) or record.state is TaskState.SUCCEEDED for record in servers)
+    if is_open != draft.state.gate:
+        alive = draft.state.served and not draft.state.variables_lost
+        draft.set(gate=is_open, served=draft.state.served or is_open)
+        draft.do(TellTask(task=None, message=protocol.Gate(open=is_open, variables_alive=alive)))
+    if is_open:
+        for record in draft.of_role(*TRAINERS):
+            if record.state is TaskState.WAITING and not draft.state.stop_how:
+                draft.start(record)
+
+
+def restart_the_dead(draft: Draft) -> None:
+    for record in list(draft.tasks.values()):
+        if record.state is TaskState.BACKOFF and draft.now >= record.restart_at:
+            if record.task.role is Role.CHIEF:
+                tell_gate(draft)
+            draft.start(record)
+
+
+def tell_gate(draft: Draft) -> None:
+    """Says the gate again: a new chief must know whether live variables are to be kept."""
+    alive = draft.state.served and not draft.state.variables_lost
+    draft.do(TellTask(task=None, message=protocol.Gate(open=draft.state.gate, variables_alive=alive)))
+
+
+def watch_barrier(draft: Draft) -> None:
+    chief = next(iter(draft.of_role(Role.CHIEF)))
+    arrived = chief.state is TaskState.FINISHED or (chief.state is TaskState.STOPPING and chief.speaks)
+    if not arrived or draft.state.barrier_open:
+        return
+    reached = draft.state.max_steps is not None and draft.state.global_step >= draft.state.max_steps
+    if not any(may_train(draft, record, reached) for record in draft.of_role(Role.WORKER)):
+        draft.set(barrier_open=True)
+        draft.do(TellTask(task=chief.task, message=protocol.Barrier()))
+
+
+def may_train(draft: Draft, record: TaskRecord, reached: bool) -> bool:
+    """Whether a worker may still apply gradients. One that is not ready when the last step is reached will not."""
+    if record.state is TaskState.FINISHED or record.state.final:
+        return False
+    if record.state is TaskState.STOPPING:
+        return record.running and record.ready
+    return record.ready if reached else True
+
+
+def watch_training(draft: Draft) -> None:
+    """Training is over when the success policy says so, or when it was stopped and every trainer has ended."""
+    if draft.state.phase is not Phase.TRAINING or not draft.state.launched:
+        return
+    trainers = draft.of_role(*TRAINERS)
+    chief = next(record for record in trainers if record.task.role is Role.CHIEF)
+    if all(record.state.final for record in trainers):
+        training_over(draft, chief)
+    elif chief.state is TaskState.SUCCEEDED and draft.state.plan.policy.success is Success.CHIEF:
+        stop_late_workers(draft)
+
+
+def stop_late_workers(draft: Draft) -> None:
+    """After the chief has gone nothing that workers train is saved; they get the grace period to end."""
+    grace_s = draft.state.plan.policy.grace_s
+    if math.isinf(draft.state.drain_until):
+        draft.set(drain_until=draft.now + grace_s)
+    elif draft.now >= draft.state.drain_until:
+        for record in draft.of_role(Role.WORKER):
+            draft.stop(record, 0.0, f"still running {grace_s:g} s after the chief had ended")
+
+
+def training_over(draft: Draft, chief: TaskRecord) -> None:
+    draft.set(drain_until=math.inf)
+    if draft.state.stop_how in ("terminate", "kill") or draft.state.phase is Phase.STOPPING:
+        draft.go(Phase.STOPPING, "stopped")
+        return
+    draft.go(Phase.DRAINING, "training is over")
+    for record in draft.of_role(Role.PS):
+        draft.stop(record, min(2.0, draft.state.plan.policy.grace_s), "training is over")
+    draft.set(drain_until=draft.now + draft.state.plan.policy.evaluator_drain_s)
+    for record in draft.of_role(Role.EVALUATOR):
+        drain(draft, record)
+
+
+def drain(draft: Draft, record: TaskRecord) -> None:
+    """Tells an evaluator that runs to end. One that is being restarted is told when it runs."""
+    if TaskState.DRAINING in TRANSITIONS[record.state]:
+        draft.move(record, TaskState.DRAINING)
+        draft.do(TellTask(task=record.task, message=protocol.Drain(global_step=draft.state.global_step or None)))
+
+
+def watch_drain(draft: Draft) -> None:
+    if draft.state.phase is not Phase.DRAINING:
+        return
+    evaluators = draft.of_role(Role.EVALUATOR)
+    if all(record.state.final for record in evaluators):
+        draft.go(Phase.STOPPING, "evaluation is done")
+        return
+    for record in evaluators:
+        drain(draft, record)
+    if draft.now >= draft.state.drain_until:
+        bound_s = draft.state.plan.policy.evaluator_drain_s
+        draft.fail(causes.drain_timeout(evaluators[0].planned, bound_s), outcome=Outcome.TIMED_OUT)
+
+
+def unwind(draft: Draft) -> None:
+    """Stops what is left, in order: trainers, evaluator, parameter servers. Then the run ends."""
+    if draft.state.phase is not Phase.STOPPING:
+        return
+    draft.set(drain_until=math.inf)
+    grace_s = draft.state.plan.policy.grace_s
+    for roles, patience_s in ((TRAINERS, trainer_grace_s(draft)), ((Role.EVALUATOR,), grace_s), ((Role.PS,), 2.0)):
+        left = [record for record in draft.of_role(*roles) if not record.state.final]
+        for record in left:
+            if record.state is not TaskState.STOPPING:
+                draft.stop(record, min(patience_s, grace_s), "the run is being stopped")
+        if any(not record.state.final for record in draft.of_role(*roles)):
+            return
+    draft.go(Phase.ENDED)
+    draft.do(End(outcome=draft.state.outcome, cause=draft.state.cause, how=draft.state.stop_how))

@@ -1,0 +1,145 @@
+"""What is known of a run and its tasks, and which ways a task may go. The clock's bounds are read off it, too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from launcher.causes import Cause
+from launcher.model import TRAINERS, Outcome, Phase, Plan, PlannedTask, Role, TaskId, TaskState
+
+_RUNNING = (
+    TaskState.STARTING,
+    TaskState.READY,
+    TaskState.TRAINING,
+    TaskState.EVALUATING,
+    TaskState.FINISHED,
+    TaskState.DRAINING,
+    TaskState.STOPPING,
+)
+_ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED})
+_DEATHS = _ENDS | {TaskState.BACKOFF, TaskState.STOPPING}
+
+TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
+    {
+        TaskState.WAITING: frozenset({TaskState.STARTING, TaskState.FAILED, TaskState.STOPPED}),
+        TaskState.STARTING: _DEATHS
+        | {TaskState.READY, TaskState.TRAINING, TaskState.EVALUATING, TaskState.FINISHED, TaskState.DRAINING},
+        TaskState.READY: _DEATHS | {TaskState.TRAINING, TaskState.EVALUATING, TaskState.FINISHED, TaskState.DRAINING},
+        TaskState.TRAINING: _DEATHS | {TaskState.FINISHED},
+        TaskState.EVALUATING: _DEATHS | {TaskState.DRAINING},
+        TaskState.FINISHED: _DEATHS,
+        TaskState.DRAINING: _DEATHS,
+        TaskState.STOPPING: _ENDS | {TaskState.BACKOFF},
+        TaskState.BACKOFF: frozenset({TaskState.STARTING, TaskState.STOPPED, TaskState.FAILED}),
+        TaskState.SUCCEEDED: frozenset(),
+        TaskState.FAILED: frozenset(),
+        TaskState.STOPPED: frozenset(),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRecord:
+    """What is known of one task. Times in monotonic seconds.
+
+    ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was; ``restarts``: how often it
+    was started again; ``restart_at``: when the back-off ends; ``died_at``: when the attempt before died, until the
+    task has recovered.
+    """
+
+    planned: PlannedTask
+    state: TaskState = TaskState.WAITING
+    attempt: int = 0
+    started_at: float = 0.0
+    running: bool = False
+    ready: bool = False
+    speaks: bool = False
+    waits_for: str = ""
+    early_deaths: int = 0
+    restarts: int = 0
+    restart_at: float = math.inf
+    died_at: float | None = None
+    global_step: int = 0
+    restart_wanted: bool = False
+
+    @property
+    def task(self) -> TaskId:
+        return self.planned.task
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of it may exist."""
+        return self.state in _RUNNING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunState:
+    """Everything that decides. ``gate``: trainers may open sessions; ``served``: it has been open once, so that
+    variables may live on the parameter servers; ``variables_lost``: one of those has died since a chief was last
+    ready. ``drain_until``: when patience with late workers, or with the evaluator, ends."""
+
+    plan: Plan
+    tasks: Mapping[TaskId, TaskRecord]
+    phase: Phase = Phase.STARTING
+    began_at: float = 0.0
+    reserved: frozenset[str] = frozenset()
+    locked: bool = False
+    launched: bool = False
+    gate: bool = False
+    served: bool = False
+    variables_lost: bool = False
+    barrier_open: bool = False
+    max_steps: int | None = None
+    global_step: int = 0
+    progress_at: float = 0.0
+    drain_until: float = math.inf
+    stop_how: str = ""
+    outcome: Outcome = Outcome.SUCCEEDED
+    cause: Cause | None = None
+    failures: tuple[Cause, ...] = ()
+
+    def of_role(self, *roles: Role) -> list[TaskRecord]:
+        return [record for record in self.tasks.values() if record.task.role in roles]
+
+
+def initial(plan: Plan) -> RunState:
+    """The state of a run that has not begun."""
+    return RunState(
+        plan=plan,
+        tasks={planned.task: TaskRecord(planned=planned) for planned in plan.tasks},
+        max_steps=plan.max_steps,
+    )
+
+
+def next_wakeup(state: RunState) -> float:
+    """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
+    due = [state.drain_until, *(record.restart_at for record in state.tasks.values())]
+    if state.phase in (Phase.STARTING, Phase.TRAINING):
+        due.append(run_deadline(state))
+        due.extend(start_deadline(state, record) for record in state.tasks.values())
+        due.append(hang_deadline(state))
+    return min(due)
+
+
+def run_deadline(state: RunState) -> float:
+    timeout_s = state.plan.policy.timeout_s
+    return math.inf if timeout_s is None or state.stop_how else state.began_at + timeout_s
+
+
+def start_deadline(state: RunState, record: TaskRecord) -> float:
+    """When a started task must be ready. Only parameter servers must be by themselves; trainers once they speak,
+    since a command that is no Estimator job never says that it is ready."""
+    if not record.running or record.ready or record.state is not TaskState.STARTING:
+        return math.inf
+    if record.task.role is Role.PS or (record.task.role.trains and record.speaks and state.gate):
+        return record.started_at + state.plan.policy.start_timeout_s
+    return math.inf
+
+
+def hang_deadline(state: RunState) -> float:
+    hang_s = state.plan.policy.hang_timeout_s
+    trains = any(record.state is TaskState.TRAINING for record in state.of_role(*TRAINERS))
+    return math.inf if hang_s is None or not trains else state.progress_at + hang_s

@@ -1,0 +1,129 @@
+"""What the lifecycle takes (happenings) and what it gives back (actions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher import events, protocol
+from launcher.causes import Cause
+from launcher.model import Outcome, TaskId
+
+# --- what has happened -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happening:
+    """Base of what ``step`` takes. ``now``: monotonic seconds."""
+
+    now: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun(Happening):
+    """The supervisor is up, and every host's agent answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(Happening):
+    """An agent said ``body`` (a body of ``protocol.Event``)."""
+
+    host: str
+    body: protocol.Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentRenewed(Happening):
+    """The agent of a host died and came back: its tasks are dead, its ports still held."""
+
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostLost(Happening):
+    """A host cannot be reached any more."""
+
+    host: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopAsked(Happening):
+    """Somebody wants the end. ``how``: see ``events.StopRequested``."""
+
+    how: str
+    by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestartAsked(Happening):
+    """Somebody wants one task restarted in place."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticked(Happening):
+    """Time has passed (see ``next_wakeup``)."""
+
+
+# --- what is to be done ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """Base of what ``step`` gives back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Action):
+    """Reserve every port, lock the model_dir, start the preloaded interpreters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartTask(Action):
+    task: TaskId
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopTask(Action):
+    task: TaskId
+    attempt: int
+    grace_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalTask(Action):
+    task: TaskId
+    attempt: int
+    signal: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProveTask(Action):
+    task: TaskId
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TellTask(Action):
+    """Pass ``message`` to one task, or to every task if ``task`` is None."""
+
+    task: TaskId | None
+    message: protocol.Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Action):
+    """Write an event of the run."""
+
+    event: events.RunEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class End(Action):
+    """The run is over: nothing of it is to be left anywhere."""
+
+    outcome: Outcome
+    cause: Cause | None
+    how: str = ""

@@ -1,0 +1,465 @@
+"""The lifecycle, told what happens by hand: who starts, waits, is restarted and stopped, and how the run ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher import lifecycle, protocol
+from launcher.model import (
+    Outcome,
+    Phase,
+    Plan,
+    PlannedHost,
+    PlannedTask,
+    Policy,
+    Role,
+    Success,
+    TaskId,
+    TaskState,
+)
+
+ALL = ("session-gate", "final-save", "eval-drain", "save-on-term", "heartbeat")
+ONE_OF_EACH = ("ps:0", "chief:0", "worker:0", "worker:1", "evaluator:0")
+
+
+def make_plan(
+    *names: str, policy: Policy | None = None, adjustments: tuple[str, ...] = ALL, max_steps: int | None = 100
+) -> Plan:
+    tasks = tuple(
+        PlannedTask(task=TaskId.parse(name), host="here", argv=("python", "job.py"), cwd="/", env={})
+        for name in names or ONE_OF_EACH
+    )
+    return Plan(
+        name="test",
+        model_dir="/model",
+        hosts=(PlannedHost(name="here", address="127.0.0.1"),),
+        tasks=tasks,
+        policy=policy or Policy(),
+        preload=(),
+        adjustments=adjustments,
+        max_steps=max_steps,
+    )
+
+
+class Run:
+    """A run in a test: says what happens, keeps what was asked for."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.state = lifecycle.initial(plan)
+        self.now = 1000.0
+        self.actions: list[lifecycle.Action] = []
+
+    def happen(self, kind: type[lifecycle.Happening], **values: object) -> list[lifecycle.Action]:
+        self.state, actions = lifecycle.step(self.state, kind(now=self.now, **values))
+        self.actions += actions
+        return list(actions)
+
+    def told(self, body: protocol.Message) -> list[lifecycle.Action]:
+        return self.happen(lifecycle.Told, host="here", body=body)
+
+    def record(self, task: str) -> lifecycle.TaskRecord:
+        return self.state.tasks[TaskId.parse(task)]
+
+    def begin(self) -> Run:
+        self.happen(lifecycle.Begun)
+        ports = {task.name: 4000 + n for n, task in enumerate(self.state.tasks)}
+        self.told(protocol.Reserved(generation=1, ports=ports))
+        self.told(protocol.Locked(path="/model"))
+        return self
+
+    def started(self, *tasks: str) -> None:
+        for task in tasks:
+            attempt = self.record(task).attempt
+            self.told(protocol.Started(generation=1, task=task, attempt=attempt, pid=7, start="fork"))
+
+    def listening(self, task: str) -> list[lifecycle.Action]:
+        return self.told(protocol.Listening(task=task, attempt=self.record(task).attempt, port=1))
+
+    def report(self, task: str, message: protocol.Message) -> list[lifecycle.Action]:
+        return self.told(protocol.Reported(task=task, attempt=self.record(task).attempt, report=message))
+
+    def trains(self, *tasks: str, step: int = 10) -> None:
+        for task in tasks:
+            self.report(task, protocol.Ready(global_step=0))
+            self.report(task, protocol.Step(global_step=step, local_steps=5))
+
+    def finished(self, *tasks: str, step: int = 100) -> None:
+        for task in tasks:
+            self.report(task, protocol.Finished(global_step=step, local_steps=step))
+
+    def exits(
+        self, task: str, code: int | None = 0, *, signal: int | None = None, tail: str = ""
+    ) -> list[lifecycle.Action]:
+        body = protocol.Exited(
+            task=task,
+            attempt=self.record(task).attempt,
+            exit_code=code if signal is None else None,
+            signal=signal,
+            tail=tail,
+        )
+        return self.told(body)
+
+    def until_training(self) -> Run:
+        self.begin()
+        names = [task.name for task in self.state.tasks]
+        self.started(*(name for name in names if self.record(name).attempt))
+        for name in names:
+            if name.startswith("ps"):
+                self.listening(name)
+        self.trains(*(name for name in names if TaskId.parse(name).role.trains))
+        return self
+
+    def after(self, seconds: float) -> list[lifecycle.Action]:
+        self.now += seconds
+        return self.happen(lifecycle.Ticked)
+
+    def starts(self) -> list[tuple[str, int]]:
+        return [(item.task.name, item.attempt) for item in self.actions if isinstance(item, lifecycle.StartTask)]
+
+    def told_to(self, task: str | None, kind: type[protocol.Message]) -> list[protocol.Message]:
+        return [
+            item.message
+            for item in self.actions
+            if isinstance(item, lifecycle.TellTask)
+            and (item.task.name if item.task else None) == task
+            and isinstance(item.message, kind)
+        ]
+
+    def stops(self) -> list[str]:
+        return [item.task.name for item in self.actions if isinstance(item, lifecycle.StopTask)]
+
+    def ended(self) -> lifecycle.End | None:
+        return next((item for item in self.actions if isinstance(item, lifecycle.End)), None)
+
+    def end_stopping(self) -> lifecycle.End:
+        """Lets everything that was asked to stop do so, until the run has ended."""
+        for _ in range(len(self.state.tasks) + 1):
+            for record in list(self.state.tasks.values()):
+                if record.state in (TaskState.STOPPING, TaskState.DRAINING):
+                    self.exits(record.task.name, 0)
+        end = self.ended()
+        assert end is not None, {record.task.name: record.state for record in self.state.tasks.values()}
+        return end
+
+
+def test_nothing_starts_before_ports_and_lock_are_held() -> None:
+    run = Run(make_plan())
+    assert any(isinstance(action, lifecycle.Prepare) for action in run.happen(lifecycle.Begun))
+    run.told(protocol.Reserved(generation=1, ports={}))
+    assert run.starts() == []
+    run.told(protocol.Locked(path="/model"))
+    assert [task for task, _ in run.starts()] == list(ONE_OF_EACH)
+
+
+def test_gate_opens_when_every_ps_is_proven() -> None:
+    run = Run(make_plan("ps:0", "ps:1", "chief:0")).begin()
+    run.started("ps:0", "ps:1", "chief:0")
+    assert [item.task.name for item in run.actions if isinstance(item, lifecycle.ProveTask)] == ["ps:0", "ps:1"]
+    run.listening("ps:0")
+    assert run.told_to(None, protocol.Gate) == []
+    run.listening("ps:1")
+    assert run.told_to(None, protocol.Gate) == [protocol.Gate(open=True, variables_alive=False)]
+
+
+def test_trainers_that_cannot_wait_inside_start_after_the_gate() -> None:
+    run = Run(make_plan(adjustments=())).begin()
+    assert [task for task, _ in run.starts()] == ["ps:0", "evaluator:0"]
+    run.started("ps:0")
+    run.listening("ps:0")
+    assert [task for task, _ in run.starts()] == ["ps:0", "evaluator:0", "chief:0", "worker:0", "worker:1"]
+
+
+def test_a_whole_run_ends_in_order() -> None:
+    run = Run(make_plan()).until_training()
+    run.finished("chief:0")
+    assert run.told_to("chief:0", protocol.Barrier) == []
+    run.finished("worker:0")
+    run.finished("worker:1")
+    assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()]
+    for task in ("worker:0", "worker:1", "chief:0"):
+        assert run.ended() is None
+        run.exits(task)
+    assert run.stops() == ["ps:0"]
+    assert run.told_to("evaluator:0", protocol.Drain) == [protocol.Drain(global_step=100)]
+    run.exits("ps:0", None, signal=15)
+    run.exits("evaluator:0")
+    end = run.ended()
+    assert end is not None and end.outcome is Outcome.SUCCEEDED and end.cause is None
+    assert run.state.phase is Phase.ENDED
+
+
+def test_barrier_waits_for_a_worker_that_will_be_restarted() -> None:
+    run = Run(make_plan(max_steps=None)).until_training()
+    run.exits("worker:1", None, signal=9)
+    run.finished("chief:0", "worker:0")
+    assert run.told_to("chief:0", protocol.Barrier) == []
+    run.after(5)
+    run.started("worker:1")
+    run.trains("worker:1")
+    run.finished("worker:1")
+    assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()]
+
+
+def test_barrier_does_not_wait_for_a_worker_that_comes_after_the_last_step() -> None:
+    run = Run(make_plan(max_steps=100)).until_training()
+    run.exits("worker:1", None, signal=9)
+    run.finished("worker:0", "chief:0")
+    assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()]
+
+
+def test_a_killed_worker_is_restarted_in_place() -> None:
+    run = Run(make_plan()).until_training()
+    run.exits("worker:0", None, signal=9)
+    assert run.starts()[-1] == ("worker:0", 2)
+    run.started("worker:0")
+    run.now += 3
+    run.trains("worker:0")
+    recovered = [
+        item.event for item in run.actions if isinstance(item, lifecycle.Record) and item.event.kind == "recovered"
+    ]
+    assert [(event.task, event.recovered_s) for event in recovered] == [("worker:0", 3.0)]
+
+
+def test_back_off_doubles_and_restarts_are_used_up() -> None:
+    policy = Policy(restarts={**Policy().restarts, Role.WORKER: 3}, success=Success.ALL_WORKERS)
+    run = Run(make_plan(policy=policy)).until_training()
+    waits = []
+    for _ in range(3):
+        run.exits("worker:0", None, signal=9)
+        wait_s = lifecycle.next_wakeup(run.state) - run.now
+        waits.append(wait_s if run.record("worker:0").state is TaskState.BACKOFF else 0.0)
+        run.after(max(0.0, wait_s) if not math.isinf(wait_s) else 0.0)
+        run.started("worker:0")
+        run.trains("worker:0")
+    assert waits == [0.0, 1.0, 2.0]
+    run.exits("worker:0", None, signal=9)
+    assert run.record("worker:0").state is TaskState.FAILED
+    end = run.end_stopping()
+    assert end.outcome is Outcome.FAILED and end.cause is not None and end.cause.task == "worker:0"
+
+
+@pytest.mark.parametrize(
+    ("task", "outcome"),
+    [
+        ("worker:0", Outcome.SUCCEEDED),
+        ("evaluator:0", Outcome.FAILED),
+        ("chief:0", Outcome.FAILED),
+        ("ps:0", Outcome.FAILED),
+    ],
+)
+def test_what_a_final_failure_means(task: str, outcome: Outcome) -> None:
+    run = Run(make_plan(policy=Policy(restarts=dict.fromkeys(Role, 0)))).until_training()
+    run.exits(task, 1)
+    assert run.record(task).state is TaskState.FAILED
+    trainers = [name for name in ("worker:0", "worker:1", "chief:0") if name != task]
+    if run.state.phase is Phase.TRAINING:
+        run.finished(*trainers)
+        for name in trainers:
+            run.exits(name)
+    end = run.end_stopping()
+    assert end.outcome is outcome
+    assert (end.cause.task if end.cause else None) == (None if outcome is Outcome.SUCCEEDED else task)
+
+
+def test_wrong_arguments_are_not_tried_again() -> None:
+    run = Run(make_plan()).begin()
+    run.started(*ONE_OF_EACH)
+    run.exits("chief:0", 2, tail="job.py: error: unrecognized arguments: --setps\n")
+    end = run.end_stopping()
+    assert end.cause is not None and end.cause.kind == "arguments"
+    assert "unrecognized arguments: --setps" in end.cause.message
+    assert run.starts().count(("chief:0", 2)) == 0
+
+
+def test_an_error_before_training_is_tried_once_more() -> None:
+    run = Run(make_plan()).begin()
+    run.started(*ONE_OF_EACH)
+    run.exits("chief:0", 1)
+    run.after(5)
+    run.started("chief:0")
+    run.exits("chief:0", 1)
+    assert run.record("chief:0").state is TaskState.FAILED
+
+
+def test_knock_on_failures_do_not_become_the_cause() -> None:
+    run = Run(make_plan(policy=Policy(restarts=dict.fromkeys(Role, 0)))).until_training()
+    unavailable = 'Traceback (most recent call last):\n  File "j.py", line 3, in go\ntensorflow.python.framework.errors_impl.UnavailableError: Socket closed\n'
+    run.exits("worker:0", None, signal=11)
+    run.exits("chief:0", 1, tail=unavailable)
+    end = run.end_stopping()
+    assert end.cause is not None and (end.cause.task, end.cause.kind) == ("worker:0", "signal")
+
+
+def test_a_lost_ps_shuts_the_gate_and_a_chief_must_restore() -> None:
+    run = Run(make_plan()).until_training()
+    run.exits("ps:0", None, signal=9)
+    run.started("ps:0")
+    run.listening("ps:0")
+    gates = run.told_to(None, protocol.Gate)
+    assert [gate.open for gate in gates] == [True, False, True]
+    assert [gate.variables_alive for gate in gates] == [False, False, False]
+    run.report("chief:0", protocol.Ready(global_step=5))
+    run.exits("chief:0", None, signal=9)
+    assert run.told_to(None, protocol.Gate)[-1] == protocol.Gate(open=True, variables_alive=True)
+
+
+def test_interrupt_saves_evaluates_and_ends() -> None:
+    run = Run(make_plan()).until_training()
+    run.happen(lifecycle.StopAsked, how="interrupt")
+    assert set(run.stops()) == {"chief:0", "worker:0", "worker:1"}
+    run.finished("chief:0", step=50)
+    run.exits("worker:0")
+    assert run.told_to("chief:0", protocol.Barrier) == []
+    run.exits("worker:1")
+    assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()]
+    run.exits("chief:0")
+    assert run.told_to("evaluator:0", protocol.Drain)
+    end = run.end_stopping()
+    assert (end.outcome, end.how) == (Outcome.INTERRUPTED, "interrupt")
+
+
+def test_second_interrupt_stops_at_once() -> None:
+    run = Run(make_plan()).until_training()
+    run.happen(lifecycle.StopAsked, how="interrupt")
+    actions = run.happen(lifecycle.StopAsked, how="interrupt")
+    assert {item.grace_s for item in actions if isinstance(item, lifecycle.StopTask)} == {0.0}
+    assert run.end_stopping().outcome is Outcome.INTERRUPTED
+
+
+def test_stop_before_anything_started_ends_the_run() -> None:
+    run = Run(make_plan())
+    run.happen(lifecycle.Begun)
+    run.happen(lifecycle.StopAsked, how="terminate")
+    end = run.ended()
+    assert end is not None and end.outcome is Outcome.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds", "kind"),
+    [
+        (Policy(timeout_s=60), 61, "timeout"),
+        (Policy(hang_timeout_s=30), 31, "hang"),
+    ],
+)
+def test_time_limits(policy: Policy, seconds: float, kind: str) -> None:
+    run = Run(make_plan(policy=policy)).until_training()
+    assert lifecycle.next_wakeup(run.state) <= run.now + seconds
+    run.after(seconds)
+    for task in ("worker:0", "worker:1", "chief:0"):
+        run.exits(task)
+    end = run.end_stopping()
+    assert end.outcome is Outcome.TIMED_OUT and end.cause is not None and end.cause.kind == kind
+
+
+def test_a_ps_that_never_listens_times_out() -> None:
+    run = Run(make_plan()).begin()
+    run.started(*ONE_OF_EACH)
+    run.after(lifecycle.next_wakeup(run.state) - run.now)
+    end = run.end_stopping()
+    assert end.outcome is Outcome.TIMED_OUT and end.cause is not None and end.cause.task == "ps:0"
+
+
+def test_a_bounded_drain() -> None:
+    run = Run(make_plan(policy=Policy(evaluator_drain_s=9))).until_training()
+    for task in ("worker:0", "worker:1", "chief:0"):
+        run.exits(task)
+    run.exits("ps:0", None, signal=15)
+    run.after(9)
+    end = run.end_stopping()
+    assert end.outcome is Outcome.TIMED_OUT and end.cause is not None and end.cause.task == "evaluator:0"
+
+
+def test_late_workers_are_stopped_after_the_grace_time() -> None:
+    run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
+    run.exits("chief:0")
+    assert run.stops() == []
+    run.after(7)
+    assert run.stops() == ["worker:0", "worker:1"]
+    assert run.end_stopping().outcome is Outcome.SUCCEEDED
+
+
+def test_all_workers_policy_waits_for_everybody() -> None:
+    run = Run(make_plan(policy=Policy(grace_s=7, success=Success.ALL_WORKERS))).until_training()
+    run.exits("chief:0")
+    run.after(3600 * 5)
+    assert "worker:0" not in run.stops() or run.state.outcome is Outcome.TIMED_OUT
+
+
+def test_a_foreign_listener_ends_the_run() -> None:
+    run = Run(make_plan()).begin()
+    run.started(*ONE_OF_EACH)
+    run.told(protocol.Refused(command="prove", task="ps:0", attempt=1, message="port 4000: pid 77 listens"))
+    end = run.end_stopping()
+    assert end.cause is not None and end.cause.kind == "host" and "pid 77" in end.cause.message
+
+
+def test_a_renewed_agent_means_that_its_tasks_died() -> None:
+    run = Run(make_plan()).until_training()
+    run.happen(lifecycle.AgentRenewed, host="here")
+    run.after(10)
+    assert {task for task, attempt in run.starts() if attempt == 2} == set(ONE_OF_EACH)
+
+
+def test_old_attempts_say_nothing_any_more() -> None:
+    run = Run(make_plan()).until_training()
+    run.exits("worker:0", None, signal=9)
+    before = run.state
+    run.told(protocol.Exited(task="worker:0", attempt=1, exit_code=1, signal=None))
+    assert run.state == before
+
+
+CODES = [(0, None), (1, None), (2, None), (None, 9), (None, 11)]
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> list[tuple[str, str, object]]:
+    kinds = st.sampled_from(
+        ["exit", "started", "listening", "ready", "step", "finished", "tick", "stop", "renewed", "restart"]
+    )
+    return [
+        (draw(kinds), draw(st.sampled_from(ONE_OF_EACH)), draw(st.sampled_from(CODES)))
+        for _ in range(draw(st.integers(0, 40)))
+    ]
+
+
+@settings(max_examples=400, deadline=None)
+@given(happenings(), st.sampled_from(Success), st.sampled_from([ALL, ()]))
+def test_whatever_happens_a_run_can_be_ended(
+    story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...]
+) -> None:
+    run = Run(make_plan(policy=replace(Policy(), success=success), adjustments=adjustments)).begin()
+    for kind, task, code in story:
+        if run.ended():
+            break
+        if kind == "exit":
+            run.exits(task, code[0], signal=code[1])
+        elif kind == "started":
+            run.started(task)
+        elif kind == "listening":
+            run.listening(task)
+        elif kind == "ready":
+            run.report(task, protocol.Ready(global_step=1))
+        elif kind == "step":
+            run.report(task, protocol.Step(global_step=3, local_steps=1))
+        elif kind == "finished":
+            run.finished(task, step=4)
+        elif kind == "tick":
+            run.after(400)
+        elif kind == "stop":
+            run.happen(lifecycle.StopAsked, how="interrupt")
+        elif kind == "renewed":
+            run.happen(lifecycle.AgentRenewed, host="here")
+        elif kind == "restart":
+            run.happen(lifecycle.RestartAsked, task=TaskId.parse(task))
+    if run.ended() is None:
+        run.happen(lifecycle.StopAsked, how="kill")
+        run.happen(lifecycle.StopAsked, how="kill")
+        for record in list(run.state.tasks.values()):
+            run.exits(record.task.name, None, signal=9)
+    assert run.ended() is not None
+    assert all(record.state.final for record in run.state.tasks.values())
