@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -231,9 +230,11 @@ def test_back_off_doubles_and_restarts_are_used_up() -> None:
     waits = []
     for _ in range(3):
         run.exits("worker:0", None, signal=9)
-        wait_s = lifecycle.next_wakeup(run.state) - run.now
-        waits.append(wait_s if run.record("worker:0").state is TaskState.BACKOFF else 0.0)
-        run.after(max(0.0, wait_s) if not math.isinf(wait_s) else 0.0)
+        waits.append(run.record("worker:0").restart_at - run.now)
+        if run.record("worker:0").state is TaskState.BACKOFF:
+            run.after(waits[-1])
+        else:
+            waits[-1] = 0.0
         run.started("worker:0")
         run.trains("worker:0")
     assert waits == [0.0, 1.0, 2.0]
@@ -288,7 +289,8 @@ def test_an_error_before_training_is_tried_once_more() -> None:
 
 def test_knock_on_failures_do_not_become_the_cause() -> None:
     run = Run(make_plan(policy=Policy(restarts=dict.fromkeys(Role, 0)))).until_training()
-    unavailable = 'Traceback (most recent call last):\n  File "j.py", line 3, in go\ntensorflow.python.framework.errors_impl.UnavailableError: Socket closed\n'
+    error = "tensorflow.python.framework.errors_impl.UnavailableError: Socket closed"
+    unavailable = f'Traceback (most recent call last):\n  File "j.py", line 3, in go\n{error}\n'
     run.exits("worker:0", None, signal=11)
     run.exits("chief:0", 1, tail=unavailable)
     end = run.end_stopping()
@@ -413,14 +415,24 @@ def test_old_attempts_say_nothing_any_more() -> None:
     assert run.state == before
 
 
+HAPPEN = {
+    "exit": lambda run, task, code: run.exits(task, code[0], signal=code[1]),
+    "started": lambda run, task, code: run.started(task),
+    "listening": lambda run, task, code: run.listening(task),
+    "ready": lambda run, task, code: run.report(task, protocol.Ready(global_step=1)),
+    "step": lambda run, task, code: run.report(task, protocol.Step(global_step=3, local_steps=1)),
+    "finished": lambda run, task, code: run.finished(task, step=4),
+    "tick": lambda run, task, code: run.after(400),
+    "stop": lambda run, task, code: run.happen(lifecycle.StopAsked, how="interrupt"),
+    "renewed": lambda run, task, code: run.happen(lifecycle.AgentRenewed, host="here"),
+    "restart": lambda run, task, code: run.happen(lifecycle.RestartAsked, task=TaskId.parse(task)),
+}
 CODES = [(0, None), (1, None), (2, None), (None, 9), (None, 11)]
 
 
 @st.composite
 def happenings(draw: st.DrawFn) -> list[tuple[str, str, object]]:
-    kinds = st.sampled_from(
-        ["exit", "started", "listening", "ready", "step", "finished", "tick", "stop", "renewed", "restart"]
-    )
+    kinds = st.sampled_from(sorted(HAPPEN))
     return [
         (draw(kinds), draw(st.sampled_from(ONE_OF_EACH)), draw(st.sampled_from(CODES)))
         for _ in range(draw(st.integers(0, 40)))
@@ -434,28 +446,8 @@ def test_whatever_happens_a_run_can_be_ended(
 ) -> None:
     run = Run(make_plan(policy=replace(Policy(), success=success), adjustments=adjustments)).begin()
     for kind, task, code in story:
-        if run.ended():
-            break
-        if kind == "exit":
-            run.exits(task, code[0], signal=code[1])
-        elif kind == "started":
-            run.started(task)
-        elif kind == "listening":
-            run.listening(task)
-        elif kind == "ready":
-            run.report(task, protocol.Ready(global_step=1))
-        elif kind == "step":
-            run.report(task, protocol.Step(global_step=3, local_steps=1))
-        elif kind == "finished":
-            run.finished(task, step=4)
-        elif kind == "tick":
-            run.after(400)
-        elif kind == "stop":
-            run.happen(lifecycle.StopAsked, how="interrupt")
-        elif kind == "renewed":
-            run.happen(lifecycle.AgentRenewed, host="here")
-        elif kind == "restart":
-            run.happen(lifecycle.RestartAsked, task=TaskId.parse(task))
+        if not run.ended():
+            HAPPEN[kind](run, task, code)
     if run.ended() is None:
         run.happen(lifecycle.StopAsked, how="kill")
         run.happen(lifecycle.StopAsked, how="kill")
