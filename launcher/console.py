@@ -1,0 +1,212 @@
+"""How a run is shown while it runs: a live picture, plain lines, or JSON lines.
+
+All three take events and are ticked about five times a second; they write to the stream that they are given and nowhere
+else. The caller applies each event to the view first. Only the live view needs rich, which it imports when it starts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from launcher import events as ev
+from launcher.frame import Size, frame
+from launcher.logs import LastLines, LogWriter, MergedLogs
+from launcher.runs import RunFolder
+from launcher.spans import Line, count, duration, encodable, glyphs_for, paint
+from launcher.telling import tell
+from launcher.view import RunView
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
+    from rich.style import Style
+
+REFRESH_S = 0.2
+PROGRESS_EVERY_S = 10.0
+
+
+class RunConsole(Protocol):
+    """One way of showing a run."""
+
+    def start(self) -> None:
+        """Takes the terminal."""
+
+    def show(self, recorded: ev.Recorded) -> None:
+        """An event that the view has just taken."""
+
+    def tick(self, now: float) -> None:
+        """``REFRESH_S`` have passed or something has come; ``now`` in seconds since the epoch."""
+
+    def stop(self, now: float) -> None:
+        """Shows what is left and gives the terminal back. May be called more than once."""
+
+
+class JsonConsole:
+    """One JSON object a line for each event, as in ``events.jsonl``."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def show(self, recorded: ev.Recorded) -> None:
+        line = ev.to_line(recorded)
+        self._out.write(line if line.isascii() else json.dumps(json.loads(line)) + "\n")
+        self._out.flush()
+
+    def tick(self, now: float) -> None:
+        """Nothing to do: only events are shown."""
+
+    def stop(self, now: float) -> None:
+        """Nothing to do."""
+
+
+class PlainConsole:
+    """For pipes and log files: the tasks' lines with their prefixes, and a ``tflaunch |`` line for each event of
+    interest; progress at most every ten seconds."""
+
+    def __init__(self, view: RunView, folder: RunFolder, out: TextIO, *, color: bool = False) -> None:
+        self._view = view
+        self._folder = folder
+        self._out = out
+        self._color = color
+        self._logs: MergedLogs | None = None
+        self._writer: LogWriter | None = None
+        self._told_at = 0.0
+        self._told_step: int | None = None
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def show(self, recorded: ev.Recorded) -> None:
+        if isinstance(recorded.event, ev.RunEnded):
+            self._write_logs(final=True)
+        if (told := tell(recorded.event)) is not None:
+            self._say(*told)
+
+    def tick(self, now: float) -> None:
+        self._write_logs()
+        step = self._view.global_step
+        if step != self._told_step and now - self._told_at >= PROGRESS_EVERY_S and not self._view.ended:
+            self._say(_progress_words(self._view, now), "cyan")
+            self._told_at, self._told_step = now, step
+        self._out.flush()
+
+    def stop(self, now: float) -> None:
+        self._write_logs(final=True)
+        self._out.flush()
+
+    def _say(self, text: str, style: str) -> None:
+        line = "tflaunch | " + text.replace("\n", "\ntflaunch | ")
+        self._out.write(encodable(paint(line, style) if self._color else line, self._out.encoding) + "\n")
+
+    def _write_logs(self, *, final: bool = False) -> None:
+        tasks = tuple(sorted(self._view.tasks))
+        if self._logs is None or self._writer is None:
+            if not tasks:
+                return
+            self._logs = MergedLogs.of_run(self._folder, tasks)
+            self._writer = LogWriter(self._out, tasks, color=self._color)
+        for task, lines in self._logs.drain() if final else self._logs.poll():
+            self._writer.write(task, lines)
+
+
+def _progress_words(view: RunView, now: float) -> str:
+    target = f" / {view.max_steps:,}" if view.max_steps else ""
+    steps, examples, eta = view.steps_per_s(now), view.examples_per_s(now), view.eta_s(now)
+    words = (
+        f"step {view.global_step:,}{target}" if view.global_step is not None else "no step yet",
+        f"{count(steps)} steps/s" if steps is not None else "",
+        f"{count(examples)} examples/s" if examples is not None else "",
+        f"loss {view.loss.last:.4g}" if view.loss.last is not None else "",
+        f"{duration(eta)} left" if eta is not None else "",
+    )
+    return ", ".join(filter(None, words))
+
+
+class LiveConsole:
+    """A picture that is drawn anew when it has changed, at most at every tick."""
+
+    def __init__(self, view: RunView, folder: RunFolder, console: Console, *, zone: tzinfo | None = None) -> None:
+        self._view = view
+        self._console = console
+        self._zone = zone
+        self._last_lines = LastLines(folder)
+        self._glyphs = glyphs_for(console.encoding)
+        self._live: Live | None = None
+        self._drawn: tuple[Line, ...] | None = None
+
+    def start(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(
+            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=False
+        )
+        self._live.start()
+
+    def show(self, recorded: ev.Recorded) -> None:
+        """Nothing to do: the picture is of the view."""
+
+    def tick(self, now: float) -> None:
+        if self._live is None:
+            return
+        lines = self.lines(now)
+        if lines != self._drawn:
+            self._drawn = lines
+            self._live.update(_Picture(lines), refresh=True)
+
+    def stop(self, now: float) -> None:
+        if self._live is not None:
+            self.tick(now)
+            self._live.stop()
+            self._live = None
+
+    def lines(self, now: float) -> tuple[Line, ...]:
+        """What is to be seen now. One line of the terminal stays free for the cursor."""
+        width, height = self._console.size
+        made = frame(
+            self._view,
+            Size(width=width, height=max(1, height - 1)),
+            now,
+            text_of=self._last_lines.of,
+            glyphs=self._glyphs,
+            zone=self._zone,
+        )
+        encoding = self._console.encoding
+        return tuple(tuple((encodable(text, encoding), style) for text, style in line) for line in made)
+
+
+class _Picture:
+    """Lines as rich takes them; they fit already, so that rich need not measure and wrap."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+        self._styles: dict[str, Style | None] = {"": None}
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+        from rich.style import Style
+
+        for line in self._lines:
+            for text, style in line:
+                if style not in self._styles:
+                    self._styles[style] = Style.parse(style)
+                yield Segment(text, self._styles[style])
+            yield Segment.line()
+
+
+def open_console(view: RunView, folder: RunFolder, out: TextIO, *, form: str, environ: Mapping[str, str]) -> RunConsole:
+    """The console of that ``form``: ``live``, ``plain`` or ``json``. A live one on a stream that is no terminal, or a
+    dumb one, is plain."""
+    if form == "json":
+        return JsonConsole(out)
+    terminal = out.isatty() and environ.get("TERM", "") not in ("", "dumb")
+    if form == "plain" or not terminal:
+        return PlainConsole(view, folder, out, color=terminal and not environ.get("NO_COLOR"))
+    from rich.console import Console
+
+    return LiveConsole(view, folder, Console(file=out, highlight=False))

@@ -1,0 +1,112 @@
+"""The events of a run in sentences, for people who read a log instead of a picture."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from launcher import events as ev
+from launcher.model import Outcome, TaskState
+from launcher.report import OUTCOME_STYLES
+from launcher.spans import Span, duration, harmless, number
+
+_LOUD = {
+    TaskState.STARTING.value: "",
+    TaskState.TRAINING.value: "",
+    TaskState.STOPPING.value: "dim",
+    TaskState.BACKOFF.value: "red",
+    TaskState.FAILED.value: "bold red",
+    TaskState.SUCCEEDED.value: "green",
+    TaskState.STOPPED.value: "dim",
+}
+_SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "info": ""}
+
+
+@singledispatch
+def tell(event: ev.RunEvent) -> Span | None:
+    """The event in one line and its style; None for what happens all the time."""
+    return None
+
+
+@tell.register
+def _(event: ev.RunStarted) -> Span:
+    model_dir = f", model in {event.model_dir}" if event.model_dir else ""
+    return harmless(f"run {event.run}: {len(event.tasks)} tasks{model_dir}, logs in {event.run_dir}/logs"), "bold"
+
+
+@tell.register
+def _(event: ev.PhaseChanged) -> Span:
+    return _with_reason(event.phase, event.reason), "bold"
+
+
+@tell.register
+def _(event: ev.HostChanged) -> Span | None:
+    if event.state == "up":
+        return None
+    words = {"lost": "out of reach", "renewed": "has a new agent: its tasks are gone"}
+    return _with_reason(f"host {event.host} {words.get(event.state, event.state)}", event.message), "red"
+
+
+@tell.register
+def _(event: ev.PreloadChanged) -> Span | None:
+    if event.state == "ready":
+        return f"modules imported on {event.host} in {event.seconds:.1f} s", ""
+    if event.state == "died":
+        return _with_reason(f"the preloaded interpreter on {event.host} died", event.message), "yellow"
+    return None
+
+
+@tell.register
+def _(event: ev.TaskChanged) -> Span | None:
+    if event.state not in _LOUD:
+        return None
+    state = "restarting" if event.state == TaskState.BACKOFF.value else event.state
+    facts = [f"attempt {event.attempt}"] if event.attempt > 1 and event.state != TaskState.TRAINING.value else []
+    if event.state == TaskState.STARTING.value:
+        facts += [f"pid {event.pid}"] if event.pid else []
+        facts += [f"on {event.host}"] if event.host else []
+    text = f"{event.task} {state}" + (f" ({', '.join(facts)})" if facts else "")
+    return _with_reason(text, event.reason), _LOUD[event.state]
+
+
+@tell.register
+def _(event: ev.CheckpointWritten) -> Span:
+    return f"checkpoint at step {event.global_step:,}", ""
+
+
+@tell.register
+def _(event: ev.EvaluationDone) -> Span:
+    values = ", ".join(f"{name} {number(value)}" for name, value in event.metrics.items() if name != "global_step")
+    return harmless(f"evaluation at step {event.global_step:,}: {values}"), "magenta"
+
+
+@tell.register
+def _(event: ev.Noticed) -> Span:
+    text = f"{event.severity}: {event.message}" if event.severity != "info" else event.message
+    return harmless(f"{event.task}: {text}" if event.task else text), _SEVERITY_STYLES.get(event.severity, "")
+
+
+@tell.register
+def _(event: ev.StopRequested) -> Span:
+    return _with_reason(f"asked to end ({event.how})", event.by), "yellow"
+
+
+@tell.register
+def _(event: ev.Recovered) -> Span:
+    rolled = f", {event.steps_rolled_back:,} steps rolled back" if event.steps_rolled_back else ""
+    return f"{event.task} is back after {event.recovered_s:.1f} s{rolled}", "green"
+
+
+@tell.register
+def _(event: ev.DrillFired) -> Span:
+    return _with_reason(f"drill: {event.fault}", event.message), "yellow"
+
+
+@tell.register
+def _(event: ev.RunEnded) -> Span:
+    step = f", global step {event.global_step:,}" if event.global_step is not None else ""
+    styles = {outcome.value: style for outcome, style in OUTCOME_STYLES.items()}
+    return f"{event.outcome} after {duration(event.duration_s)}{step}", styles.get(event.outcome, styles[Outcome.LOST])
+
+
+def _with_reason(text: str, reason: str) -> str:
+    return harmless(f"{text}: {reason}" if reason else text)
