@@ -1,0 +1,160 @@
+"""A forked process on its way to the user's program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from launcher.agent import fresh, importing, linux, program, tensorflow_hooks, title
+from launcher.preload_env import import_environment, start_environment
+
+_PROGRAM_FILE = str(Path(__file__).with_name("program.py"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One attempt of a task. ``program``: the command after ``python`` (interpreter and flags); ``argv``: all of it;
+    ``env``: the complete environment."""
+
+    task: str
+    attempt: int
+    program: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    python: tuple[str, ...]
+    argv: tuple[str, ...]
+    title: str
+    agent_pid: int
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Request:
+        values: dict[str, Any] = {item.name: message[item.name] for item in fields(cls)}
+        for name in ("program", "python", "argv"):
+            values[name] = tuple(values[name])
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """The preloaded interpreter: as it was before the imports (``env``, ``cwd``, ``path``, ``filters``), what they have
+    changed (``…_of_imports``), the top-level packages they brought (``imported``) and which of these import which."""
+
+    env: Mapping[str, str]
+    env_of_imports: Mapping[str, str]
+    cwd: str
+    path: tuple[str, ...]
+    filters: tuple[Any, ...]
+    filters_of_imports: tuple[Any, ...]
+    needs: Mapping[str, frozenset[str]]
+    imported: frozenset[str]
+    apply: tensorflow_hooks.Apply | None
+
+
+def enter(request: Request, output_fd: int, starter: int) -> None:
+    """Becomes a process of its own, a child of the agent, in the task's folder and environment. Raises OSError.
+
+    ``starter``: the process that forked this one and ends now; only then the agent is the parent.
+    """
+    os.setsid()
+    while os.getppid() == starter:
+        time.sleep(0.0002)
+    linux.die_with(request.agent_pid)
+    fresh.signals()
+    fresh.environment(request.env, request.cwd)
+    fresh.output(output_fd)
+
+
+def begin(request: Request, template: Template) -> Callable[[], None]:
+    """Makes the process what a new interpreter would be, and returns what runs the program."""
+    fresh.close_descriptors()
+    fresh.streams()
+    title.set_title(request.title)
+    fresh.search_path(list(template.path), template.cwd)
+    modules = dict(sys.modules)
+    fresh.caches(modules)
+    fresh.set_warning_filters(template.filters)
+    fresh.forget_warnings(modules)
+    sys.orig_argv = list(request.argv)
+    start_over = partial(_start_over, request, _size_of_output())
+    _check_at_start(request, template, start_over)
+    _hide(template, start_over)
+    try:
+        return program.prepare(request.program)
+    except program.NotRunnableError:
+        _exec(request.argv, request)
+
+
+def _check_at_start(request: Request, template: Template, start_over: Callable[[], None]) -> None:
+    for read in (start_environment, import_environment):
+        if read(request.env) != read(template.env):
+            start_over()
+    front = program.first_path(request.program)
+    changed = [entry for entry in sys.path if entry not in template.path]
+    if importing.shadowed([*changed, *([] if front is None else [front])], template.imported):
+        start_over()
+
+
+def _hide(template: Template, start_over: Callable[[], None]) -> None:
+    tops = {name for name in template.imported if name not in sys.stdlib_module_names}
+    hidden = importing.Hidden(template.needs)
+    hidden.hide(tops)
+    untouched = import_environment(template.env)
+    done: list[bool] = []
+
+    def check(other: str | None) -> None:
+        if other is not None or (not done and import_environment(os.environ) != untouched):
+            start_over()
+
+    def given(names: set[str]) -> None:
+        if done or names <= set(importing.OURS):
+            return
+        _repeat_effects(template)
+        if "tensorflow" in names:
+            done.append(True)
+            _adjust(template.apply)
+
+    sys.meta_path.insert(0, importing.Finder(hidden, check, given))
+
+
+def _repeat_effects(template: Template) -> None:
+    """What the imports have changed beside ``sys.modules``, they change now for the program."""
+    for name, value in template.env_of_imports.items():
+        os.environ.setdefault(name, value)
+    fresh.set_warning_filters([*template.filters_of_imports, *warnings.filters])
+
+
+def _adjust(apply: tensorflow_hooks.Apply | None) -> None:
+    names = tensorflow_hooks.adjustments()
+    if names and apply is not None:
+        apply(names)
+
+
+def _size_of_output() -> int | None:
+    found = os.fstat(1)
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _start_over(request: Request, output_bytes: int | None) -> None:
+    """Becomes a new interpreter that runs the program from its beginning. What it has written so far it will write
+    again, so that is taken back."""
+    if output_bytes is not None:
+        os.ftruncate(1, output_bytes)
+        os.lseek(1, output_bytes, os.SEEK_SET)
+    _exec((*request.python, _PROGRAM_FILE, *request.program), request)
+
+
+def _exec(argv: tuple[str, ...], request: Request) -> NoReturn:
+    fresh.signals()
+    for number in fresh.IGNORED_BY_PYTHON:
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(request.cwd)
+    os.execvpe(argv[0], argv, dict(request.env))

@@ -1,0 +1,224 @@
+"""What a program may import without noticing how it was started.
+
+In a forked task TensorFlow is loaded before the program asks for it. ``Hidden`` keeps such modules out of
+``sys.modules``, and ``Finder`` gives them back at the first import, provided that an import would have led to the same
+modules: that the program has not set a variable that TensorFlow reads while it is imported, and has no module of the
+same name in front of it. Otherwise the program has to be started over in an interpreter of its own.
+
+The packages of tflaunch itself, ``launcher`` and ``jobs``, come last: a package of the user by that name wins.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+OURS = ("launcher", "jobs")
+ROOT = str(Path(__file__).resolve().parents[2])
+_MARK = Path("launcher", "agent", "preload.py")
+
+Needs = Mapping[str, frozenset[str]]
+Spec = importlib.machinery.ModuleSpec
+
+
+def top_of(name: str) -> str:
+    """The top-level package of a dotted name."""
+    return name.partition(".")[0]
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, set[str]]]:
+    """While inside, fills what it yields: for each top-level package the others that it imports."""
+    needs: defaultdict[str, set[str]] = defaultdict(set)
+    original: Callable[..., Any] = builtins.__import__
+
+    def record(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        if not level and globals:
+            needs[top_of(globals.get("__name__") or "")].add(top_of(name))
+        return original(name, globals, locals, fromlist, level)
+
+    builtins.__import__ = record
+    try:
+        yield needs
+    finally:
+        builtins.__import__ = original
+
+
+class Hidden:
+    """Modules that are loaded and that the program has not imported yet."""
+
+    def __init__(self, needs: Mapping[str, Iterable[str]] | None = None) -> None:
+        self._modules: dict[str, ModuleType] = {}
+        self._kept: list[ModuleType] = []
+        self._needs = {name: frozenset(others) for name, others in (needs or {}).items()}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._modules
+
+    def __getitem__(self, name: str) -> ModuleType:
+        return self._modules[name]
+
+    def hide(self, tops: Iterable[str]) -> None:
+        """Takes the modules of these packages out of ``sys.modules``."""
+        wanted = set(tops)
+        for name in [name for name in sys.modules if top_of(name) in wanted]:
+            self._modules[name] = sys.modules.pop(name)
+        self._kept.extend(self._modules.values())  # code of ours runs on when a package of the user took its place
+
+    def give_back(self, top: str) -> set[str]:
+        """Puts a package back into ``sys.modules`` with all that it has imported; returns the top-level names."""
+        tops = self._closure(top)
+        for name in [name for name in self._modules if top_of(name) in tops]:
+            sys.modules.setdefault(name, self._modules.pop(name))
+        return tops
+
+    def _closure(self, top: str) -> set[str]:
+        found, waiting = {top}, [top]
+        while waiting:
+            new = self._needs.get(waiting.pop(), frozenset()) - found
+            found |= new
+            waiting.extend(new)
+        if "tensorflow" not in found:
+            return found
+        # TensorFlow loads some of its parts by other means than an import statement: give everything.
+        return found | {top_of(name) for name in self._modules} - set(OURS)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Answers for hidden packages and for ours; to be the first in ``sys.meta_path``.
+
+    ``check`` is called before anything is given back, with the name of a module that another would be found for, or
+    None; it raises or does not return when the program has to be started over. ``given`` is called after that, with
+    the names of the packages.
+    """
+
+    def __init__(self, hidden: Hidden, check: Callable[[str | None], None], given: Callable[[set[str]], None]) -> None:
+        self._hidden = hidden
+        self._check = check
+        self._given = given
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Spec | None:
+        if fullname in OURS:
+            return self._find_ours(fullname)
+        if path is not None or fullname not in self._hidden:
+            return None
+        return _spec_of(self, fullname, self._hidden[fullname])
+
+    def _find_ours(self, name: str) -> Spec | None:
+        other = find_users_own(name, [finder for finder in sys.meta_path if finder is not self])
+        if other is not None:
+            return other
+        if name in self._hidden:
+            return _spec_of(self, name, self._hidden[name])
+        return importlib.machinery.PathFinder.find_spec(name, [ROOT])
+
+    def load(self, name: str) -> ModuleType:
+        """What ``import name`` gives: the hidden module, and with it in ``sys.modules`` what it had imported."""
+        module = self._hidden[name]
+        moved = name not in OURS and not is_where_found(module, self._ask_others(name))
+        self._check(name if moved else None)
+        tops = self._hidden.give_back(name)
+        self._given(tops)
+        return module
+
+    def _ask_others(self, name: str) -> Spec | None:
+        return _ask([finder for finder in sys.meta_path if finder is not self], name)
+
+
+class _Loaded(importlib.abc.Loader):
+    """'Loads' a module that is there: importlib sets ``__spec__``, so the original is put back."""
+
+    def __init__(self, finder: Finder, original: Spec | None) -> None:
+        self._finder = finder
+        self._original = original
+
+    def create_module(self, spec: Spec) -> ModuleType:
+        return self._finder.load(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_original"].loader, name)
+
+
+def _spec_of(finder: Finder, name: str, module: ModuleType) -> Spec:
+    """A copy of the module's own spec, which whoever only asks for it may read, with our loader."""
+    original = getattr(module, "__spec__", None)
+    spec = Spec(name, _Loaded(finder, original), origin=original.origin if original else None)
+    if original is not None:
+        spec.submodule_search_locations = original.submodule_search_locations
+        spec.has_location = original.has_location
+    return spec
+
+
+def _ask(finders: Iterable[Any], name: str) -> Spec | None:
+    for finder in finders:
+        spec: Spec | None = finder.find_spec(name, None, None)
+        if spec is not None:
+            return spec
+    return None
+
+
+def is_where_found(module: ModuleType, spec: Spec | None) -> bool:
+    """Whether an import that finds ``spec`` would have led to ``module``. Namespace packages have no one place."""
+    known = getattr(module, "__spec__", None)
+    if spec is None or known is None or not (spec.has_location and known.has_location):
+        return True
+    return bool(spec.origin == known.origin)
+
+
+def find_users_own(name: str, finders: Iterable[Any]) -> Spec | None:
+    """The user's package of the name of one of ours, a namespace package too; None if there is no such thing."""
+    path = [entry for entry in sys.path if not _is_ours(entry)]
+    for finder in finders:
+        by_path = finder is importlib.machinery.PathFinder
+        spec: Spec | None = finder.find_spec(name, path if by_path else None, None)
+        if spec is not None and not any(_is_ours(Path(place).parent) for place in _places(spec)):
+            return spec
+    return None
+
+
+def _is_ours(entry: str | Path) -> bool:
+    return Path(entry, _MARK).is_file()
+
+
+def _places(spec: Spec) -> list[str]:
+    if spec.submodule_search_locations is not None:
+        return list(spec.submodule_search_locations)
+    return [spec.origin or ""]
+
+
+def shadowed(entries: Iterable[str], names: Iterable[str]) -> str | None:
+    """One of ``names`` for which these entries of ``sys.path`` hold a module, None if there is none."""
+    wanted = set(names) - set(OURS)
+    for entry in entries:
+        folder = Path(entry or ".")
+        present = {top_of(item.name) for item in folder.iterdir()} if folder.is_dir() else set()
+        for name in sorted(wanted & present):
+            spec = importlib.machinery.PathFinder.find_spec(name, [entry or str(Path.cwd())])
+            if spec is not None and spec.has_location:
+                return name
+    return None
+
+
+@contextmanager
+def ours(hidden: Hidden) -> Iterator[None]:
+    """While inside, ``launcher`` and ``jobs`` mean ours, whatever the program has imported under these names."""
+    theirs = {name: sys.modules.pop(name) for name in list(sys.modules) if top_of(name) in OURS}
+    for name in OURS:
+        hidden.give_back(name)
+    try:
+        yield
+    finally:
+        hidden.hide(OURS)
+        sys.modules.update(theirs)

@@ -1,0 +1,59 @@
+"""What the preloaded interpreter imports, and what it remembers for the tasks."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.agent.forked import Template
+from launcher.agent.importing import OURS, recording, top_of
+from launcher.agent.tensorflow_hooks import find_apply
+
+# What a DNNClassifier's train_and_evaluate imports beyond ``tf.estimator`` itself, as -X importtime shows.
+_USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "{keras}.src.engine.base_layer_v1")
+
+
+def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Template:
+    """Imports ``modules``; ``tensorflow`` means tf.estimator and what it uses as well. Raises what an import raises."""
+    env, path, filters = dict(os.environ), tuple(sys.path), tuple(warnings.filters)
+    apply = None
+    with recording() as needs:
+        for name in modules:
+            importlib.import_module(name)
+        if "tensorflow" in modules:
+            _import_estimator()
+            apply = find_apply()
+    tops_at_start = {top_of(name) for name in modules_at_start}
+    return Template(
+        env=env,
+        env_of_imports={name: value for name, value in os.environ.items() if env.get(name) != value},
+        cwd=str(Path.cwd()),
+        path=path,
+        filters=filters,
+        filters_of_imports=tuple(item for item in warnings.filters if item not in filters),
+        needs={name: frozenset(others) for name, others in needs.items()},
+        imported=frozenset({top_of(name) for name in sys.modules} - tops_at_start | set(OURS)),
+        apply=apply,
+    )
+
+
+def _import_estimator() -> None:
+    try:
+        from launcher.estimator import compat
+
+        compat.install()
+    except ImportError as error:  # a TensorFlow without tensorflow-estimator: its scripts do without
+        print(f"tflaunch: tf.estimator is not preloaded: {error}", file=sys.stderr)  # noqa: T201
+        return
+    tensorflow = importlib.import_module("tensorflow")
+    _ = tensorflow.estimator.DNNClassifier, tensorflow.compat.v1.estimator.DNNClassifier
+    keras = "tf_keras" if "tf_keras" in sys.modules else "keras"
+    for name in _USED_BY_ESTIMATOR:
+        full_name = name.format(keras=keras)
+        if importlib.util.find_spec(full_name) is not None:
+            importlib.import_module(full_name)
