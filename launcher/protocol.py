@@ -99,11 +99,13 @@ def _frozen(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Hello(Message, kind="hello"):
-    """First line of every connection. ``acked``: the newest event that the supervisor has; ``output``: how many bytes
-    it has of each attempt's output, by ``worker-1.2`` (task slug, attempt)."""
+    """First line of every connection. ``acked``: the newest event that the supervisor has, of the agent process
+    ``incarnation`` (empty: it has met none yet); ``output``: how many bytes it has of each attempt's output, by
+    ``worker-1.2`` (task slug, attempt)."""
 
     run: str
     version: int = VERSION
+    incarnation: str = ""
     acked: int = 0
     output: Mapping[str, int] = field(default_factory=dict)
 
@@ -402,6 +404,13 @@ class Finished(Message, kind="finished"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelDir(Message, kind="model_dir"):
+    """The chief is about to train in this folder: it waits until a ``Gate`` says that the run has locked it."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaxSteps(Message, kind="max_steps"):
     """How far this training goes; None: as long as there is input."""
 
@@ -414,11 +423,13 @@ class MaxSteps(Message, kind="max_steps"):
 @dataclass(frozen=True, kw_only=True)
 class Gate(Message, kind="gate"):
     """Whether every ps address is proven to be served by this run. Sent again at every change.
-    ``fresh``: ps variables of this generation are alive, so that a restarted chief may keep them."""
+    ``variables_alive``: the ps hold variables of this generation, so that a restarted chief may keep them;
+    ``model_dir``: the folder that this run has locked because the chief asked for it."""
 
     open: bool
     generation: int = 1
     variables_alive: bool = False
+    model_dir: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
