@@ -15,38 +15,26 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 from launcher import control, runs
 from launcher import plan as plans
-from launcher.errors import LauncherError
+from launcher.console import RunConsole
+from launcher.errors import TflaunchError
 from launcher.event_log import EventReader
-from launcher.events import Recorded, RunEnded
+from launcher.events import RunEnded
 from launcher.model import Plan
+from launcher.view import RunView
 
 _POLL_S = 0.05
 _START_PATIENCE_S = 30.0
 _SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
 
 
-class Show(Protocol):
-    """A view of a run: live, plain or JSON (see ``launcher.console``)."""
-
-    def apply(self, recorded: Recorded) -> None:
-        """Takes one event."""
-
-    def poll(self) -> None:
-        """Is called many times a second: shows what has changed."""
-
-    def close(self) -> None:
-        """The run, or the watching, is over."""
-
-
 def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> None:
     """Starts the run's supervisor as a process of its own, and waits until it answers.
 
     It is forked from this process, which has imported what it needs; it owes nothing to this terminal. Raises
-    LauncherError with its last words if it does not come up.
+    TflaunchError with its last words if it does not come up.
     """
     runs.write_private(folder.plan, json.dumps(plans.plan_to_json(plan), indent=1) + "\n")
     gc.collect()
@@ -60,7 +48,7 @@ def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> Non
         if time.monotonic() > deadline or _ended_early(folder):
             words = _supervisor_log(folder).read_text(errors="replace").strip().splitlines()
             last = words[-1] if words else "it said nothing"
-            raise LauncherError(f"the run's supervisor did not come up: {last} (see {_supervisor_log(folder)})")
+            raise TflaunchError(f"the run's supervisor did not come up: {last} (see {_supervisor_log(folder)})")
         time.sleep(0.005)
 
 
@@ -96,7 +84,7 @@ def _become_supervisor(folder: runs.RunFolder, plan: Plan, environ: Mapping[str,
         os._exit(code)
 
 
-def watch(folder: runs.RunFolder, show: Show, *, own: bool) -> int | None:
+def watch(folder: runs.RunFolder, view: RunView, console: RunConsole, *, own: bool) -> int | None:
     """Shows the run until it has ended; gives its exit code, or None if its supervisor died without a word.
 
     ``own``: the run ends with this process; SIGINT, SIGTERM and SIGHUP are passed on to it. Otherwise SIGINT ends the
@@ -107,9 +95,10 @@ def watch(folder: runs.RunFolder, show: Show, *, own: bool) -> int | None:
         if own and line is not None:
             line.ask(control.Own())
             _pass_signals_on(line)
-        return _follow(folder, show, lambda: line is not None and line.is_open())
+        console.start()
+        return _follow(folder, view, console, lambda: line is not None and line.is_open())
     finally:
-        show.close()
+        console.stop(time.time())
         if line is not None:
             line.close()
 
@@ -143,16 +132,17 @@ def _pass_signals_on(line: control.Control) -> None:
         signal.signal(number, pass_on)
 
 
-def _follow(folder: runs.RunFolder, show: Show, alive: Callable[[], bool]) -> int | None:
+def _follow(folder: runs.RunFolder, view: RunView, console: RunConsole, alive: Callable[[], bool]) -> int | None:
     reader = EventReader(folder.events)
     exit_code: int | None = None
     while True:
         last_round = not alive()
         for recorded in reader.read():
-            show.apply(recorded)
+            view.apply(recorded)
+            console.show(recorded)
             if isinstance(recorded.event, RunEnded):
                 exit_code = recorded.event.exit_code
-        show.poll()
-        if last_round or exit_code is not None:
+        console.tick(time.time())
+        if last_round:
             return exit_code
         time.sleep(_POLL_S)

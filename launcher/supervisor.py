@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from launcher import __version__, causes, control, errors, events, lifecycle, plan as plans, protocol, report, runs
+from launcher import __version__, causes, control, errors, events, lifecycle, protocol, report, runs
+from launcher import plan as plans
+from launcher.event_log import EventLog
 from launcher.lifecycle import Action, Happening, RunState
 from launcher.links import AgentLink, OutputFiles
 from launcher.model import BoundPlan, Outcome, Plan, PlannedHost, Role, TaskId
@@ -44,7 +46,7 @@ class Supervisor:
         self._environ = environ
         self._state: RunState = lifecycle.initial(plan)
         self._queue: asyncio.Queue[Happening] = asyncio.Queue()
-        self._log = runs.EventLog(folder.events)
+        self._log = EventLog(folder.events)
         self._output = OutputFiles(folder.log)
         self._outcome: lifecycle.End | None = None
         self._bound: BoundPlan | None = None
@@ -163,6 +165,8 @@ class Supervisor:
             self._record(action.event)
         elif isinstance(action, lifecycle.Prepare):
             self._prepare()
+        elif isinstance(action, lifecycle.LockModelDir):
+            self._lock(action.path)
         elif isinstance(action, lifecycle.StartTask):
             self._start(action.task, action.attempt)
         elif isinstance(action, lifecycle.StopTask):
@@ -194,8 +198,11 @@ class Supervisor:
             names = tuple(planned.task.name for planned in self.plan.tasks if planned.host == host)
             link.send(protocol.Reserve(generation=1, tasks=names, low=low, high=high))
         if self.plan.model_dir is not None:
-            chief = self.plan.of_role(Role.CHIEF)[0]
-            self._to(chief.task, protocol.LockModelDir(path=self.plan.model_dir))
+            self._lock(self.plan.model_dir)
+
+    def _lock(self, model_dir: str) -> None:
+        chief = self.plan.of_role(Role.CHIEF)[0]
+        self._to(chief.task, protocol.LockModelDir(path=model_dir))
 
     def _preload(self, host: str) -> None:
         for message in plans.preload_messages(self.plan, host):
@@ -245,7 +252,7 @@ class Supervisor:
         )
         self._log.close()
         self._output.close()
-        report.write_report(self.folder)
+        report.write_report(report.load_view(self.folder), self.folder)
         return exit_code
 
     # --- the end

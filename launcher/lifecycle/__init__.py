@@ -5,7 +5,8 @@ The rules:
 
 1. Every port is reserved and the model_dir is locked before any task starts.
 2. Everybody starts at once, and trainers wait for the *gate* before they open a session. The gate is open while each
-   parameter server is proven to be the one listener at its address. Where tasks cannot wait inside (the adjustment
+   parameter server is proven to be the one listener at its address, and
+   the folder in which the chief is about to train is locked. Where tasks cannot wait inside (the adjustment
    ``session-gate`` is off, or the command is not Python), the trainers' first start waits for the gate.
 3. A task that dies is started again in place, after a back-off, as often as its role may. What would fail again the
    same way (wrong arguments; a second death before the task was ready) is not tried again.
@@ -31,6 +32,7 @@ from launcher.lifecycle.values import (
     End,
     Happening,
     HostLost,
+    LockModelDir,
     Prepare,
     ProveTask,
     Record,
@@ -52,6 +54,7 @@ __all__ = [
     "End",
     "Happening",
     "HostLost",
+    "LockModelDir",
     "Prepare",
     "ProveTask",
     "Record",

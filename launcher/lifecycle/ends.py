@@ -13,7 +13,7 @@ from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskId, Task
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     record = draft.update(record, running=False, waits_for="")
     if record.task.role is Role.PS:
-        draft.set(variables_lost=True)
+        draft.set(initialised=False)
     if record.restart_wanted and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
         draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now, died_at=draft.now)
     elif record.state is TaskState.STOPPING:

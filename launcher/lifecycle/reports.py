@@ -9,7 +9,7 @@ from launcher import causes, events, protocol
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
-from launcher.lifecycle.values import ProveTask
+from launcher.lifecycle.values import LockModelDir, ProveTask
 from launcher.model import Role, TaskId, TaskState
 
 
@@ -19,7 +19,7 @@ def on_reserved(draft: Draft, host: str, body: protocol.Message) -> None:
 
 def on_locked(draft: Draft, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Locked)
-    draft.set(locked=True)
+    draft.set(locked=draft.state.locked | {body.path})
     if body.note:
         draft.notice("info", body.note)
 
@@ -95,8 +95,8 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
     assert isinstance(report, protocol.Ready)
     if record.task.role is Role.PS:
         return  # its own word is no proof: see ``on_listening``
-    if record.task.role is Role.CHIEF and draft.state.variables_lost:
-        draft.set(variables_lost=False)
+    if record.task.role is Role.CHIEF:
+        draft.set(initialised=True)
     record = draft.update(record, ready=True, early_deaths=0)
     if record.state is TaskState.STARTING:
         draft.move(record, TaskState.READY, reason="kept the live variables" if report.kept else "")
@@ -163,6 +163,14 @@ def on_waiting(draft: Draft, record: TaskRecord, report: protocol.Message) -> No
     draft.update(record, waits_for=report.what)
 
 
+def on_model_dir(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.ModelDir)
+    if record.task.role is Role.CHIEF and report.path != draft.state.trains_in:
+        draft.set(trains_in=report.path)
+        if report.path not in draft.state.locked:
+            draft.do(LockModelDir(path=report.path))
+
+
 def on_max_steps(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.MaxSteps)
     if report.max_steps != draft.state.max_steps and record.task.role is Role.CHIEF:
@@ -198,5 +206,6 @@ _ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protoco
         protocol.Evaluated: on_evaluated,
         protocol.Waiting: on_waiting,
         protocol.MaxSteps: on_max_steps,
+        protocol.ModelDir: on_model_dir,
     }
 )

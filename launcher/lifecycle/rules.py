@@ -42,12 +42,13 @@ def look_at_the_clock(draft: Draft) -> None:
 
 
 def launch(draft: Draft) -> None:
-    hosts = {planned.host for planned in draft.state.plan.tasks}
-    prepared = draft.state.reserved >= hosts and (draft.state.locked or not draft.state.plan.model_dir)
-    if draft.state.launched or not prepared or draft.state.phase is not Phase.STARTING or draft.state.stop_how:
+    state = draft.state
+    hosts = {planned.host for planned in state.plan.tasks}
+    prepared = state.reserved >= hosts and (state.plan.model_dir is None or state.plan.model_dir in state.locked)
+    if state.launched or not prepared or state.phase is not Phase.STARTING or state.stop_how:
         return
     draft.set(launched=True)
-    waits_inside = "session-gate" in draft.state.plan.adjustments
+    waits_inside = "session-gate" in state.plan.adjustments
     for record in sorted(draft.tasks.values(), key=lambda record: record.task):
         if waits_inside or not record.task.role.trains:
             draft.start(record)
@@ -55,16 +56,21 @@ def launch(draft: Draft) -> None:
 
 
 def watch_gate(draft: Draft) -> None:
-    """Opens and shuts the gate. A ps that has ended of its own accord, before anybody needed it, bars nobody."""
+    """Says how the gate stands, when that has changed. A ps that has ended of its own accord, before anybody needed
+    it, bars nobody."""
     if not draft.state.launched or draft.state.phase is not Phase.TRAINING:
         return
     servers = draft.of_role(Role.PS)
-    is_open = all((record.ready and record.running) or record.state is TaskState.SUCCEEDED for record in servers)
-    if is_open != draft.state.gate:
-        alive = draft.state.served and not draft.state.variables_lost
-        draft.set(gate=is_open, served=draft.state.served or is_open)
-        draft.do(TellTask(task=None, message=protocol.Gate(open=is_open, variables_alive=alive)))
-    if is_open:
+    proven = all((record.ready and record.running) or record.state is TaskState.SUCCEEDED for record in servers)
+    trains_in = draft.state.trains_in
+    locked = not trains_in or trains_in in draft.state.locked
+    gate = protocol.Gate(
+        open=proven and locked, variables_alive=draft.state.initialised, model_dir=trains_in if locked else ""
+    )
+    if gate != draft.state.gate:
+        draft.set(gate=gate)
+        draft.do(TellTask(task=None, message=gate))
+    if gate.open:
         for record in draft.of_role(*TRAINERS):
             if record.state is TaskState.WAITING and not draft.state.stop_how:
                 draft.start(record)
@@ -73,15 +79,7 @@ def watch_gate(draft: Draft) -> None:
 def restart_the_dead(draft: Draft) -> None:
     for record in list(draft.tasks.values()):
         if record.state is TaskState.BACKOFF and draft.now >= record.restart_at:
-            if record.task.role is Role.CHIEF:
-                tell_gate(draft)
             draft.start(record)
-
-
-def tell_gate(draft: Draft) -> None:
-    """Says the gate again: a new chief must know whether live variables are to be kept."""
-    alive = draft.state.served and not draft.state.variables_lost
-    draft.do(TellTask(task=None, message=protocol.Gate(open=draft.state.gate, variables_alive=alive)))
 
 
 def watch_barrier(draft: Draft) -> None:

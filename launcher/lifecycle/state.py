@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from launcher import protocol
 from launcher.causes import Cause
 from launcher.model import TRAINERS, Outcome, Phase, Plan, PlannedTask, Role, TaskId, TaskState
 
@@ -19,6 +20,7 @@ _RUNNING = (
     TaskState.DRAINING,
     TaskState.STOPPING,
 )
+_SHUT = protocol.Gate(open=False)
 _ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED})
 _DEATHS = _ENDS | {TaskState.BACKOFF, TaskState.STOPPING}
 
@@ -77,20 +79,20 @@ class TaskRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunState:
-    """Everything that decides. ``gate``: trainers may open sessions; ``served``: it has been open once, so that
-    variables may live on the parameter servers; ``variables_lost``: one of those has died since a chief was last
-    ready. ``drain_until``: when patience with late workers, or with the evaluator, ends."""
+    """Everything that decides. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
+    variables; ``trains_in``: the folder that the chief has named; ``drain_until``: when patience with late workers, or
+    with the evaluator, ends."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
     phase: Phase = Phase.STARTING
     began_at: float = 0.0
     reserved: frozenset[str] = frozenset()
-    locked: bool = False
+    locked: frozenset[str] = frozenset()
+    trains_in: str = ""
     launched: bool = False
-    gate: bool = False
-    served: bool = False
-    variables_lost: bool = False
+    gate: protocol.Gate = _SHUT
+    initialised: bool = False
     barrier_open: bool = False
     max_steps: int | None = None
     global_step: int = 0
@@ -134,7 +136,7 @@ def start_deadline(state: RunState, record: TaskRecord) -> float:
     since a command that is no Estimator job never says that it is ready."""
     if not record.running or record.ready or record.state is not TaskState.STARTING:
         return math.inf
-    if record.task.role is Role.PS or (record.task.role.trains and record.speaks and state.gate):
+    if record.task.role is Role.PS or (record.task.role.trains and record.speaks and state.gate.open):
         return record.started_at + state.plan.policy.start_timeout_s
     return math.inf
 

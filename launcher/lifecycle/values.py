@@ -80,6 +80,13 @@ class Prepare(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LockModelDir(Action):
+    """Lock the folder in which the chief is about to train."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StartTask(Action):
     task: TaskId
     attempt: int

@@ -303,11 +303,20 @@ def test_a_lost_ps_shuts_the_gate_and_a_chief_must_restore() -> None:
     run.started("ps:0")
     run.listening("ps:0")
     gates = run.told_to(None, protocol.Gate)
-    assert [gate.open for gate in gates] == [True, False, True]
-    assert [gate.variables_alive for gate in gates] == [False, False, False]
+    assert [(gate.open, gate.variables_alive) for gate in gates[-2:]] == [(False, False), (True, False)]
     run.report("chief:0", protocol.Ready(global_step=5))
-    run.exits("chief:0", None, signal=9)
     assert run.told_to(None, protocol.Gate)[-1] == protocol.Gate(open=True, variables_alive=True)
+
+
+def test_the_gate_waits_until_the_folder_that_the_chief_names_is_locked() -> None:
+    run = Run(make_plan()).begin()
+    run.started(*ONE_OF_EACH)
+    actions = run.report("chief:0", protocol.ModelDir(path="/own"))
+    assert lifecycle.LockModelDir(path="/own") in actions
+    run.listening("ps:0")
+    assert not any(gate.open for gate in run.told_to(None, protocol.Gate))
+    run.told(protocol.Locked(path="/own"))
+    assert run.told_to(None, protocol.Gate)[-1] == protocol.Gate(open=True, model_dir="/own")
 
 
 def test_interrupt_saves_evaluates_and_ends() -> None:

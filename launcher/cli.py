@@ -1,0 +1,272 @@
+"""The command line: options, where their values come from, and exit codes.
+
+Precedence: default < spec < ``TFLAUNCH_*`` environment < flag. Whatever follows ``--`` is the command of the tasks.
+Heavy imports are made inside the commands, so that ``tflaunch --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from launcher import __version__
+from launcher.errors import EXIT_USAGE, TflaunchError
+
+if TYPE_CHECKING:
+    from launcher.resolve import Request
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs one command line; gives its exit code. Errors go to stderr, a line each, never a traceback."""
+    own, command = _split(argv)
+    try:
+        code = cli.main(args=own, prog_name="tflaunch", standalone_mode=False, obj=command)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except TflaunchError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        _complain(str(error))
+        return 1
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """What is for us, and the command behind ``--`` (None without ``--``)."""
+    if "--" not in argv:
+        return list(argv), None
+    at = list(argv).index("--")
+    return list(argv[:at]), tuple(argv[at + 1 :])
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(f"tflaunch: {line}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tflaunch")
+def cli() -> None:
+    """Launches TensorFlow parameter-server clusters, sees them through, and says what went wrong.
+
+    tflaunch local --workers 2 --ps 1              train the sample job here: ps, chief, 2 workers, evaluator
+
+    tflaunch local --workers 2 --ps 1 -- python train.py --lr 0.1      train your own Estimator script
+
+    tflaunch run cluster.yaml                      train on the hosts of a cluster spec
+    """
+
+
+def _size_options(function: _F) -> _F:
+    options = [
+        click.option("--ps", type=click.IntRange(0), help="Parameter servers.  [default: 1]"),
+        click.option("--workers", type=click.IntRange(0), help="Workers besides the chief.  [default: 1]"),
+        click.option("--evaluator/--no-evaluator", default=None, help="An evaluator or none.  [default: one]"),
+    ]
+    return _with(options, function)
+
+
+def _run_options(function: _F) -> _F:
+    options = [
+        click.option("--model-dir", envvar="TFLAUNCH_MODEL_DIR", help="Checkpoints, metrics and exports go here."),
+        click.option(
+            "--run-dir", envvar="TFLAUNCH_RUN_DIR", help="This run's folder; a new one.  [default: runs/NAME-TIME]"
+        ),
+        click.option("--name", envvar="TFLAUNCH_NAME", help="Name of the run."),
+        click.option("--env", "-e", multiple=True, metavar="K[=V]", help="Variable of the tasks; K alone: from yours."),
+        click.option("--env-file", multiple=True, type=click.Path(dir_okay=False), help="File of K=V lines."),
+        click.option("--timeout-s", type=float, envvar="TFLAUNCH_TIMEOUT_S", help="End the run after that long."),
+        click.option(
+            "--restarts", envvar="TFLAUNCH_RESTARTS", metavar="N|ROLE=N", multiple=True, help="Restarts per task."
+        ),
+        click.option(
+            "--tune", envvar="TFLAUNCH_ADJUST", multiple=True, metavar="NAME|-NAME|none", help="Adjustments on or off."
+        ),
+        click.option("--no-preload", is_flag=True, envvar="TFLAUNCH_NO_PRELOAD", help="Start each task by itself."),
+        click.option("--inject", multiple=True, metavar="FAULT", help='Fault drill, as "kill worker:1 at step 200".'),
+    ]
+    return _with(options, function)
+
+
+def _show_options(function: _F) -> _F:
+    options = [
+        click.option("--detach", is_flag=True, help="Return at once; the run goes on."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON event a line on stdout."),
+        click.option("--plain", is_flag=True, envvar="TFLAUNCH_PLAIN", help="No live view."),
+    ]
+    return _with(options, function)
+
+
+def _with(options: Sequence[Callable[[Any], Any]], function: _F) -> _F:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@cli.command(short_help="Train on this machine.")
+@click.argument("spec", required=False, type=click.Path(dir_okay=False))
+@_size_options
+@_run_options
+@_show_options
+@click.pass_context
+def local(context: click.Context, **options: Any) -> int:
+    """Trains on this machine: tflaunch local [SPEC] [OPTIONS] [-- COMMAND ARG…]
+
+    COMMAND may start with python, a script's path, or -m. Without one, the sample job trains on data that it makes
+    once in your cache folder.
+    """
+    return _launch(_request(context, local_only=True), options)
+
+
+@cli.command("run", short_help="Train on the hosts of a cluster spec.")
+@click.argument("spec", type=click.Path(dir_okay=False))
+@_run_options
+@_show_options
+@click.pass_context
+def run_command(context: click.Context, **options: Any) -> int:
+    """Trains on the hosts that SPEC names: tflaunch run SPEC [OPTIONS] [-- COMMAND ARG…]"""
+    return _launch(_request(context), options)
+
+
+@cli.command(short_help="Show what would run.")
+@click.argument("spec", required=False, type=click.Path(dir_okay=False))
+@_size_options
+@_run_options
+@_show_options
+@click.pass_context
+def plan(context: click.Context, as_json: bool, **options: Any) -> int:
+    """Shows every task with its host, TF_CONFIG, command and environment, and starts nothing."""
+    from launcher import plan_text, resolve
+
+    made = resolve.make_plan(_request(context))
+    click.echo(plan_text.as_json(made) if as_json else plan_text.as_text(made), nl=False)
+    return 0
+
+
+@cli.command(short_help="The JSON Schema of cluster specs.")
+def schema() -> int:
+    """Prints the JSON Schema of cluster specs, for editors."""
+    import json
+
+    from launcher.spec import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+@cli.command(short_help="The runs of this folder.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def ls(as_json: bool) -> int:
+    """Lists the runs in runs/, newest first."""
+    from launcher import commands
+
+    return commands.ls(_runs_dir(), as_json=as_json)
+
+
+@cli.command(short_help="Where a run stands.")
+@click.argument("run", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(run: str | None, as_json: bool) -> int:
+    """Shows where RUN stands (default: the newest live run, else the newest)."""
+    from launcher import commands
+
+    return commands.status(_runs_dir(), run, as_json=as_json)
+
+
+@cli.command(short_help="What the tasks wrote.")
+@click.argument("run", required=False)
+@click.argument("task", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
+def logs(run: str | None, task: str | None, follow: bool) -> int:
+    """Prints the output of all tasks of RUN, or of one TASK such as worker:0."""
+    from launcher import commands
+
+    return commands.logs(_runs_dir(), run, task, follow=follow)
+
+
+@cli.command(short_help="See a run live.")
+@click.argument("run", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON event a line on stdout.")
+@click.option("--plain", is_flag=True, help="No live view.")
+def attach(run: str | None, as_json: bool, plain: bool) -> int:
+    """Shows RUN as it goes on. Ctrl-C ends the showing, not the run."""
+    from launcher import commands
+
+    return commands.attach(_runs_dir(), run, as_json=as_json, plain=plain)
+
+
+@cli.command(short_help="End a run.")
+@click.argument("run", required=False)
+@click.option("--now", is_flag=True, help="At once, without saving.")
+def stop(run: str | None, now: bool) -> int:
+    """Ends RUN: saves, evaluates, and waits until nothing of it is left."""
+    from launcher import commands
+
+    return commands.stop(_runs_dir(), run, now=now)
+
+
+@cli.command(short_help="Restart one task in place.")
+@click.argument("run")
+@click.argument("task")
+def restart(run: str, task: str) -> int:
+    """Restarts TASK of RUN in place; the others go on."""
+    from launcher import commands
+
+    return commands.restart(_runs_dir(), run, task)
+
+
+def _runs_dir() -> Path:
+    return Path("runs")
+
+
+def _request(context: click.Context, *, local_only: bool = False) -> Request:
+    """Everything that was said about the run, with where each value came from."""
+    from launcher.resolve import Request
+
+    given: dict[str, tuple[object, str]] = {}
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT") and value not in (None, ()):
+            flag = next(item for item in context.command.params if item.name == name)
+            where = flag.opts[0] if source.name == "COMMANDLINE" else str(flag.envvar)
+            given[name] = (value, where)
+    spec = given.pop("spec", (None, ""))[0]
+    return Request(
+        spec=Path(str(spec)) if spec is not None else None,
+        command=context.obj,
+        given=given,
+        environ=dict(os.environ),
+        cwd=Path.cwd(),
+        local_only=local_only,
+    )
+
+
+def _launch(request: Request, options: dict[str, Any]) -> int:
+    from launcher import commands
+
+    return commands.launch(
+        request, _runs_dir(), detach=options["detach"], as_json=options["as_json"], plain=options["plain"]
+    )

@@ -1,0 +1,176 @@
+"""What the commands do, once the options are known. Each gives an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from launcher import client, control, report, runs
+from launcher.console import JsonConsole, LiveConsole, PlainConsole, RunConsole
+from launcher.errors import UsageError
+from launcher.model import TaskId
+from launcher.view import RunView
+
+if TYPE_CHECKING:
+    from launcher.resolve import Request
+
+
+# --- starting ----------------------------------------------------------------------------------------------------
+
+
+def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, plain: bool) -> int:
+    """Plans, starts and, unless detached, shows a run to its end."""
+    from launcher import resolve
+
+    plan = resolve.make_plan(request)
+    for note in plan.notes:
+        click.echo(f"tflaunch: {note}", err=True)
+    if request.command is None and plan.sample_data:
+        _make_sample_data(plan.sample_data)
+    folder = _run_folder(request, runs_dir, plan.name)
+    client.start(folder, resolve.in_folder(plan, folder.path), request.environ)
+    if detach:
+        click.echo(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
+        return 0
+    return _show(folder, own=True, as_json=as_json, plain=plain)
+
+
+def _run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:
+    wanted = request.value("run_dir")
+    if wanted is None:
+        return runs.RunFolder.create(runs_dir, name, datetime.now(timezone.utc))
+    return runs.RunFolder.create_at(Path(str(wanted)))
+
+
+def _make_sample_data(command: tuple[str, ...]) -> None:
+    """Makes the sample job's data, once; its progress bar is shown."""
+    made = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+    if made.returncode:
+        raise UsageError(f"the sample data could not be made (exit code {made.returncode}): {' '.join(command)}")
+
+
+def _console(view: RunView, folder: runs.RunFolder, *, as_json: bool, plain: bool) -> RunConsole:
+    if as_json:
+        return JsonConsole(sys.stdout)
+    if plain or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return PlainConsole(view, folder, sys.stdout, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    from rich.console import Console
+
+    return LiveConsole(view, folder, Console())
+
+
+def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool) -> int:
+    view = RunView()
+    exit_code = client.watch(folder, view, _console(view, folder, as_json=as_json, plain=plain), own=own)
+    if not as_json:
+        click.echo(report.summary(view, folder, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ), nl=False)
+    return 1 if exit_code is None else exit_code
+
+
+# --- looking -----------------------------------------------------------------------------------------------------
+
+
+def ls(runs_dir: Path, *, as_json: bool) -> int:
+    """Lists the runs, newest first."""
+    rows = [report.status_of(folder) for folder in runs.list_runs(runs_dir)]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return 0
+    if not rows:
+        click.echo(f"no runs in {runs_dir.absolute()}", err=True)
+    for row in rows:
+        click.echo(f"{row['run']!s:40} {row['outcome'] or 'live'}")
+    return 0
+
+
+def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
+    """Prints where a run stands."""
+    folder = find(runs_dir, run)
+    state = report.status_of(folder)
+    if as_json:
+        click.echo(json.dumps(state, indent=2))
+        return 0
+    tasks = state["tasks"]
+    assert isinstance(tasks, list)
+    click.echo(f"{state['run']}  {state['outcome'] or 'live'}")
+    for task in tasks:
+        assert isinstance(task, dict)
+        words = [f"{task['task']!s:14}", f"{task['state']!s:11}", f"{task['host']!s:12}"]
+        words += [f"{name} {task[name]}" for name in ("pid", "restarts", "global_step", "examples") if task[name]]
+        click.echo("  " + " ".join(words))
+    return 0
+
+
+def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> int:
+    """Prints what the tasks of a run wrote."""
+    from launcher.logs import print_logs
+
+    if run is not None and task is None and _is_task(run):
+        run, task = None, run
+    folder = find(runs_dir, run)
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print_logs(folder, _task(task) if task else None, follow, color, sys.stdout)
+    return 0
+
+
+def attach(runs_dir: Path, run: str | None, *, as_json: bool, plain: bool) -> int:
+    """Shows a run as it goes on; a run that has ended is told from its events."""
+    return _show(find(runs_dir, run), own=False, as_json=as_json, plain=plain)
+
+
+# --- steering ----------------------------------------------------------------------------------------------------
+
+
+def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
+    """Ends a run and waits until it has ended."""
+    folder = find(runs_dir, run)
+    if not runs.is_live(folder):
+        click.echo(f"tflaunch: {folder.run} has ended already", err=True)
+        return 0
+    error = client.ask(folder, control.AskStop(how="kill" if now else "stop", by="tflaunch stop"))
+    if error:
+        raise UsageError(error)
+    while runs.is_live(folder):
+        time.sleep(0.05)
+    click.echo(report.summary(report.load_view(folder), folder, color=sys.stdout.isatty()), nl=False)
+    return 0
+
+
+def restart(runs_dir: Path, run: str, task: str) -> int:
+    """Restarts one task of a live run."""
+    folder = find(runs_dir, run)
+    error = client.ask(folder, control.AskRestart(task=_task(task).name))
+    if error:
+        raise UsageError(error)
+    return 0
+
+
+def find(runs_dir: Path, run: str | None) -> runs.RunFolder:
+    """The run that is meant; an unknown one is a user's error."""
+    try:
+        return runs.find(runs_dir, run)
+    except runs.RunNotFoundError as error:
+        raise UsageError(str(error)) from error
+
+
+def _is_task(text: str) -> bool:
+    try:
+        TaskId.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _task(text: str) -> TaskId:
+    try:
+        return TaskId.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
