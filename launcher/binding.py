@@ -1,0 +1,113 @@
+"""From a plan to messages for the agents: run folder and ports filled in, and each task's complete environment.
+
+Standard library only, since the supervisor and its tests need nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
+
+from launcher import adjustments, protocol
+from launcher.command import fill
+from launcher.errors import HostError
+from launcher.model import BoundPlan, Plan, PlannedTask, TaskId
+from launcher.preload_env import import_environment
+from launcher.tf_config import REDUCED_VARIABLE, VARIABLE, TfConfigs, tf_configs
+
+
+def with_run_dir(plan: Plan, run_dir: str) -> Plan:
+    """The plan with ``{run_dir}`` filled in: in commands, in model_dir and in what tflaunch itself sets."""
+    values = {"run_dir": run_dir}
+    environments: dict[int, Mapping[str, str]] = {}  # many tasks share one
+
+    def placed(planned: PlannedTask) -> PlannedTask:
+        if id(planned.env) not in environments:
+            environments[id(planned.env)] = _placed_env(planned, values)
+        env = environments[id(planned.env)]
+        return replace(planned, argv=fill(planned.argv, values), program=fill(planned.program, values), env=env)
+
+    model_dir = None if plan.model_dir is None else fill((plan.model_dir,), values)[0]
+    return replace(plan, model_dir=model_dir, tasks=tuple(map(placed, plan.tasks)))
+
+
+def _placed_env(planned: PlannedTask, values: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(
+        {
+            name: value if name in planned.secret_env else fill((value,), values)[0]
+            for name, value in planned.env.items()
+        }
+    )
+
+
+def bind(plan: Plan, ports: Mapping[TaskId, int], generation: int) -> BoundPlan:
+    """The plan with its ports: one generation of the cluster.
+
+    Raises HostError if a task has no port, or two tasks have one address.
+    """
+    owners: dict[tuple[str, int], TaskId] = {}
+    for planned in plan.tasks:
+        port = ports.get(planned.task)
+        if port is None:
+            raise HostError(planned.host, f"has reserved no port for {planned.task}", "see its agent's output")
+        owner = owners.setdefault((planned.host, port), planned.task)
+        if owner != planned.task:
+            raise HostError(planned.host, f"has given port {port} to {owner} and to {planned.task}")
+    chosen = MappingProxyType({planned.task: ports[planned.task] for planned in plan.tasks})
+    return BoundPlan(plan=plan, generation=generation, ports=chosen)
+
+
+@lru_cache(maxsize=4)
+def _prepared(bound: BoundPlan) -> tuple[TfConfigs, Mapping[TaskId, PlannedTask]]:
+    """What all start messages of a generation share."""
+    return tf_configs(bound.plan, bound.ports), {planned.task: planned for planned in bound.plan.tasks}
+
+
+def start_message(bound: BoundPlan, task: TaskId, attempt: int, *, run: str) -> protocol.Start:
+    """The order to start one attempt of a task, its environment complete but for what its agent adds (the socket).
+
+    Raises KeyError if the plan has no such task.
+    """
+    configs, tasks = _prepared(bound)
+    planned = tasks[task]
+    config = configs.of(task)
+    env: dict[str, str | None] = {
+        **planned.env,
+        VARIABLE: config.text,
+        protocol.TASK_VARIABLE: task.name,
+        protocol.ATTEMPT_VARIABLE: str(attempt),
+        protocol.RUN_VARIABLE: run,
+        protocol.TUNE_VARIABLE: tune_of(bound.plan, planned),
+    }
+    if config.reduced:
+        env[REDUCED_VARIABLE] = "1"
+    return protocol.Start(
+        generation=bound.generation,
+        task=task.name,
+        attempt=attempt,
+        argv=planned.argv,
+        cwd=planned.cwd,
+        env=dict(sorted(env.items())),
+        preload=planned.preload_key,
+        program=planned.program,
+    )
+
+
+def tune_of(plan: Plan, planned: PlannedTask) -> str:
+    """The adjustments that are on in a task, separated by commas."""
+    chosen = adjustments.for_role(plan.adjustments, planned.task.role.value)
+    return ",".join(adjustment.name for adjustment in chosen)
+
+
+def preload_messages(plan: Plan, host: str) -> tuple[protocol.Preload, ...]:
+    """The orders to a host for the interpreters that its tasks are forked from, each once."""
+    messages: dict[str, protocol.Preload] = {}
+    for planned in plan.tasks:
+        key = planned.preload_key
+        if planned.host == host and key is not None and key not in messages:
+            messages[key] = protocol.Preload(
+                key=key, python=planned.python, modules=plan.preload, env=dict(import_environment(planned.env))
+            )
+    return tuple(messages.values())

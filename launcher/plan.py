@@ -1,0 +1,299 @@
+"""Spec to plan: which task runs where, with which command, environment and way of starting.
+
+Pure: what comes from this machine (working folder, interpreter, environment) is passed in. The plan names no ports;
+``launcher.binding`` takes it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from launcher import adjustments, preload_env
+from launcher.binding import bind, preload_messages, start_message, with_run_dir
+from launcher.command import Command, fill, max_steps, option, parse_command, uses
+from launcher.errors import Problem, SpecError, UsageError
+from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, Role, StartMode, Success, TaskId
+from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place
+from launcher.plan_json import plan_from_json, plan_to_json
+from launcher.spec.hosts import HostSite, expand_host
+from launcher.spec.source import path_text
+from launcher.spec.texts import expand_range, is_shareable
+from launcher.tf_config import VARIABLE, check_size
+
+if TYPE_CHECKING:
+    from launcher.spec.types import ClusterSpec
+
+__all__ = [
+    "Surroundings",
+    "bind",
+    "build_plan",
+    "plan_from_json",
+    "plan_to_json",
+    "preload_messages",
+    "start_message",
+    "with_run_dir",
+]
+
+LOCAL_LEASE_S = 3.0
+REMOTE_LEASE_S = 60.0
+DEFAULT_MODEL_DIR = "{run_dir}/model"
+DEFAULT_MODEL_DIR_VARIABLE = "TFLAUNCH_DEFAULT_MODEL_DIR"
+NO_GPU = "-1"  # CUDA takes the list up to its first invalid number: none
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a plan takes from the machine it is made on. ``python``: the interpreter that runs tflaunch; ``cwd``: an
+    absolute path; ``env``: the environment that tasks on this machine inherit."""
+
+    python: str
+    cwd: str
+    env: Mapping[str, str]
+
+
+def build_plan(spec: ClusterSpec, surroundings: Surroundings) -> Plan:
+    """What will run. Raises SpecError for a spec without a command or too large for TF_CONFIG, UsageError for an
+    environment that has a TF_CONFIG already."""
+    if VARIABLE in surroundings.env:
+        raise UsageError("TF_CONFIG is set in your environment, and tflaunch makes one for each task: unset TF_CONFIG")
+    plan = _Planner(spec, surroundings).plan()
+    try:
+        check_size(plan)
+    except SpecError as error:
+        origin = spec.where(("roles",))
+        problems = [Problem(origin.file, origin.line, problem.path, problem.message) for problem in error.problems]
+        raise SpecError(problems) from error
+    return plan
+
+
+class _Planner:
+    """Makes one plan out of one spec."""
+
+    def __init__(self, spec: ClusterSpec, surroundings: Surroundings) -> None:
+        self._spec = spec
+        self._around = surroundings
+        self._command = _command(spec, surroundings.python)
+        self._sites = {site.name: site for site in _sites(spec)}
+        self._remote = any(site.ssh for site in self._sites.values())
+        self._model_dir, self._model_dir_in_command = self._choose_model_dir()
+        self._active, self._notes = _adjustments(spec, self._command)
+
+    def plan(self) -> Plan:
+        spec = self._spec
+        return Plan(
+            name=spec.name or self._command.name,
+            model_dir=self._model_dir,
+            model_dir_in_command=self._model_dir_in_command,
+            hosts=tuple(_planned_host(site) for site in self._sites.values()),
+            tasks=self._tasks(),
+            policy=_policy(spec, self._remote),
+            preload=self._preload(),
+            adjustments=self._active,
+            max_steps=max_steps(self._command.argv),
+            inject=spec.inject,
+            origins=_origins(spec),
+            notes=(*self._notes, *self._model_dir_notes()),
+        )
+
+    def _preload(self) -> tuple[str, ...]:
+        if not self._command.program:
+            return ()
+        return ("tensorflow",) if self._spec.preload is None else self._spec.preload
+
+    # --- the folder of the checkpoints
+
+    def _choose_model_dir(self) -> tuple[str | None, bool]:
+        """The folder, and whether the command itself tells the job about it."""
+        given = self._spec.model_dir
+        if given is not None:
+            return self._absolute(given), False
+        if uses(self._command.argv, "model_dir"):
+            return DEFAULT_MODEL_DIR, False
+        own = option(self._command.argv, "model-dir")
+        return (self._absolute(own) if own and not self._remote else own), own is not None
+
+    def _absolute(self, folder: str) -> str:
+        home = self._around.env.get("HOME", "")
+        if folder.startswith("~/") and home:
+            return f"{home}{folder[1:]}"
+        if is_shareable(folder) or folder.startswith("{run_dir}"):
+            return folder
+        return f"{self._around.cwd.rstrip('/')}/{folder.removeprefix('./')}"
+
+    def _model_dir_notes(self) -> tuple[str, ...]:
+        if self._model_dir is None and self._remote:
+            return (
+                "model_dir is not set: the script must name a folder that every host reaches, "
+                "or the evaluator never sees a checkpoint",
+            )
+        return ()
+
+    # --- the tasks
+
+    def _tasks(self) -> tuple[PlannedTask, ...]:
+        roles = {role: self._spec.roles.of(role) for role in ROLES}
+        everywhere = tuple(self._sites)
+        on = {role: tuple(name for text in keys.on for name in expand_range(text)) for role, keys in roles.items()}
+        hosts = place(
+            {role: keys.count for role, keys in roles.items()}, {role: on[role] or everywhere for role in ROLES}
+        )
+        gpus = assign_gpus(hosts, {role: keys.gpus for role, keys in roles.items()})
+        kinds: dict[tuple[Role, bool, tuple[int, ...]], _Kind] = {}
+        tasks = []
+        for task, host in hosts.items():
+            site = self._sites[host]
+            key = (task.role, site.ssh is not None, gpus.get(task, ()))
+            if key not in kinds:
+                kinds[key] = self._kind(*key)
+            tasks.append(self._task(task, site, kinds[key]))
+        return tuple(tasks)
+
+    def _task(self, task: TaskId, site: HostSite, kind: _Kind) -> PlannedTask:
+        values = {"role": task.role.value, "index": str(task.index)}
+        if self._model_dir is not None:
+            values["model_dir"] = self._model_dir
+        argv = fill(kind.argv, values)
+        return PlannedTask(
+            task=task,
+            host=site.name,
+            argv=argv,
+            cwd=self._cwd(site),
+            env=kind.env,
+            secret_env=kind.secret_env,
+            start=StartMode.FORK if kind.preload_key else StartMode.EXEC,
+            gpus=kind.gpus,
+            python=kind.python,
+            program=argv[len(kind.python) :] if self._command.program else (),
+            preload_key=kind.preload_key,
+            exec_reason=kind.exec_reason,
+        )
+
+    def _cwd(self, site: HostSite) -> str:
+        sync = self._spec.sync
+        return sync.to if sync is not None and site.ssh is not None else self._around.cwd
+
+    def _kind(self, role: Role, remote: bool, gpus: tuple[int, ...]) -> _Kind:
+        """What all tasks of a role have in common that run alike."""
+        user = {**self._spec.env, **self._spec.roles.of(role).env}
+        env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1", **user}
+        if self._model_dir is None and not self._remote:
+            env[DEFAULT_MODEL_DIR_VARIABLE] = DEFAULT_MODEL_DIR
+        inherited = {} if remote else self._around.env
+        python = self._python(remote)
+        reason = self._exec_reason(python, env, inherited)
+        return _Kind(
+            argv=(*python, *self._command.argv[len(python) :]),
+            env=MappingProxyType(dict(sorted(env.items()))),
+            secret_env=frozenset(user),
+            gpus=gpus,
+            python=python,
+            preload_key=None if reason else preload_env.preload_key(python, {**inherited, **env}),
+            exec_reason=reason,
+        )
+
+    def _python(self, remote: bool) -> tuple[str, ...]:
+        """Interpreter and flags: on SSH hosts of the deployed environment, if the spec has one."""
+        python = self._command.python
+        wanted = self._spec.python
+        if python and remote and wanted is not None and wanted.venv and python[0] == self._around.python:
+            return (f"{wanted.venv.rstrip('/')}/bin/python", *python[1:])
+        return python
+
+    def _exec_reason(self, python: tuple[str, ...], env: Mapping[str, str], inherited: Mapping[str, str]) -> str:
+        """Why a task cannot be forked; empty if it can."""
+        if not python:
+            return "the command is not Python"
+        if not self._command.program:
+            return "the command is neither a script nor a module"
+        if not self._preload():
+            return "preload is switched off"
+        return preload_env.can_fork(python[1:], {**inherited, **env}, inherited) or ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """What tasks of a role share on hosts of one sort."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    secret_env: frozenset[str]
+    gpus: tuple[int, ...]
+    python: tuple[str, ...]
+    preload_key: str | None
+    exec_reason: str
+
+
+def _command(spec: ClusterSpec, python: str) -> Command:
+    interpreter = spec.python.path if spec.python and spec.python.path else python
+    if spec.command is None:
+        origin = spec.where(())
+        message = "is missing; write what to run: [python, train.py], or give it after --"
+        raise SpecError([Problem(origin.file, origin.line, "command", message)])
+    try:
+        return parse_command(spec.command, interpreter)
+    except ValueError as error:
+        origin = spec.where(("command",))
+        raise SpecError([Problem(origin.file, origin.line, "command", str(error))]) from error
+
+
+def _sites(spec: ClusterSpec) -> tuple[HostSite, ...]:
+    if spec.hosts is None:
+        return (HostSite(name=LOCAL_HOST, address=LOCAL_ADDRESS),)
+    return tuple(site for host in spec.hosts for site in expand_host(host))
+
+
+def _planned_host(site: HostSite) -> PlannedHost:
+    ssh: dict[str, str] = {}
+    if site.ssh is not None:
+        ssh = {key: str(value) for key, value in site.ssh.model_dump(exclude_none=True).items()}
+        ssh.setdefault("host", site.address)
+    return PlannedHost(
+        name=site.name,
+        address=site.address,
+        transport="local" if site.ssh is None else "ssh",
+        ports=site.ports,
+        gpus=site.gpus,
+        ssh=MappingProxyType(ssh),
+    )
+
+
+def _policy(spec: ClusterSpec, remote: bool) -> Policy:
+    keys = spec.policy
+    return Policy(
+        success=Success(keys.success),
+        restarts=MappingProxyType({role: getattr(keys.restarts, role.value) for role in ROLES}),
+        backoff_s=keys.backoff_s,
+        start_timeout_s=keys.start_timeout_s,
+        hang_timeout_s=keys.hang_timeout_s,
+        timeout_s=keys.timeout_s,
+        evaluator_drain_s=keys.evaluator_drain_s,
+        grace_s=keys.grace_s,
+        lease_s=keys.lease_s or (REMOTE_LEASE_S if remote else LOCAL_LEASE_S),
+    )
+
+
+def _adjustments(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The adjustments that are on, and what is to be said about it."""
+    if not command.program:
+        return (), ("the command is not a Python script or module: no adjustment is made inside its tasks",)
+    chosen = {name for name in adjustments.NAMES if spec.tune.get(name, name in adjustments.DEFAULT)}
+    notes = []
+    while unmet := adjustments.unmet(chosen):
+        for name, need in unmet:
+            chosen.discard(name)
+            notes.append(f"{name} is off, since it needs {need}")
+    return tuple(name for name in adjustments.NAMES if name in chosen), tuple(notes)
+
+
+def _origins(spec: ClusterSpec) -> Mapping[str, str]:
+    """Where options were set, by their path; hosts, which can be many, left out."""
+    return MappingProxyType(
+        {
+            path_text(path): str(origin)
+            for path, origin in spec.origins.items()
+            if path and path[0] != "hosts" and not isinstance(path[-1], int)
+        }
+    )

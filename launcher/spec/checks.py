@@ -1,0 +1,299 @@
+"""What must fit together in a spec: the checks that look at more than one key.
+
+They also run on a spec that has other problems, on what is left of it, so that everything is named at once. What a
+broken key would have decided is then not judged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from launcher import adjustments, drills
+from launcher.command import parse_command, uses
+from launcher.model import ROLES, Role, TaskId
+from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, place, tasks_per_host
+from launcher.spec import texts
+from launcher.spec.hosts import HostSite, expand_host
+from launcher.spec.source import Path, Tree
+from launcher.spec.types import NO_TASKS, Host, Python, RoleKeys, Section
+from launcher.spec.words import did_you_mean
+
+Finding = tuple[Path, str]
+_S = TypeVar("_S", bound=Section)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What can be read of a spec. None stands for what is broken."""
+
+    tree: Mapping[str, Tree]
+    hosts: tuple[Host | None, ...] | None
+    roles: Mapping[Role, RoleKeys | None]
+
+    @classmethod
+    def of(cls, tree: Tree) -> Parts:
+        top = tree if isinstance(tree, Mapping) else {}
+        return cls(tree=top, hosts=_hosts(top.get("hosts")), roles=_roles(top.get("roles")))
+
+    @cached_property
+    def sites(self) -> tuple[tuple[int, HostSite], ...]:
+        """Every single host that can be read, with the index of its entry."""
+        if not self.tree.get("hosts"):
+            return ((-1, HostSite(name=LOCAL_HOST, address=LOCAL_ADDRESS)),)
+        return tuple((index, site) for index, host in enumerate(self.hosts or ()) if host for site in expand_host(host))
+
+    @cached_property
+    def all_hosts_known(self) -> bool:
+        return self.hosts is not None and None not in self.hosts
+
+    def on(self, role: RoleKeys) -> tuple[str, ...]:
+        """The hosts of a role, ranges expanded."""
+        named = tuple(name for text in role.on for name in texts.expand_range(text))
+        return named or tuple(site.name for _, site in self.sites)
+
+    def text(self, key: str) -> str | None:
+        """A text at the top of the spec."""
+        value = self.tree.get(key)
+        return value if isinstance(value, str) else None
+
+    def words(self, key: str) -> tuple[str, ...] | None:
+        """A list of words at the top of the spec; None if it is broken or missing."""
+        value = self.tree.get(key)
+        if not isinstance(value, tuple) or not value or not all(_is_word(item) for item in value):
+            return None
+        return tuple(str(getattr(item, "text", item)) for item in value)
+
+
+def _is_word(value: Tree) -> bool:
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
+
+
+def salvage(kind: type[_S], value: Tree) -> _S | None:
+    """The section in ``value`` without its broken keys; None if what is left is not enough."""
+    adapter = TypeAdapter(kind)
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        broken = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+    try:
+        return adapter.validate_python({key: item for key, item in value.items() if key not in broken})
+    except ValidationError:
+        return None
+
+
+def _hosts(value: Tree) -> tuple[Host | None, ...] | None:
+    if value is None:
+        return ()
+    return tuple(salvage(Host, item) for item in value) if isinstance(value, tuple) else None
+
+
+def _roles(value: Tree) -> Mapping[Role, RoleKeys | None]:
+    """The roles; None for those that are broken, or may be meant by a misspelt one."""
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(ROLES)
+    known = {role.value for role in ROLES}
+    meant = "".join(did_you_mean(word, known) for word in value if word not in known)
+    meant += "'chief'" if "master" in value else ""
+    roles: dict[Role, RoleKeys | None] = {}
+    for role in ROLES:
+        if role.value not in value:
+            roles[role] = None if f"'{role.value}'" in meant else NO_TASKS
+        else:
+            keys = value[role.value]
+            roles[role] = salvage(RoleKeys, {} if keys is None else keys)
+            if isinstance(keys, Mapping) and roles[role] is not None and not _same_count(keys, roles[role]):
+                roles[role] = None
+    return roles
+
+
+def _same_count(written: Mapping[str, Tree], read: RoleKeys | None) -> bool:
+    return "count" not in written or (read is not None and "count" in read.model_fields_set)
+
+
+def cross_problems(parts: Parts) -> Iterator[Finding]:
+    """Everything that does not fit together."""
+    yield from _roles_fit(parts)
+    yield from _hosts_differ(parts)
+    yield from _hosts_reach_each_other(parts)
+    yield from _on_known_hosts(parts)
+    yield from _capacity(parts)
+    yield from _model_dir_shared(parts)
+    yield from _command_fits(parts)
+    yield from _tune_known(parts)
+    yield from _drills_fit(parts)
+    yield from _python_fits(parts)
+
+
+def _roles_fit(parts: Parts) -> Iterator[Finding]:
+    if "roles" not in parts.tree:
+        return
+    ps, chief, worker, evaluator = (parts.roles[role] for role in ROLES)
+    written = parts.tree["roles"]
+    named = written if isinstance(written, Mapping) else {}
+    if chief and chief.count != 1:
+        if "chief" in named:
+            yield ("roles", "chief", "count"), f"must be 1, got {chief.count}: a cluster has exactly one chief"
+        else:
+            yield ("roles",), "has no chief; add 'chief: {}', a cluster has exactly one"
+    if evaluator and evaluator.count > 1:
+        message = f"must be 0 or 1, got {evaluator.count}: tf.estimator knows one evaluator only"
+        yield ("roles", "evaluator", "count"), message
+    if ps and worker and ps.count == 0 and worker.count > 0:
+        path: Path = ("roles", "ps", "count") if "ps" in named else ("roles",)
+        yield path, "has workers but no ps, which TensorFlow lets hang; add 'ps: {count: 1}'"
+    for role, keys in parts.roles.items():
+        if keys and keys.gpus and not role.trains:
+            yield ("roles", role.value, "gpus"), f"must be 0: {role} tasks do not use GPUs here, give them to trainers"
+
+
+def _hosts_differ(parts: Parts) -> Iterator[Finding]:
+    for index, host in enumerate(parts.hosts or ()):
+        if host is None or host.address is None:
+            continue
+        names, addresses = len(texts.expand_range(host.name)), len(texts.expand_range(host.address))
+        if names != addresses:
+            message = f"stands for {addresses} addresses, and the name for {names} hosts; make the ranges equally long"
+            yield ("hosts", index, "address"), message
+    names_seen: dict[str, int] = {}
+    addresses_seen: dict[str, str] = {}
+    for index, site in parts.sites:
+        if site.name in names_seen:
+            yield ("hosts", index, "name"), f"{site.name!r} is the name of two hosts (hosts[{names_seen[site.name]}])"
+        elif site.address in addresses_seen:
+            other = addresses_seen[site.address]
+            message = f"{site.address!r} is the address of host {other!r}, too; each host needs its own"
+            yield ("hosts", index, "address"), message
+        names_seen.setdefault(site.name, index)
+        addresses_seen.setdefault(site.address, site.name)
+
+
+def _hosts_reach_each_other(parts: Parts) -> Iterator[Finding]:
+    if not parts.all_hosts_known or not parts.hosts:
+        return
+    loopback = [(index, site) for index, site in parts.sites if texts.is_loopback(site.address)]
+    if 0 < len(loopback) < len(parts.sites):
+        for index, site in loopback:
+            message = f"{site.address!r} can be reached from its own host only; write an address for the others"
+            yield ("hosts", index, "address"), message
+    here = [(index, site) for index, site in parts.sites if not site.ssh and not texts.is_loopback(site.address)]
+    for index, site in here[1:]:
+        message = f"host {site.name!r} has no 'ssh', so its tasks would run on this machine, like those of"
+        yield ("hosts", index), f"{message} {here[0][1].name!r}; add 'ssh: {{}}'"
+
+
+def _on_known_hosts(parts: Parts) -> Iterator[Finding]:
+    if not parts.all_hosts_known:
+        return
+    known = {site.name for _, site in parts.sites}
+    for role, keys in parts.roles.items():
+        for index, text in enumerate(keys.on if keys else ()):
+            unknown = [name for name in texts.expand_range(text) if name not in known]
+            if unknown:
+                hint = did_you_mean(unknown[0], known) or f"; hosts are {', '.join(sorted(known)[:8])}"
+                yield ("roles", role.value, "on", index), f"unknown host {unknown[0]!r}{hint}"
+
+
+def _capacity(parts: Parts) -> Iterator[Finding]:
+    roles = {role: keys for role, keys in parts.roles.items() if keys is not None}
+    sites = {site.name: (index, site) for index, site in parts.sites}
+    on = {role: parts.on(keys) for role, keys in roles.items()}
+    if len(roles) < len(ROLES) or not all(names and set(names) <= set(sites) for names in on.values()):
+        return
+    placed = place({role: keys.count for role, keys in roles.items()}, on)
+    for name, tasks in tasks_per_host(placed).items():
+        index, site = sites[name]
+        if site.ports and tasks > site.ports[1] - site.ports[0] + 1:
+            size = site.ports[1] - site.ports[0] + 1
+            yield ("hosts", index, "ports"), f"has {size} ports, and host {name!r} gets {tasks} tasks; widen the range"
+    yield from _gpus_fit(roles, placed, {name: site.gpus for name, (_, site) in sites.items()})
+
+
+def _gpus_fit(
+    roles: Mapping[Role, RoleKeys], placed: Mapping[TaskId, str], owned: Mapping[str, int]
+) -> Iterator[Finding]:
+    asking = [role for role in ROLES if role.trains and roles[role].gpus]
+    wanted: Counter[str] = Counter()
+    for task, host in placed.items():
+        if task.role in asking:
+            wanted[host] += roles[task.role].gpus
+    for name, wants in wanted.items():
+        if wants > owned[name]:
+            message = f"host {name!r} has {owned[name]} GPUs, and its tasks ask for {wants}"
+            yield ("roles", asking[-1].value, "gpus"), f"{message}; set hosts[].gpus, or ask for less"
+            return
+
+
+def _one_machine(parts: Parts) -> bool:
+    return all(not site.ssh or texts.is_loopback(site.address) for _, site in parts.sites)
+
+
+def _model_dir_shared(parts: Parts) -> Iterator[Finding]:
+    if not parts.all_hosts_known or len(parts.sites) < 2 or _one_machine(parts):
+        return
+    model_dir = parts.text("model_dir")
+    if model_dir is not None and not texts.is_shareable(model_dir):
+        advice = "several hosts must reach it: write an absolute path on a shared file system, or gs://, hdfs://, s3://"
+        yield ("model_dir",), f"{model_dir[:80]!r} is not the same folder on every host; {advice}"
+    command = parts.words("command")
+    if command and uses(command, "model_dir") and "model_dir" not in parts.tree:
+        yield ("command",), "uses {model_dir}, and several hosts need one that all of them reach; set model_dir"
+
+
+def _command_fits(parts: Parts) -> Iterator[Finding]:
+    command = parts.words("command")
+    if command:
+        try:
+            parse_command(command, "python")
+        except ValueError as error:
+            yield ("command",), str(error)
+    for role, keys in parts.roles.items():
+        if keys and keys.gpus:
+            for path, env in ((("env",), parts.tree.get("env")), (("roles", role.value, "env"), keys.env)):
+                if isinstance(env, Mapping) and "CUDA_VISIBLE_DEVICES" in env:
+                    message = f"contradicts roles.{role}.gpus, which decides about GPUs; remove one of them"
+                    yield (*path, "CUDA_VISIBLE_DEVICES"), message
+
+
+def _tune_known(parts: Parts) -> Iterator[Finding]:
+    tune = parts.tree.get("tune")
+    if not isinstance(tune, Mapping):
+        return
+    for name in adjustments.unknown(tune):
+        hint = did_you_mean(name, adjustments.NAMES) or f"; known are {', '.join(adjustments.NAMES)}"
+        yield ("tune", name), f"unknown adjustment {name[:80]!r}{hint}"
+    wanted = [name for name, on in tune.items() if on is True]
+    for name, need in adjustments.unmet(wanted):
+        if tune.get(need) is False:
+            yield ("tune", name), f"needs {need!r}, which is switched off; switch both on or off"
+
+
+def _drills_fit(parts: Parts) -> Iterator[Finding]:
+    for index, text in enumerate(parts.words("inject") or ()):
+        try:
+            task = drills.parse(text).task
+        except ValueError:
+            continue
+        keys = parts.roles[task.role]
+        if keys and task.index >= keys.count:
+            have = f"has {keys.count}" if keys.count else "has none"
+            yield ("inject", index), f"there is no task {task}: roles.{task.role} {have}"
+
+
+def _python_fits(parts: Parts) -> Iterator[Finding]:
+    python = salvage(Python, parts.tree.get("python"))
+    if python is None:
+        return
+    if python.path and python.venv:
+        yield ("python", "path"), "contradicts python.venv; keep one of them"
+    written: Sequence[str] = sorted(python.model_fields_set & {"requirements", "wheelhouse"})
+    for key in written:
+        if not python.venv:
+            yield ("python", key), "needs python.venv, the environment to install into"
