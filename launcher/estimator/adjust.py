@@ -1,0 +1,112 @@
+"""Makes the adjustments of ``launcher.adjustments`` in this process.
+
+A table says which module of TensorFlow each one changes. ``apply`` imports those modules; ``apply_on_import`` waits
+until the script imports them. Everything of ours is imported with this module: a script may have a package of its own
+named ``launcher``, which then hides this one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from launcher import adjustments
+from launcher.estimator import device_filters, evaluator, heartbeat, sessions, trainer
+from launcher.estimator import task as tasks
+from launcher.estimator.final_save import FinalSave
+from launcher.estimator.patches import Patches
+from launcher.estimator.post_import import after_import
+from launcher.estimator.task import Task
+from launcher.estimator.termination import SaveOnTerm
+
+Change = Callable[[Patches, Task], None]
+
+_applied = Patches()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """``make`` changes ``module`` and what that imports."""
+
+    module: str
+    make: Change
+
+
+def apply(names: frozenset[str]) -> None:
+    """Make the adjustments ``names`` in this process, for the task that its environment names; call it in a fresh
+    fork, before the script runs. Connects nothing. Called again, it replaces what it did before.
+
+    Raises ValueError for an unknown name.
+    """
+    task = _begin(names)
+    for step in _steps(names):
+        importlib.import_module(step.module)
+        step.make(_applied, task)
+
+
+def apply_on_import(names: frozenset[str]) -> None:
+    """As ``apply``, but each change is made when the script has imported the module that it changes."""
+    task = _begin(names)
+    for step in _steps(names):
+        after_import(step.module, partial(step.make, _applied, task))
+
+
+def undo() -> None:
+    """Put TensorFlow back as it was."""
+    _applied.undo()
+
+
+def _begin(names: frozenset[str]) -> Task:
+    unknown = adjustments.unknown(names)
+    if unknown:
+        raise ValueError(f"no such adjustment: {', '.join(unknown)}; there are {', '.join(adjustments.NAMES)}")
+    undo()
+    return tasks.begin(os.environ)
+
+
+def _steps(names: frozenset[str]) -> Iterator[_Step]:
+    """The changes in the order in which they are to be made: a later one wraps an earlier one of the same function."""
+    for name, step in _SIMPLE:
+        if name in names:
+            yield step
+    if names & {"eval-delay", "eval-drain", "heartbeat"}:
+        rules = evaluator.Rules(
+            is_prompt="eval-delay" in names, drains="eval-drain" in names, reports="heartbeat" in names
+        )
+        yield _Step(module=evaluator.TRAINING, make=partial(evaluator.replace_loop, rules=rules))
+    hooks = [make for name, make in _HOOKS if name in names]
+    if hooks:
+        yield _Step(module=trainer.MONITORED_SESSION, make=partial(_add_hooks, hooks=hooks))
+    if "heartbeat" in names:
+        yield _Step(module=trainer.ESTIMATOR, make=trainer.watch_losses)
+
+
+def _start_workers_at_once(patches: Patches, task: Task) -> None:
+    training: Any = importlib.import_module(evaluator.TRAINING)
+    patches.set(training, "_DELAY_SECS_PER_WORKER", 0)
+
+
+def _add_hooks(patches: Patches, task: Task, hooks: list[trainer.HookFactory]) -> None:
+    trainer.Sessions(task, hooks).watch(patches)
+
+
+_SIMPLE: tuple[tuple[str, _Step], ...] = (
+    ("chief-rejoin", _Step(module=sessions.SESSION_MANAGER, make=sessions.keep_live_variables)),
+    ("ready-poll", _Step(module=sessions.SESSION_MANAGER, make=sessions.poll_often)),
+    ("session-gate", _Step(module=sessions.SESSION_MANAGER, make=sessions.gate_sessions)),
+    ("worker-start", _Step(module=evaluator.TRAINING, make=_start_workers_at_once)),
+    ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.merge_filters)),
+    ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.name_own_address)),
+    ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
+    ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
+    ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),
+)
+_HOOKS: tuple[tuple[str, trainer.HookFactory], ...] = (
+    ("save-on-term", SaveOnTerm),
+    ("heartbeat", heartbeat.Heartbeat),
+    ("final-save", FinalSave),
+)

@@ -1,0 +1,147 @@
+"""heartbeat: what a task says of itself. At most one extra fetch a second, never an extra ``session.run`` per step."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from launcher.estimator.patches import Patches
+from launcher.estimator.task import Task
+from launcher.estimator.trainer import ESTIMATOR, Hook, Trainer
+from launcher.protocol import CheckpointSaved, Evaluated, MaxSteps, Ready, Step
+
+HOOKS = "tensorflow.python.training.basic_session_run_hooks"
+SERVER = "tensorflow.python.training.server_lib"
+_EVERY_S = 1.0
+
+_Original = Callable[..., Any]
+
+
+class Heartbeat(Hook):
+    """Reports ``Ready``, ``MaxSteps`` and ``Step`` of a trainer, and ``Finished`` at the end of its loop."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._channel = trainer.task.channel
+        self._fetches: Any = None
+        self._due_at = 0.0
+        self._max_steps: int | None = None
+        self._has_said_max_steps = False
+
+    def begin(self) -> None:
+        trainer = self._trainer
+        if trainer.global_step_tensor is None:
+            return
+        session_run_hook: Any = importlib.import_module("tensorflow.python.training.session_run_hook")
+        wanted = {"step": trainer.global_step_tensor}
+        if trainer.loss is not None:
+            wanted["loss"] = trainer.loss
+        self._fetches = session_run_hook.SessionRunArgs(wanted)
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        trainer = self._trainer
+        self._channel.send(Ready(global_step=trainer.read_global_step(session), kept=trainer.task.kept))
+        self._say_max_steps()
+        self._due_at = 0.0
+
+    def before_run(self, run_context: Any) -> Any:
+        return self._fetches if monotonic() >= self._due_at else None
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        results = run_values.results
+        if results is None:
+            return
+        self._due_at = monotonic() + _EVERY_S
+        self._say_max_steps()
+        trainer = self._trainer
+        trainer.global_step = int(results["step"])
+        self._channel.send(
+            Step(
+                global_step=trainer.global_step,
+                local_steps=trainer.local_steps,
+                examples=trainer.task.examples,
+                loss=_number(results.get("loss")),
+            )
+        )
+
+    def end(self, session: Any) -> None:
+        self._trainer.finish(session)
+
+    def _say_max_steps(self) -> None:
+        """A ``StopAtStepHook`` with ``num_steps`` knows its last step only once its session is there."""
+        max_steps = _last_step(self._trainer.monitored._hooks)
+        if max_steps != self._max_steps or not self._has_said_max_steps:
+            self._channel.send(MaxSteps(max_steps=max_steps))
+        self._max_steps, self._has_said_max_steps = max_steps, True
+
+
+def _last_step(hooks: Any) -> int | None:
+    """Where training stops: the lowest ``last_step`` of the StopAtStepHooks, None if there is none."""
+    stop_at_step: Any = importlib.import_module(HOOKS).StopAtStepHook
+    steps = [hook._last_step for hook in hooks if isinstance(hook, stop_at_step) and hook._last_step is not None]
+    return int(min(steps)) if steps else None
+
+
+def report_checkpoints(patches: Patches, task: Task) -> None:
+    """``CheckpointSaved`` after every save of any CheckpointSaverHook of this process."""
+
+    def save(original: _Original, hook: Any, session: Any, step: Any) -> Any:
+        should_stop = original(hook, session, step)
+        task.channel.send(CheckpointSaved(global_step=int(step), path=f"{hook._save_path}-{int(step)}"))
+        return should_stop
+
+    patches.wrap(importlib.import_module(HOOKS).CheckpointSaverHook, "_save", save)
+
+
+def report_servers(patches: Patches, task: Task) -> None:
+    """``Ready`` of a parameter server, when its server runs and before it waits for ever."""
+
+    def join(original: _Original, server: Any) -> Any:
+        if task.channel.open():
+            task.channel.send(Ready())
+        return original(server)
+
+    patches.wrap(importlib.import_module(SERVER).Server, "join", join)
+
+
+def report_evaluations(patches: Patches, task: Task) -> None:
+    """``Evaluated`` after every ``Estimator.evaluate`` of this process that gave metrics."""
+
+    def evaluate(
+        original: _Original,
+        estimator: Any,
+        input_fn: Any,
+        steps: Any = None,
+        hooks: Any = None,
+        checkpoint_path: str | None = None,
+        name: str | None = None,
+    ) -> Any:
+        path = checkpoint_path or estimator.latest_checkpoint() or ""
+        metrics = original(estimator, input_fn, steps, hooks, checkpoint_path=checkpoint_path, name=name)
+        if metrics and task.channel.open():
+            step = int(metrics.get("global_step", 0))
+            task.channel.send(
+                Evaluated(global_step=step, metrics=numeric(metrics), checkpoint=str(path), name=name or "")
+            )
+        return metrics
+
+    patches.wrap(importlib.import_module(ESTIMATOR).Estimator, "evaluate", evaluate)
+
+
+def numeric(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that are one number; summaries (bytes) and arrays are left out."""
+    values = {name: _number(value) for name, value in metrics.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, of Python or numpy; None for anything else: JSON has neither NaN nor infinity."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, numbers.Real):
+        return None
+    return float(value) if math.isfinite(value) else None

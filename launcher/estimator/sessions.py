@@ -1,0 +1,139 @@
+"""How a trainer comes by its session: session-gate, ready-poll and chief-rejoin.
+
+All three change ``SessionManager`` (``tensorflow/python/training/session_manager.py``), which is asked for a session
+at the start and after each recovery, by the chief with ``prepare_session`` and by workers with ``wait_for_session``.
+Sessions of this process alone (``master=''``: evaluation) are left as they are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from launcher.estimator.patches import Patches
+from launcher.estimator.task import Task
+from launcher.protocol import Waiting
+
+SESSION_MANAGER = "tensorflow.python.training.session_manager"
+_POLL_S = 0.2
+_LOG_EVERY_S = 30.0
+_log = logging.getLogger("tensorflow")
+
+_Original = Callable[..., Any]
+
+
+def gate_sessions(patches: Patches, task: Task) -> None:
+    """session-gate: a session is opened only while the agent says that every ps is proven."""
+
+    def gated(original: _Original, manager: Any, master: str, *args: Any, **kwargs: Any) -> Any:
+        if master:
+            task.channel.wait_gate(lambda: task.terminated)
+            _end_if_terminated(task)
+        return original(manager, master, *args, **kwargs)
+
+    manager = _session_manager()
+    patches.wrap(manager, "prepare_session", gated)
+    patches.wrap(manager, "wait_for_session", gated)
+
+
+def _end_if_terminated(task: Task) -> None:
+    """SIGTERM came while a session was open that is lost now: there is nothing to save, so it does what it does."""
+    if task.terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def poll_often(patches: Patches, task: Task) -> None:
+    """ready-poll: a worker asks every 0.2 s whether the variables are initialised.
+
+    A session that takes long to make (a big graph) is asked for no more than half of the time.
+    """
+    errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
+
+    def wait_for_session(
+        original: _Original, manager: Any, master: str, config: Any = None, max_wait_secs: float | None = None
+    ) -> Any:
+        ends_at = float("inf") if max_wait_secs is None else time.monotonic() + max_wait_secs
+        logs_at = 0.0
+        while True:
+            began_at = time.monotonic()
+            try:  # with no time left it looks once, and says so in an error that nothing else raises
+                return original(manager, master, config=config, max_wait_secs=0)
+            except errors.DeadlineExceededError as error:
+                now = time.monotonic()
+                if "Session was not ready" not in str(error) or now >= ends_at:
+                    raise
+            _end_if_terminated(task)
+            if now >= logs_at:
+                _log.info("Waiting for the chief to initialise the variables.")
+                logs_at = now + _LOG_EVERY_S
+            time.sleep(max(_POLL_S, now - began_at))
+
+    def reported(original: _Original, *args: Any, **kwargs: Any) -> Any:
+        task.channel.send(Waiting(what="session"))
+        try:
+            return wait_for_session(original, *args, **kwargs)
+        finally:
+            task.channel.send(Waiting(what=""))
+
+    patches.wrap(_session_manager(), "wait_for_session", reported)
+
+
+def keep_live_variables(patches: Patches, task: Task) -> None:
+    """chief-rejoin: a chief that comes back, or lost its link only, restores nothing that is still alive."""
+
+    def prepare_session(original: _Original, manager: Any, master: str, *args: Any, **kwargs: Any) -> Any:
+        task.kept = False
+        session = _live_session(manager, master, kwargs) if master and _may_be_alive(task) else None
+        if session is None:
+            return original(manager, master, *args, **kwargs)
+        task.kept = True
+        return session
+
+    patches.wrap(_session_manager(), "prepare_session", prepare_session)
+
+
+def _may_be_alive(task: Task) -> bool:
+    gate = task.channel.gate
+    came_back = task.channel.attempt > 1 or task.sessions > 0
+    return came_back and gate is not None and gate.variables_alive
+
+
+def _live_session(manager: Any, master: str, options: dict[str, Any]) -> Any:
+    """A session in which every variable turned out to be initialised, else None.
+
+    "Every" is what the scaffold's ``ready_for_local_init_op`` looks at: all global variables and shared resources.
+    """
+    if manager._ready_for_local_init_op is None or manager._ready_op is None:
+        return None
+    session = _tf_session().Session(master, graph=manager._graph, config=options.get("config"))
+    is_alive, _ = manager._try_run_local_init_op(session)  # looks first; initialises nothing that lives on a ps
+    if is_alive:
+        is_alive, _ = manager._model_ready(session)
+    if not is_alive:
+        session.close()
+        return None
+    _recall_checkpoints(options.get("saver"), options.get("checkpoint_dir"))
+    _log.info("All variables are alive on the parameter servers: nothing is restored.")
+    return session
+
+
+def _recall_checkpoints(saver: Any, checkpoint_dir: str | None) -> None:
+    """Let the saver know the checkpoints that are there, as a restore does: it deletes old ones by this list."""
+    management: Any = importlib.import_module("tensorflow.python.checkpoint.checkpoint_management")
+    state = management.get_checkpoint_state(checkpoint_dir) if checkpoint_dir else None
+    if saver is not None and state is not None:
+        saver.recover_last_checkpoints(state.all_model_checkpoint_paths)
+
+
+def _session_manager() -> Any:
+    return importlib.import_module(SESSION_MANAGER).SessionManager
+
+
+def _tf_session() -> Any:
+    return importlib.import_module("tensorflow.python.client.session")

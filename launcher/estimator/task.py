@@ -1,0 +1,88 @@
+"""What this process knows of itself as a task of a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.estimator.channel import Channel
+from launcher.protocol import ATTEMPT_VARIABLE, TASK_SOCKET_VARIABLE, TASK_VARIABLE
+
+
+@dataclass
+class Task:
+    """One attempt of a task: its channel to the agent, and what its sessions have in common.
+
+    ``examples``: examples trained by this attempt, None if the job never said. ``sessions``: sessions opened so far.
+    ``terminated``: SIGTERM came and was turned into a stop at the next step. ``kept``: the newest session kept the
+    live variables of the parameter servers. ``loss``: the tensor that the Estimator now in training fetches.
+    """
+
+    channel: Channel
+    role: str = ""
+    index: int = 0
+    examples: int | None = None
+    sessions: int = 0
+    terminated: bool = False
+    kept: bool = False
+    loss: Any = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether training is to end at the next step."""
+        return self.terminated or self.channel.stop is not None
+
+
+_current = Task(channel=Channel(path=None))
+
+
+def current() -> Task:
+    """The task of this process; one that nobody listens to if no launcher started it."""
+    return _current
+
+
+def begin(environ: Mapping[str, str]) -> Task:
+    """Make this process the task that its environment names. Connects nothing yet."""
+    global _current
+    role, index = _identity(environ)
+    name = environ.get(TASK_VARIABLE, f"{role}:{index}")
+    attempt = int(environ.get(ATTEMPT_VARIABLE, "1"))
+    channel = Channel(path=environ.get(TASK_SOCKET_VARIABLE), task=name, attempt=attempt)
+    _current = Task(channel=channel, role=role, index=index)
+    return _current
+
+
+def add_examples(count: int) -> None:
+    """Say that this task has trained ``count`` more examples; they are reported with its steps. Thread-safe."""
+    task = _current
+    with task.lock:
+        task.examples = (task.examples or 0) + count
+
+
+def _identity(environ: Mapping[str, str]) -> tuple[str, int]:
+    """Role and index, as in TF_CONFIG; the name of the task where there is none."""
+    task = _tf_config(environ).get("task")
+    if isinstance(task, dict) and task.get("type"):
+        return str(task["type"]), int(task.get("index") or 0)
+    role, _, index = environ.get(TASK_VARIABLE, "").partition(":")
+    return role, int(index or 0)
+
+
+def _tf_config(environ: Mapping[str, str]) -> dict[str, object]:
+    try:
+        value = json.loads(environ.get("TF_CONFIG") or "{}")
+    except ValueError:  # TensorFlow says what is wrong with it
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _forget_in_child() -> None:
+    _current.channel.forget_in_child()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,169 @@
+"""The sessions of a trainer: one place from which the adjustments reach each of them.
+
+Every way to train in a cluster, Estimator or not, ends in a ``_MonitoredSession`` with the address of a server
+(``tensorflow/python/training/monitored_session.py``). Sessions without one (evaluation, local training) are left
+alone. Hooks of ours come first, and so does their ``end()``: before the CheckpointSaverHook's last save, which is among
+the chief's own hooks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from launcher.estimator.patches import Patches
+from launcher.estimator.task import Task
+from launcher.protocol import Finished
+
+MONITORED_SESSION = "tensorflow.python.training.monitored_session"
+ESTIMATOR = "tensorflow_estimator.python.estimator.estimator"
+
+
+class Hook:
+    """The methods of a ``tf.compat.v1.train.SessionRunHook``, without importing TensorFlow."""
+
+    def begin(self) -> None:
+        """The graph may still be changed."""
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        """A session is open; again after each recovery."""
+
+    def before_run(self, run_context: Any) -> Any:
+        """What to fetch besides: None or ``SessionRunArgs``."""
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        """A step is done."""
+
+    def end(self, session: Any) -> None:
+        """The loop is over, without an error; the session is still open."""
+
+    def closed(self) -> None:
+        """The session is closed, after an error too. Not known to TensorFlow."""
+
+
+class Trainer:
+    """One training run of this task: its monitored session, and how far it is.
+
+    ``local_steps`` counts over recoveries. ``global_step`` is the last one seen, None before the first.
+    """
+
+    def __init__(self, *, task: Task, monitored: Any, is_chief: bool, loss: Any = None) -> None:
+        self.task = task
+        self.monitored = monitored
+        self.is_chief = is_chief
+        self.loss = loss
+        self.local_steps = 0
+        self.global_step: int | None = None
+        self.global_step_tensor: Any = None
+        self.hooks: list[Hook] = []
+        self._is_finished = False
+
+    def read_global_step(self, session: Any) -> int:
+        """The global step as the parameter servers have it; the last one seen if they are lost."""
+        errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
+        if self.global_step_tensor is not None:
+            with contextlib.suppress(errors.AbortedError, errors.UnavailableError):
+                self.global_step = int(session.run(self.global_step_tensor))
+        return self.global_step or 0
+
+    def finish(self, session: Any) -> None:
+        """Report ``Finished``, once."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        self.task.channel.send(
+            Finished(
+                global_step=self.read_global_step(session),
+                local_steps=self.local_steps,
+                examples=self.task.examples,
+                reason=_reason(self.task),
+            )
+        )
+
+
+def _reason(task: Task) -> str:
+    if task.terminated:
+        return "SIGTERM"
+    return (task.channel.stop.reason or "stop") if task.channel.stop else ""
+
+
+class _Counter(Hook):
+    """Finds the global step, counts steps and sessions."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def begin(self) -> None:
+        training_util: Any = importlib.import_module("tensorflow.python.training.training_util")
+        self._trainer.global_step_tensor = training_util._get_or_create_global_step_read()
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        self._trainer.task.sessions += 1
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        self._trainer.local_steps += 1
+
+
+HookFactory = Callable[[Trainer], Hook]
+
+
+def watch_losses(patches: Patches, task: Task) -> None:
+    """Know the loss that an Estimator fetches at each step anyway."""
+
+    def train(original: Callable[..., Any], estimator: Any, spec: Any, *args: Any, **kwargs: Any) -> Any:
+        task.loss = spec.loss
+        try:
+            return original(estimator, spec, *args, **kwargs)
+        finally:
+            task.loss = None
+
+    patches.wrap(importlib.import_module(ESTIMATOR).Estimator, "_train_with_estimator_spec", train)
+
+
+class Sessions:
+    """Gives every monitored session of this process that trains in a cluster a Trainer, and it the hooks of
+    ``factories``; hooks run in that order."""
+
+    def __init__(self, task: Task, factories: Sequence[HookFactory]) -> None:
+        self._task = task
+        self._factories = tuple(factories)
+
+    def watch(self, patches: Patches) -> None:
+        """Reach every session that is made from now on."""
+        module: Any = importlib.import_module(MONITORED_SESSION)
+        patches.wrap(module._MonitoredSession, "__init__", self._init)
+        patches.wrap(module._MonitoredSession, "_close_internal", _close)
+
+    def _init(
+        self, original: Callable[..., Any], monitored: Any, session_creator: Any, hooks: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        if not getattr(session_creator, "_master", None):
+            original(monitored, session_creator, hooks, *args, **kwargs)
+            return
+        self._task.channel.open()
+        chief: Any = importlib.import_module(MONITORED_SESSION).ChiefSessionCreator
+        trainer = Trainer(
+            task=self._task, monitored=monitored, is_chief=isinstance(session_creator, chief), loss=self._task.loss
+        )
+        trainer.hooks = [_Counter(trainer), *(factory(trainer) for factory in self._factories)]
+        monitored._tflaunch_trainer = trainer
+        try:
+            original(monitored, session_creator, [*trainer.hooks, *(hooks or ())], *args, **kwargs)
+        except BaseException:
+            _notify_closed(monitored)
+            raise
+
+
+def _close(original: Callable[..., Any], monitored: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(monitored, *args, **kwargs)
+    finally:
+        _notify_closed(monitored)
+
+
+def _notify_closed(monitored: Any) -> None:
+    trainer: Trainer | None = getattr(monitored, "_tflaunch_trainer", None)
+    for hook in trainer.hooks if trainer else ():
+        hook.closed()
