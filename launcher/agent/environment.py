@@ -1,0 +1,27 @@
+"""The environment that a task gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher import protocol
+from launcher.agent import folder
+from launcher.agent.ports import REUSE_VARIABLE
+
+
+def changed(base: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """``base`` with ``changes`` on top; None unsets."""
+    merged = {**base, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def of_task(base: Mapping[str, str], start: protocol.Start, home: Path) -> dict[str, str]:
+    """The complete environment of an attempt: the agent's, the plan's, and what says who the task is."""
+    own = {
+        protocol.TASK_VARIABLE: start.task,
+        protocol.ATTEMPT_VARIABLE: str(start.attempt),
+        protocol.TASK_SOCKET_VARIABLE: str(home / folder.TASK_SOCKET),
+        REUSE_VARIABLE: "1",  # its port is held, so that its server could not bind otherwise
+    }
+    return {**changed(base, start.env), **own}

@@ -1,0 +1,109 @@
+"""The lock of a model_dir: one run trains in it, and a lock whose run has died is recognised.
+
+What locks is the flock on a file in the folder, which ends with the last process that holds it; what is written in the
+file only says to people whose it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from pathlib import Path
+
+LOCK_FILE = ".tflaunch.lock"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_MAX_BYTES = 65536
+_MAX_TRIES = 100
+
+Owner = dict[str, object]
+
+
+class LockError(Exception):
+    """The folder cannot be locked; the text says by whom it is held and what to do."""
+
+
+def is_remote(path: str) -> bool:
+    """Whether the path has a scheme, such as ``gs://``: there is no locking such folders."""
+    return _SCHEME.match(path) is not None
+
+
+def lock(path: str, owner: Owner) -> tuple[int | None, str]:
+    """Locks a folder, making it if need be, for ``owner`` (run, host, pid, since).
+
+    Returns the descriptor that holds the lock and a note for people. No descriptor: another agent of the same run
+    holds it already. Raises LockError.
+    """
+    file = Path(path) / LOCK_FILE
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(_MAX_TRIES):
+            fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            former = _read(fd)
+            if not _try(fd):
+                os.close(fd)
+                return None, _same_run(path, former, owner)
+            if _is(fd, file):
+                _write(fd, owner)
+                return fd, _note(former, owner)
+            os.close(fd)  # its owner removed it after we had opened it
+    except OSError as error:
+        raise LockError(f"cannot lock {path}: {error.strerror}; choose a model_dir that you may write to") from error
+    raise LockError(f"cannot lock {path}: somebody keeps replacing {LOCK_FILE} in it; try again")
+
+
+def unlock(path: str, fd: int) -> None:
+    """Removes the lock file of a lock that is still held, so that nobody locks a file that is about to vanish."""
+    file = Path(path) / LOCK_FILE
+    if _is(fd, file):
+        file.unlink(missing_ok=True)
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is(fd: int, file: Path) -> bool:
+    try:
+        facts = file.stat()
+    except FileNotFoundError:
+        return False
+    return (facts.st_dev, facts.st_ino) == (os.fstat(fd).st_dev, os.fstat(fd).st_ino)
+
+
+def _read(fd: int) -> Owner:
+    try:
+        body = json.loads(os.pread(fd, _MAX_BYTES, 0) or b"{}")
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _write(fd: int, owner: Owner) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps(owner).encode() + b"\n", 0)
+
+
+def _same_run(path: str, holder: Owner, owner: Owner) -> str:
+    if holder.get("run") == owner["run"]:
+        return ""
+    raise LockError(f"{path} is in use by {_name(holder)}; stop that run, or choose another model_dir")
+
+
+def _note(former: Owner, owner: Owner) -> str:
+    if not former or former.get("run") == owner["run"]:
+        return ""
+    return f"took over the stale lock of {_name(former)}, which has ended without removing it"
+
+
+def _name(holder: Owner) -> str:
+    if not holder:
+        return "another run"
+    return "run {} (host {}, pid {}, since {})".format(
+        *(holder.get(key, "?") for key in ("run", "host", "pid", "since"))
+    )

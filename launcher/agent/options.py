@@ -1,0 +1,50 @@
+"""What a keeper is started with, as one JSON argument, nothing secret among it; and what an agent gets from it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import NamedTuple
+
+
+class Options(NamedTuple):
+    """``folder`` holds the sockets and files of the run on this host; see ``folder.runtime_folder``.
+
+    ``lease_s``: how long tasks live while no supervisor is connected. ``grace_s``: the longest wait between TERM and
+    KILL when the lease has passed. ``ps_wait_s``: how long after the lease a ps lives on at least, for trainers of
+    other hosts to save; 0 where the run has only this host.
+    """
+
+    run: str
+    folder: str
+    lease_s: float = 3.0
+    grace_s: float = 30.0
+    ps_wait_s: float = 0.0
+
+    def to_json(self) -> str:
+        """The argument for the command line."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Options:
+        """Reads the argument; unknown keys are passed over, a missing ``run`` or ``folder`` raises KeyError."""
+        body = json.loads(text)
+        body["run"], body["folder"]
+        return cls(**{key: value for key, value in body.items() if key in cls._fields})
+
+
+class Inheritance(NamedTuple):
+    """What the keeper hands to an agent by forking it.
+
+    ``agent_listener`` and ``task_listener`` are the sockets to accept from; ``line`` leads to the keeper, whose pid is
+    ``keeper``; ``held`` are the descriptors that it holds, by name; ``number`` counts agents from 0; ``open_files`` is
+    the soft limit of open files that tasks are to have.
+    """
+
+    agent_listener: socket.socket
+    task_listener: socket.socket
+    line: socket.socket
+    held: dict[str, tuple[int, ...]]
+    keeper: int
+    number: int
+    open_files: int

@@ -1,0 +1,40 @@
+"""Numbered events, kept until the supervisor says that it has them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from launcher import protocol
+
+
+class Outbox:
+    """The events of one agent process, from 1 on. ``clock``: seconds since the epoch."""
+
+    def __init__(self, incarnation: str, clock: Callable[[], float]) -> None:
+        self.incarnation = incarnation
+        self._clock = clock
+        self._newest = 0
+        self._kept: deque[tuple[int, bytes]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, body: protocol.Message) -> bytes:
+        """Numbers an event, keeps it and gives its line."""
+        self._newest += 1
+        event = protocol.Event(seq=self._newest, incarnation=self.incarnation, at=self._clock(), body=body)
+        line = protocol.encode(event)
+        self._kept.append((self._newest, line))
+        return line
+
+    def acknowledge(self, seq: int) -> None:
+        """Forgets the events up to ``seq``; a number that was never given is not believed."""
+        if seq > self._newest:
+            return
+        while self._kept and self._kept[0][0] <= seq:
+            self._kept.popleft()
+
+    def unacknowledged(self) -> Iterator[bytes]:
+        """The lines that are still kept, oldest first."""
+        return (line for _, line in self._kept)

@@ -1,0 +1,37 @@
+"""Takes down what a run has left on this host when its keeper and its agent died in the same instant.
+
+Every process of a run carries the run's name in its environment; a forked one shows that of the interpreter it was
+forked from, which carries it, too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from launcher.agent import processes
+
+RUN_VARIABLE = "TFLAUNCH_RUN"  # launcher.protocol has it, too, and costs more to import than all of this
+
+
+def members(run: str) -> list[int]:
+    """The living processes of that run on this host, this one not included."""
+    wanted = os.fsencode(run)
+    found = (pid for pid in processes.pids() if pid != os.getpid() and _run_of(pid) == wanted)
+    return [pid for pid in found if (process := processes.read(pid)) is not None and process.alive]
+
+
+def _run_of(pid: int) -> bytes | None:
+    return processes.environment(pid).get(RUN_VARIABLE.encode())
+
+
+def sweep(run: str, *, limit_s: float = 10.0) -> bool:
+    """KILLs every process of that run, never itself, until none is left; False if ``limit_s`` did not suffice.
+    Blocks."""
+    deadline = time.monotonic() + limit_s
+    while left := members(run):
+        if time.monotonic() > deadline:
+            return False
+        processes.kill(left)
+        time.sleep(0.005)
+    return True

@@ -1,0 +1,96 @@
+"""Byte pipes to agents. A transport has one verb, ``open``, and knows nothing of what passes through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from launcher.model import PlannedHost
+from launcher.protocol import READY_MARKER
+
+Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+_CHATTER_BYTES = 1024 * 1024
+
+
+class TransportError(Exception):
+    """No pipe could be opened; the text says why and what to do. ``final``: trying again will not help."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+class Transport(Protocol):
+    """A way to hosts."""
+
+    async def open(self, host: PlannedHost) -> Pipe:
+        """A pipe to the run's agent on that host, which is started if there is none; raises TransportError.
+
+        Opened again, it leads to the same agent. The pipe is closed by closing the writer.
+        """
+
+    async def close(self, host: PlannedHost) -> None:
+        """Lets go of what was opened to that host; ends no agent."""
+
+
+class FakeTransport:
+    """A transport whose agents are functions: each ``open`` starts ``serve(host, reader, writer)`` on the other end.
+
+    For tests. ``opened`` counts the pipes by host; an exception of ``refuse`` is raised instead of opening.
+    """
+
+    def __init__(self, serve: Callable[[PlannedHost, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]):
+        self._serve = serve
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.opened: dict[str, int] = {}
+        self.refuse: TransportError | None = None
+
+    async def open(self, host: PlannedHost) -> Pipe:
+        """A pipe to a fresh call of ``serve``."""
+        if self.refuse is not None:
+            raise self.refuse
+        self.opened[host.name] = self.opened.get(host.name, 0) + 1
+        near, far = _joined()
+        far_pipe = await asyncio.open_connection(sock=far)
+        task = asyncio.ensure_future(self._run(host, far_pipe))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.open_connection(sock=near)
+
+    async def _run(self, host: PlannedHost, pipe: Pipe) -> None:
+        try:
+            await self._serve(host, *pipe)
+        finally:
+            pipe[1].close()
+
+    async def close(self, host: PlannedHost) -> None:
+        """Ends every ``serve`` that still runs."""
+        for task in self._tasks:
+            task.cancel()
+
+
+def _joined() -> tuple[object, object]:
+    import socket
+
+    return socket.socketpair()
+
+
+async def skip_to_agent(reader: asyncio.StreamReader) -> None:
+    """Reads up to the line that a relay begins with; raises TransportError if none comes.
+
+    What the start-up files of a shell print comes before it.
+    """
+    skipped = 0
+    line = b""
+    while skipped < _CHATTER_BYTES:
+        part = await reader.readline()
+        if not part:
+            break
+        line = part
+        if line.endswith(READY_MARKER):
+            return
+        skipped += len(part)
+    said = f"; it said: {line.decode('utf-8', 'replace').strip()}" if line else ""
+    raise TransportError(f"the agent did not come up{said}")

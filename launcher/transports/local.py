@@ -1,0 +1,70 @@
+"""The agent of this machine, by way of a relay process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher import protocol
+from launcher.agent.folder import runtime_folder
+from launcher.agent.options import Options
+from launcher.model import PlannedHost
+from launcher.transports import Pipe, TransportError, skip_to_agent
+
+_MAIN_FILE = Path(__file__).parent.parent / "agent" / "__main__.py"
+_CLOSE_PATIENCE_S = 2.0
+
+
+class LocalTransport:
+    """Starts a keeper where there is none, and joins the run's agent. ``environ`` is what the agent, and with it every
+    task, starts from."""
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        lease_s: float,
+        grace_s: float,
+        environ: Mapping[str, str],
+        folder: str | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        self.options = Options(run=run, folder=folder or runtime_folder(run), lease_s=lease_s, grace_s=grace_s)
+        self._environ = {**environ, protocol.RUN_VARIABLE: run}
+        self._python = python
+        self._relays: list[asyncio.subprocess.Process] = []
+
+    async def open(self, host: PlannedHost) -> Pipe:
+        """A pipe to the run's agent; raises TransportError."""
+        command = (self._python, "-I", "-S", str(_MAIN_FILE), "relay", self.options.to_json())
+        relay = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environ,
+            limit=protocol.MAX_LINE_BYTES,
+            start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
+        )
+        assert relay.stdin is not None and relay.stdout is not None and relay.stderr is not None
+        try:
+            await skip_to_agent(relay.stdout)
+        except TransportError as error:
+            said = (await relay.stderr.read()).decode("utf-8", "replace").strip()
+            raise TransportError(f"{error}: {said}" if said else str(error)) from error
+        self._relays.append(relay)
+        return relay.stdout, relay.stdin
+
+    async def close(self, host: PlannedHost) -> None:
+        """Ends the relays; the agent lives on for its lease."""
+        while self._relays:
+            relay = self._relays.pop()
+            if relay.stdin is not None:
+                relay.stdin.close()
+            try:
+                await asyncio.wait_for(relay.wait(), _CLOSE_PATIENCE_S)
+            except asyncio.TimeoutError:
+                relay.kill()
+                await relay.wait()
