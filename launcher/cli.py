@@ -132,7 +132,7 @@ def _with(options: Sequence[Callable[[Any], Any]], function: _F) -> _F:
 @_run_options
 @_show_options
 @click.pass_context
-def local(context: click.Context, **options: Any) -> int:
+def local(context: click.Context, /, **options: Any) -> int:
     """Trains on this machine: tflaunch local [SPEC] [OPTIONS] [-- COMMAND ARG…]
 
     COMMAND may start with python, a script's path, or -m. Without one, the sample job trains on data that it makes
@@ -146,7 +146,7 @@ def local(context: click.Context, **options: Any) -> int:
 @_run_options
 @_show_options
 @click.pass_context
-def run_command(context: click.Context, **options: Any) -> int:
+def run_command(context: click.Context, /, **options: Any) -> int:
     """Trains on the hosts that SPEC names: tflaunch run SPEC [OPTIONS] [-- COMMAND ARG…]"""
     return _launch(_request(context), options)
 
@@ -157,11 +157,12 @@ def run_command(context: click.Context, **options: Any) -> int:
 @_run_options
 @_show_options
 @click.pass_context
-def plan(context: click.Context, as_json: bool, **options: Any) -> int:
+def plan(context: click.Context, /, as_json: bool, **options: Any) -> int:
     """Shows every task with its host, TF_CONFIG, command and environment, and starts nothing."""
-    from launcher import plan_text, resolve
+    from launcher import plan_text
+    from launcher.resolve import resolve
 
-    made = resolve.make_plan(_request(context))
+    made = resolve(_request(context)).plan
     click.echo(plan_text.as_json(made) if as_json else plan_text.as_text(made), nl=False)
     return 0
 

@@ -23,6 +23,7 @@ from launcher.errors import TflaunchError
 from launcher.event_log import EventReader
 from launcher.events import RunEnded
 from launcher.model import Plan
+from launcher.protocol import Message
 from launcher.view import RunView
 
 _POLL_S = 0.05
@@ -113,7 +114,7 @@ def _connect(folder: runs.RunFolder) -> control.Control | None:
         return None
 
 
-def ask(folder: runs.RunFolder, message: control.Message) -> str:
+def ask(folder: runs.RunFolder, message: Message) -> str:
     """Sends one request to the run's supervisor: an error text, empty if it was taken."""
     line = _connect(folder)
     if line is None:

@@ -28,15 +28,16 @@ if TYPE_CHECKING:
 
 def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, plain: bool) -> int:
     """Plans, starts and, unless detached, shows a run to its end."""
-    from launcher import resolve
+    from launcher.plan import with_run_dir
+    from launcher.resolve import resolve
 
-    plan = resolve.make_plan(request)
-    for note in plan.notes:
+    resolved = resolve(request)
+    for note in resolved.plan.notes:
         click.echo(f"tflaunch: {note}", err=True)
-    if request.command is None and plan.sample_data:
-        _make_sample_data(plan.sample_data)
-    folder = _run_folder(request, runs_dir, plan.name)
-    client.start(folder, resolve.in_folder(plan, folder.path), request.environ)
+    if resolved.sample_data:
+        _make_sample_data(resolved.sample_data)
+    folder = _run_folder(request, runs_dir, resolved.plan.name)
+    client.start(folder, with_run_dir(resolved.plan, str(folder.path)), request.environ)
     if detach:
         click.echo(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
         return 0
@@ -47,7 +48,10 @@ def _run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:
     wanted = request.value("run_dir")
     if wanted is None:
         return runs.RunFolder.create(runs_dir, name, datetime.now(timezone.utc))
-    return runs.RunFolder.create_at(Path(str(wanted)))
+    try:
+        return runs.RunFolder.create_at(Path(str(wanted)))
+    except OSError as error:
+        raise UsageError(f"--run-dir {wanted}: {error.strerror or error}") from error
 
 
 def _make_sample_data(command: tuple[str, ...]) -> None:

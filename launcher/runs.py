@@ -51,11 +51,22 @@ class RunFolder:
                 path.mkdir(mode=0o700)
             except FileExistsError:
                 continue
-            folder = cls(path)
-            folder.logs.mkdir(mode=0o700)
-            folder.timeline.mkdir(mode=0o700)
-            return folder
+            return cls(path)._filled()
         raise AssertionError("unreachable")
+
+    @classmethod
+    def create_at(cls, path: Path) -> RunFolder:
+        """Makes ``path`` itself the run's folder (0700); raises FileExistsError if anything is in it."""
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise FileExistsError(f"{path} is not empty; a run needs a folder of its own")
+        path.chmod(0o700)
+        return cls(path.absolute())._filled()
+
+    def _filled(self) -> RunFolder:
+        self.logs.mkdir(mode=0o700)
+        self.timeline.mkdir(mode=0o700)
+        return self
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
