@@ -1,0 +1,157 @@
+"""From what was said on the command line to a plan: spec file or defaults, then environment, then flags."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import adjustments
+from launcher import plan as plans
+from launcher.errors import UsageError
+from launcher.model import ROLES, Plan
+from launcher.spec import ClusterSpec, Override, apply_overrides, parse_spec, read_spec
+
+LOCAL_SPEC = "roles: {ps: {count: 1}, chief: {}, worker: {count: 1}, evaluator: {}}"
+SAMPLE_NAME = "esmm"
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user said. ``given``: options that were set, each with its value and the flag or variable that set it;
+    ``command``: what stood behind ``--``, None without it."""
+
+    spec: Path | None
+    command: tuple[str, ...] | None
+    given: Mapping[str, tuple[object, str]]
+    environ: Mapping[str, str]
+    cwd: Path
+    local_only: bool = False
+
+    def value(self, name: str) -> object:
+        """The option's value, None if it was not set."""
+        return self.given.get(name, (None, ""))[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A plan that is ready to run. ``sample_data``: the command that makes the sample job's data, if it is the job."""
+
+    plan: Plan
+    sample_data: tuple[str, ...] = ()
+
+
+def resolve(request: Request) -> Resolved:
+    """The plan. Raises UsageError or SpecError for anything wrong with what the user said."""
+    spec = read_spec(request.spec) if request.spec is not None else parse_spec(LOCAL_SPEC, "the defaults")
+    overrides = dict(_overrides(request))
+    sample: tuple[str, ...] = ()
+    if request.command == ():
+        raise UsageError("nothing follows --; write the command there: -- python train.py")
+    if request.command is None and spec.command is None and (request.spec is None or request.local_only):
+        data = _cache_folder(request.environ) / "tflaunch" / "esmm-sample"
+        sample = (sys.executable, "-m", "jobs.esmm", "generate", "--out", str(data), "--if-missing")
+        overrides["command"] = Override(["python", "-m", "jobs.esmm", "train", "--data", str(data)], "the sample job")
+    spec = apply_overrides(spec, overrides) if overrides else spec
+    _check_local(request, spec)
+    around = plans.Surroundings(python=sys.executable, cwd=str(request.cwd), env=request.environ)
+    return Resolved(plan=plans.build_plan(spec, around), sample_data=sample)
+
+
+def _cache_folder(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _check_local(request: Request, spec: ClusterSpec) -> None:
+    if request.local_only and spec.hosts and any(host.ssh is not None for host in spec.hosts):
+        raise UsageError(f"{request.spec} names hosts to be reached by SSH; start it with: tflaunch run {request.spec}")
+
+
+def _overrides(request: Request) -> Iterator[tuple[str, Override]]:
+    """What flags and environment put over the spec, by its path there."""
+    for option, path in _PATHS.items():
+        if option in request.given:
+            value, origin = request.given[option]
+            yield path, Override(value, origin)
+    if request.command:
+        yield "command", Override(list(request.command), "after --")
+    if "evaluator" in request.given:
+        wanted, _ = request.given["evaluator"]
+        yield "roles.evaluator.count", Override(int(bool(wanted)), "--evaluator" if wanted else "--no-evaluator")
+    if request.value("no_preload"):
+        yield "preload", Override([], request.given["no_preload"][1])
+    yield from _env(request)
+    yield from _restarts(request)
+    yield from _tune(request)
+
+
+_PATHS = {
+    "ps": "roles.ps.count",
+    "workers": "roles.worker.count",
+    "model_dir": "model_dir",
+    "name": "name",
+    "timeout_s": "policy.timeout_s",
+    "inject": "inject",
+}
+
+
+def _words(request: Request, option: str) -> tuple[list[str], str]:
+    value, origin = request.given.get(option, ((), ""))
+    return [str(word) for word in value] if isinstance(value, Iterable) else [], origin
+
+
+def _env(request: Request) -> Iterator[tuple[str, Override]]:
+    values: dict[str, str] = {}
+    files, _ = _words(request, "env_file")
+    for file in files:
+        values.update(_read_env_file(Path(file)))
+    items, _ = _words(request, "env")
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not _ENV_NAME.fullmatch(name):
+            raise UsageError(f"--env {name!r} is no name of a variable; write --env NAME=VALUE, or --env NAME")
+        if not equals and name not in request.environ:
+            raise UsageError(f"--env {name}: there is no {name} in your environment; write --env {name}=VALUE")
+        values[name] = value if equals else request.environ[name]
+    if values:
+        yield "env", Override(values, "--env" if items else "--env-file")
+
+
+def _read_env_file(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"--env-file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--env-file {path}: not UTF-8 text (byte {error.start})") from error
+    for number, line in enumerate(lines, 1):
+        name, equals, value = line.strip().partition("=")
+        if not name or name.startswith("#"):
+            continue
+        if not equals or not _ENV_NAME.fullmatch(name.strip()):
+            raise UsageError(f"{path}:{number}: not a line NAME=VALUE")
+        yield name.strip(), value.strip()
+
+
+def _restarts(request: Request) -> Iterator[tuple[str, Override]]:
+    words, origin = _words(request, "restarts")
+    for word in words:
+        role, equals, text = word.rpartition("=")
+        roles = [each.value for each in ROLES] if not equals else [role]
+        if not text.isdigit() or roles[0] not in {each.value for each in ROLES}:
+            raise UsageError(f"--restarts {word!r}: write a number for all roles, or ROLE=N such as worker=2")
+        for name in roles:
+            yield f"policy.restarts.{name}", Override(int(text), origin)
+
+
+def _tune(request: Request) -> Iterator[tuple[str, Override]]:
+    words, origin = _words(request, "tune")
+    for word in ",".join(words).split(",") if words else []:
+        if word == "none":
+            for name in adjustments.NAMES:
+                yield f"tune.{name}", Override(False, origin)
+        elif word:
+            yield f"tune.{word.lstrip('+-')}", Override(not word.startswith("-"), origin)
