@@ -1,0 +1,1 @@
+"""Jobs that come with the launcher. They import :mod:`launcher.estimator` and nothing else of it."""

@@ -60,6 +60,17 @@ def count_records(path: Path) -> int:
     return count
 
 
+def first_record(path: Path) -> bytes | None:
+    """The data of the first record, None in an empty file. Raises ValueError where the file cannot be TFRecord."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(12)
+        length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size
+        if size and length + _FRAME_BYTES > size:
+            raise ValueError("its first record does not fit into it")
+        return file.read(length) if size else None
+
+
 def _map_entry(name: bytes, value: npt.NDArray[np.uint64]) -> list[_Column]:
     """One entry of ``Features.feature``: name, then Feature{int64_list{value}}."""
     if not 0 < len(name) <= MAX_NAME_BYTES:

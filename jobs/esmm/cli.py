@@ -78,7 +78,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     model_dir = resolve_model_dir(options.model_dir, this_task())
     from jobs.esmm import commands
 
-    _print_json(commands.evaluate(model_dir, options.data, batch_examples=options.batch_examples))
+    _print_json(commands.evaluate(model_dir, options.data, batch_examples=options.batch_size))
 
 
 def _export(options: argparse.Namespace) -> None:

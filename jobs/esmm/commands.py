@@ -77,7 +77,7 @@ def predict(options: PredictOptions, task: Task) -> Iterator[dict[str, float]]:
         check_record(files[0], config.schema, labels=False)
         input_fn = predict_input_fn(_names(files), config.schema, batch_examples=options.batch_examples)
     for row in islice(model.predict(input_fn), options.limit):
-        yield {name: float(row[name]) for name in ("pctr", "pcvr", "pctcvr")}
+        yield {name: float(str(row[name])) for name in ("pctr", "pcvr", "pctcvr")}
 
 
 _NO_DATA = TrainingData(train_files=(), eval_files=(), schema=Schema(features=()))
@@ -167,7 +167,8 @@ def _write_note(model_dir: str, config: ModelConfig) -> None:
 
 
 def _plain(metrics: Mapping[str, object]) -> Metrics:
-    return {name: float(str(value)) for name, value in sorted(metrics.items())}
+    """Python numbers for NumPy's; ``str`` gives a float32 in its own short decimals."""
+    return {name: int(str(v)) if name == "global_step" else float(str(v)) for name, v in sorted(metrics.items())}
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from jobs.esmm.config import DEMO_TOWERS, OPTIMIZERS, PAPER_TOWERS
 from jobs.esmm.options import PredictOptions, SampleSettings, TrainOptions
@@ -19,9 +20,16 @@ def default_data_folder() -> Path:
     return cache_folder() / "esmm-sample-1"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage of all flags before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"esmm: error: {message}; see {self.prog} --help\n")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m jobs.esmm",
         description="ESMM (Ma et al. 2018): a model of clicks and conversions over all impressions, by tf.estimator. "
         "A cluster is described by TF_CONFIG; without it everything runs in this process.",
@@ -70,10 +78,10 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--schema", type=Path, metavar="FILE", help="schema.json, if not in the data folder")
     _add_model_dir(command)
     command.add_argument("--max-steps", type=_count, metavar="N", help="global step to end at, instead of --epochs")
-    command.add_argument("--epochs", type=_positive, default=3.0, metavar="N", help="passes over the data")
+    command.add_argument("--epochs", type=_positive, default=2.0, metavar="N", help="passes over the data")
     command.add_argument("--batch-size", type=_count, default=512, metavar="EXAMPLES", help="examples of a step")
     command.add_argument("--eval-batch-size", type=_count, default=4096, metavar="EXAMPLES", help="when evaluating")
-    command.add_argument("--learning-rate", type=_positive, default=0.003, metavar="RATE", help="of the optimizer")
+    command.add_argument("--learning-rate", type=_positive, default=0.004, metavar="RATE", help="of the optimizer")
     command.add_argument("--optimizer", choices=OPTIMIZERS, default="lazy-adam", help="optimizer of all variables")
     command.add_argument(
         "--embedding-dim", type=_count, default=8, metavar="N", help="width of an embedding; paper: 18"

@@ -13,7 +13,7 @@ TRUTH_FILE = "truth.json"
 class SampleSettings:
     """How much sample data to make. Equal settings make equal bytes."""
 
-    train_examples: int = 400_000
+    train_examples: int = 600_000
     eval_examples: int = 80_000
     train_files: int = 12
     eval_files: int = 4

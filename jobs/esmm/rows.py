@@ -10,11 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 
 from jobs._tf import tf
 from jobs.errors import JobError
 from jobs.esmm.schema import LABELS, Schema
+from jobs.tfrecord import first_record
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -24,11 +25,11 @@ def check_record(file: Path, schema: Schema, *, labels: bool) -> None:
     looked at, but a wrong schema or file shows here, before any step runs.
     """
     try:
-        record = next(iter(tf.compat.v1.io.tf_record_iterator(str(file))), None)
+        record = first_record(file)
         if record is None:
             return
         row = tf.train.Example.FromString(record).features.feature
-    except (OSError, tf.errors.OpError, DecodeError) as error:
+    except (OSError, ValueError, DecodeError) as error:
         raise JobError(f"{file} is no TFRecord file of tf.Example: {error}") from None
     wanted = (*schema.names, *LABELS) if labels else schema.names
     missing = [name for name in wanted if name not in row or len(row[name].int64_list.value) != 1]
