@@ -125,6 +125,12 @@ def ask(folder: runs.RunFolder, message: Message) -> str:
         line.close()
 
 
+def pause_while_live(folder: runs.RunFolder) -> bool:
+    """Waits a moment; whether the run goes on, so that there may be more to read."""
+    time.sleep(_POLL_S)
+    return runs.is_live(folder)
+
+
 def _pass_signals_on(line: control.Control) -> None:
     def pass_on(number: int, frame: FrameType | None) -> None:
         line.post(control.AskStop(how=_SIGNALS[signal.Signals(number)], by=signal.Signals(number).name))

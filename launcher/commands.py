@@ -121,7 +121,8 @@ def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> 
         run, task = None, run
     folder = find(runs_dir, run)
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print_logs(folder, _task(task) if task else None, follow, color, sys.stdout)
+    wait = (lambda: client.pause_while_live(folder)) if follow else None
+    print_logs(folder, _task(task) if task else None, out=sys.stdout, color=color, wait=wait)
     return 0
 
 

@@ -281,7 +281,8 @@ def transport_table(run_dir: Path, plan: Plan, environ: Mapping[str, str]) -> Ca
     """The way to each host of the plan: by its ``transport``."""
     from launcher.transports.local import LocalTransport
 
-    local = LocalTransport(run=run_dir.name, lease_s=plan.policy.lease_s, grace_s=plan.policy.grace_s, environ=environ)
+    policy = plan.policy
+    local = LocalTransport(run=run_dir.name, lease_s=policy.lease_s, grace_s=policy.grace_s, environ=environ)
     return lambda host: local
 
 
