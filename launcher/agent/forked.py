@@ -106,23 +106,22 @@ def _check_at_start(request: Request, template: Template, start_over: Callable[[
 def _hide(template: Template, start_over: Callable[[], None]) -> None:
     tops = {name for name in template.imported if name not in sys.stdlib_module_names}
     hidden = importing.Hidden(template.needs)
-    hidden.hide(tops)
     untouched = import_environment(template.env)
-    done: list[bool] = []
 
     def check(other: str | None) -> None:
-        if other is not None or (not done and import_environment(os.environ) != untouched):
+        if other is not None or (hidden.has_theirs and import_environment(os.environ) != untouched):
             start_over()
 
     def given(names: set[str]) -> None:
-        if done or names <= set(importing.OURS):
-            return
-        _repeat_effects(template)
-        if "tensorflow" in names:
-            done.append(True)
-            _adjust(template.apply)
+        if not hidden.has_theirs and not names <= set(importing.OURS):
+            _repeat_effects(template)
+        if "tensorflow" in names and template.apply is not None:
+            tensorflow_hooks.adjust(template.apply)
 
     sys.meta_path.insert(0, importing.Finder(hidden, check, given))
+    if "tensorflow" not in tops:
+        tensorflow_hooks.at_import(hidden)
+    hidden.hide(tops)
 
 
 def _repeat_effects(template: Template) -> None:
@@ -130,12 +129,6 @@ def _repeat_effects(template: Template) -> None:
     for name, value in template.env_of_imports.items():
         os.environ.setdefault(name, value)
     fresh.set_warning_filters([*template.filters_of_imports, *warnings.filters])
-
-
-def _adjust(apply: tensorflow_hooks.Apply | None) -> None:
-    names = tensorflow_hooks.adjustments()
-    if names and apply is not None:
-        apply(names)
 
 
 def _size_of_output() -> int | None:

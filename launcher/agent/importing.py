@@ -67,6 +67,11 @@ class Hidden:
     def __getitem__(self, name: str) -> ModuleType:
         return self._modules[name]
 
+    @property
+    def has_theirs(self) -> bool:
+        """Whether any of these is not a module of ours."""
+        return any(top_of(name) not in OURS for name in self._modules)
+
     def hide(self, tops: Iterable[str]) -> None:
         """Takes the modules of these packages out of ``sys.modules``."""
         wanted = set(tops)
@@ -97,11 +102,16 @@ class Finder(importlib.abc.MetaPathFinder):
     """Answers for hidden packages and for ours; to be the first in ``sys.meta_path``.
 
     ``check`` is called before anything is given back, with the name of a module that another would be found for, or
-    None; it raises or does not return when the program has to be started over. ``given`` is called after that, with
-    the names of the packages.
+    None; it does not return when the program has to be started over. ``given`` is called after that, with the names of
+    the packages.
     """
 
-    def __init__(self, hidden: Hidden, check: Callable[[str | None], None], given: Callable[[set[str]], None]) -> None:
+    def __init__(
+        self,
+        hidden: Hidden,
+        check: Callable[[str | None], None] = lambda other: None,
+        given: Callable[[set[str]], None] = lambda tops: None,
+    ) -> None:
         self._hidden = hidden
         self._check = check
         self._given = given

@@ -150,9 +150,12 @@ def _start() -> Callable[[], None]:
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
         del sys.path[0]
     _import_ours()
-    from launcher.agent import tensorflow_hooks
+    from launcher.agent import importing, tensorflow_hooks
 
-    tensorflow_hooks.at_import()
+    hidden = importing.Hidden()
+    sys.meta_path.insert(0, importing.Finder(hidden))
+    tensorflow_hooks.at_import(hidden)
+    hidden.hide(importing.OURS)
     try:
         return prepare(program)
     except NotRunnableError:
