@@ -30,10 +30,10 @@ def plan_to_json(plan: Plan) -> dict[str, JsonValue]:
         shared = tuple(id(getattr(planned, name)) for name in _SHARED)
         if shared not in numbers:
             numbers[shared] = len(kinds)
-            kinds.append({name: _plain(getattr(planned, name)) for name in _SHARED})
-        own: dict[str, JsonValue] = {name: _plain(getattr(planned, name)) for name in _OWN}
+            kinds.append({name: plain(getattr(planned, name)) for name in _SHARED})
+        own: dict[str, JsonValue] = {name: plain(getattr(planned, name)) for name in _OWN}
         tasks.append({**own, "kind": numbers[shared]})
-    rest = {item.name: _plain(getattr(plan, item.name)) for item in fields(plan) if item.name != "tasks"}
+    rest = {item.name: plain(getattr(plan, item.name)) for item in fields(plan) if item.name != "tasks"}
     return {"version": VERSION, **rest, "kinds": kinds, "tasks": tasks}
 
 
@@ -41,7 +41,8 @@ _OWN = ("task", "host", "argv", "program", "cwd")
 _SHARED = tuple(item.name for item in fields(PlannedTask) if item.name not in _OWN)
 
 
-def _plain(value: object) -> JsonValue:
+def plain(value: object) -> JsonValue:
+    """A value of the model as JSON."""
     if isinstance(value, TaskId):
         return value.name
     if isinstance(value, Enum):
@@ -49,13 +50,13 @@ def _plain(value: object) -> JsonValue:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, frozenset):
         return [str(item) for item in sorted(value)]
     if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 

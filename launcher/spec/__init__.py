@@ -1,6 +1,17 @@
 """The cluster spec: what a user wants to run, read from YAML and checked as a whole."""
 
+from launcher.spec.flags import local_spec, parse_tune
 from launcher.spec.load import Override, apply_overrides, parse_spec, read_spec
+from launcher.spec.schema import json_schema
 from launcher.spec.types import ClusterSpec
 
-__all__ = ["ClusterSpec", "Override", "apply_overrides", "parse_spec", "read_spec"]
+__all__ = [
+    "ClusterSpec",
+    "Override",
+    "apply_overrides",
+    "json_schema",
+    "local_spec",
+    "parse_spec",
+    "parse_tune",
+    "read_spec",
+]
