@@ -7,6 +7,7 @@ A client says ``Own`` once if the run is to end with it (a run in the foreground
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class ControlServer:
                 owns = isinstance(message, Own) or (owns and not isinstance(message, Disown))
                 error = "" if isinstance(message, (Own, Disown)) else self._on_request(message)
                 writer.write(protocol.encode(Done(error=error)))
+        except asyncio.CancelledError:
+            owns = False  # the supervisor itself ends
         except (OSError, ValueError, protocol.ProtocolError) as error:
             writer.write(protocol.encode(Done(error=str(error))))
         finally:
@@ -119,14 +122,13 @@ class Control:
 
     def is_open(self) -> bool:
         """Whether the supervisor still holds the other end. Does not block."""
-        try:
-            while data := self._socket.recv(4096, socket.MSG_DONTWAIT):
-                del data  # answers to what was posted
-            return False
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
+        while select.select([self._socket], [], [], 0)[0]:
+            try:
+                if not self._socket.recv(4096):
+                    return False
+            except OSError:
+                return False  # what was received were answers to what was posted
+        return True
 
     def close(self) -> None:
         self._answers.close()
