@@ -54,7 +54,8 @@ def resolve(request: Request) -> Resolved:
     if request.command is None and spec.command is None and (request.spec is None or request.local_only):
         data = _cache_folder(request.environ) / "tflaunch" / "esmm-sample"
         sample = (sys.executable, "-m", "jobs.esmm", "generate", "--out", str(data), "--if-missing")
-        overrides["command"] = Override(["python", "-m", "jobs.esmm", "train", "--data", str(data)], "the sample job")
+        command = ["python", "-m", "jobs.esmm", "train", "--data", str(data), "--model-dir", "{model_dir}"]
+        overrides["command"] = Override(command, "the sample job")
     spec = apply_overrides(spec, overrides) if overrides else spec
     _check_local(request, spec)
     around = plans.Surroundings(python=sys.executable, cwd=str(request.cwd), env=request.environ)
