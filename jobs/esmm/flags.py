@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 Commands = argparse._SubParsersAction  # typeshed makes it generic; at run time it is not
 
 
-def _command(commands: Commands[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+def _command(commands: Commands[_Parser], name: str, text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -54,7 +54,7 @@ def _command(commands: Commands[argparse.ArgumentParser], name: str, text: str) 
     return command
 
 
-def _add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_generate(commands: Commands[_Parser]) -> None:
     command = _command(commands, "generate", "make sample data whose best reachable AUC is known")
     usual = SampleSettings()
     command.add_argument("--out", type=Path, default=default_data_folder(), metavar="DIR", help="folder to make")
@@ -71,7 +71,7 @@ def _add_generate(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--seed", type=_seed, default=usual.seed, metavar="N", help="equal seeds make equal data")
 
 
-def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_train(commands: Commands[_Parser]) -> None:
     command = _command(commands, "train", "train, evaluate on the way, and export a SavedModel at the end")
     _add_data(command, "folder with train/ and eval/, or the train folder itself, with eval/ beside it")
     command.add_argument("--eval-data", type=Path, metavar="DIR", help="folder to evaluate on, if not eval/")
@@ -102,20 +102,20 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--log-steps", type=_count, default=100, metavar="N", help="steps between progress lines")
 
 
-def _add_evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_evaluate(commands: Commands[_Parser]) -> None:
     command = _command(commands, "evaluate", "evaluate the newest checkpoint; prints one JSON object")
     _add_data(command, "folder with eval/, or of TFRecord files")
     _add_model_dir(command)
     command.add_argument("--batch-size", type=_count, default=4096, metavar="EXAMPLES", help="examples at a time")
 
 
-def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_export(commands: Commands[_Parser]) -> None:
     command = _command(commands, "export", "make a SavedModel of the newest checkpoint; prints its path")
     _add_model_dir(command)
     command.add_argument("--out", metavar="DIR", help="folder to make it in (default: MODEL_DIR/export/esmm)")
 
 
-def _add_predict(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_predict(commands: Commands[_Parser]) -> None:
     command = _command(commands, "predict", "print pctr, pcvr and pctcvr of each row as JSON lines")
     _add_model_dir(command)
     command.add_argument("input", help="TFRecord file, folder of them, or JSON lines of features; - reads JSON lines")

@@ -1,0 +1,91 @@
+"""What is refused before TensorFlow is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.esmm.cli import main
+
+NO_TENSORFLOW = """
+import sys
+from jobs.esmm.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+heavy = {"tensorflow", "numpy", "rich", "tensorflow_estimator"} & sys.modules.keys()
+sys.exit(f"imported {heavy}" if heavy else code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["train", "--help"], 0),
+        (["train", "--batch-size", "0"], 2),
+        (["generate", "--if-missing", "--out", "SAMPLE"], 0),
+    ],
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str], code: int, sample: Path) -> None:
+    command = [sys.executable, "-c", NO_TENSORFLOW, *(str(sample) if a == "SAMPLE" else a for a in arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr.count("imported")) == (code, 0), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--batch-size", "0"], "argument --batch-size: '0' is not a whole number, 1 or more"),
+        (["train", "--learning-rate", "nan"], "argument --learning-rate: 'nan' is not a number above 0"),
+        (["train", "--towers", "64,x"], "argument --towers: 'x' is not a whole number, 1 or more"),
+        (["train", "--optimizer", "magic"], "argument --optimizer: invalid choice: 'magic'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_wrong_flag_gets_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.startswith(f"esmm: error: {message}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tf_config", "message"),
+    [
+        (["--data", "SAMPLE"], "{}", "no model_dir: give --model-dir, or model_dir in TF_CONFIG"),
+        (["--data", "SAMPLE"], "{", "TF_CONFIG is not the JSON object"),
+        (["--data", "SAMPLE"], "[]", "TF_CONFIG is not the JSON object"),
+        (
+            ["--data", "SAMPLE", "--model-dir", "/a"],
+            json.dumps({"model_dir": "/b"}),
+            "--model-dir /a is not the model_dir of TF_CONFIG, /b; leave one out",
+        ),
+        (["--data", "/nowhere", "--model-dir", "/a"], "{}", "no data: there is no folder /nowhere; make sample data"),
+        (["--data", "EMPTY", "--model-dir", "/a"], "{}", "has no files named *.tfrecord*"),
+        (["--data", "SAMPLE", "--schema", "/nowhere", "--model-dir", "/a"], "{}", "no schema at /nowhere"),
+    ],
+)
+def test_bad_data_and_surroundings_get_one_line(
+    arguments: list[str],
+    tf_config: str,
+    message: str,
+    sample: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", tf_config)
+    places = {"SAMPLE": str(sample), "EMPTY": str(tmp_path)}
+    assert main(["train", *(places.get(argument, argument) for argument in arguments)]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("esmm: error: ")
+    assert said.count("\n") == 1

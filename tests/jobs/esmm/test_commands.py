@@ -1,0 +1,179 @@
+"""One process, real TensorFlow, little data: train, evaluate, export and predict agree with each other."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.esmm.cli import main
+from tests.jobs.esmm.conftest import Trained
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
+
+ROW = {"user_id": 1, "user_age": 2, "user_city": 3, "item_id": 4, "item_category": 5, "hour": 6, "device": 3}
+ROWS = [ROW | {"position": position} for position in (0, 7, 3)]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[str], str]:
+    capsys.readouterr()
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out.splitlines(), captured.err.strip()
+
+
+def predictions(lines: list[str]) -> np.ndarray:
+    rows = [json.loads(line) for line in lines]
+    return np.array([[row[name] for name in ("pctr", "pcvr", "pctcvr")] for row in rows])
+
+
+@pytest.fixture
+def rows_file(tmp_path: Path) -> Path:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return file
+
+
+def test_train_ends_at_the_last_step_with_an_evaluation(trained: Trained) -> None:
+    assert trained.printed["global_step"] == 47  # two epochs of 12,000 in batches of 512
+    assert trained.printed["ctcvr_cvr_auc_esmm"] == trained.printed["ctcvr_auc"]
+    assert trained.printed["ctr_auc"] > 0.55
+    assert {"cvr_auc", "ctr_loss", "ctcvr_loss"} <= trained.printed.keys()
+
+
+def test_evaluate_finds_what_the_last_evaluation_found(
+    trained: Trained, sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines, _ = run(capsys, "evaluate", "--data", sample, "--model-dir", trained.model_dir)
+    assert code == 0
+    assert json.loads(lines[-1]) == trained.printed
+
+
+def test_metrics_are_those_of_the_predictions(
+    trained: Trained, sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tensorflow as tf
+
+    from jobs.auc import exact_auc
+
+    _, lines, _ = run(capsys, "predict", "--model-dir", trained.model_dir, sample / "eval")
+    pctr, pcvr, pctcvr = predictions(lines).T
+    files = sorted(str(file) for file in (sample / "eval").iterdir())
+    spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in ("click", "conversion")}
+    records = list(tf.data.TFRecordDataset(files).as_numpy_iterator())
+    labels = {name: column.numpy() for name, column in tf.io.parse_example(records, spec).items()}
+    clicked = labels["click"] == 1
+    exact = {
+        "ctr_auc": exact_auc(labels["click"], pctr),
+        "cvr_auc": exact_auc(labels["conversion"][clicked], pcvr[clicked]),
+        "ctcvr_auc": exact_auc(labels["conversion"], pctcvr),
+    }
+    assert {name: trained.printed[name] for name in exact} == pytest.approx(exact, abs=2e-3)
+    assert pctcvr == pytest.approx(pctr * pcvr, rel=1e-4)
+
+
+def test_saved_model_predicts_as_the_checkpoint_does(
+    trained: Trained, rows_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tensorflow as tf
+
+    from jobs.tfrecord import encode_rows
+
+    code, lines, _ = run(capsys, "export", "--model-dir", trained.model_dir)
+    assert code == 0
+    at_end_of_training = [path for path in (trained.model_dir / "export" / "esmm").iterdir() if str(path) != lines[-1]]
+    assert len(at_end_of_training) == 1
+    _, predicted, _ = run(capsys, "predict", "--model-dir", trained.model_dir, rows_file)
+    expected = predictions(predicted)
+    columns = {name: np.array([row[name] for row in ROWS]) for name in ROWS[0]}
+    records = rows_file.with_suffix(".tfrecord")
+    records.write_bytes(encode_rows(columns))
+    serialized = list(tf.data.TFRecordDataset(str(records)).as_numpy_iterator())
+    for folder in (lines[-1], str(at_end_of_training[0])):
+        signatures = tf.saved_model.load(folder).signatures
+        by_ids = signatures["serving_default"](**{name: tf.constant(ids) for name, ids in columns.items()})
+        by_records = signatures["examples:serving_default"](examples=tf.constant(serialized))
+        for output in (by_ids, by_records):
+            served = np.stack([output[name].numpy() for name in ("pctr", "pcvr", "pctcvr")], axis=1)
+            assert served == pytest.approx(expected, rel=1e-5)
+    assert len({tuple(row) for row in expected}) == len(ROWS)
+
+
+def test_predict_reads_standard_input_up_to_the_limit(
+    trained: Trained, rows_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(rows_file.read_text() + "not looked at"))
+    code, lines, _ = run(capsys, "predict", "--model-dir", trained.model_dir, "-", "--limit", "3")
+    assert (code, len(lines)) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "rows.jsonl:4: not JSON"),
+        ("[1]", "rows.jsonl:4: not a JSON object"),
+        (json.dumps(ROW), "rows.jsonl:4: position must be an integer id, not null"),
+        (json.dumps(ROW | {"position": 1.5}), "position must be an integer id, not 1.5"),
+        (json.dumps(ROW | {"position": 2**63}), "position must be an integer id"),
+    ],
+)
+def test_a_bad_row_is_named(
+    line: str, message: str, trained: Trained, rows_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows_file.write_text(rows_file.read_text() + line + "\n")
+    code, lines, said = run(capsys, "predict", "--model-dir", trained.model_dir, rows_file, "--log-level", "error")
+    assert (code, lines) == (2, [])
+    assert message in said
+
+
+def test_another_shape_is_refused_by_name(trained: Trained, sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(
+        capsys,
+        "train",
+        "--data",
+        sample,
+        "--model-dir",
+        trained.model_dir,
+        "--embedding-dim",
+        "18",
+        "--towers",
+        "paper",
+    )
+    assert code == 2
+    assert "was trained with embedding_dim 8 (now 18), towers [64, 32] (now [360, 200, 80])" in said
+
+
+def test_training_on_other_columns_is_refused(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"features": [{"name": "user_id", "ids": 9}, {"name": "colour", "ids": 9}]}')
+    code, _, said = run(capsys, "train", "--data", sample, "--schema", schema, "--model-dir", tmp_path / "model")
+    assert code == 2
+    assert "no single int64 for colour; compare the columns with the schema" in said
+    assert not (tmp_path / "model").exists()
+
+
+def test_training_goes_on_where_it_ended(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--data", sample, "--model-dir", tmp_path, "--optimizer", "adagrad", "--max-steps"]
+    assert run(capsys, *command, 2)[0] == 0
+    code, lines, _ = run(capsys, *command, 5)
+    assert (code, json.loads(lines[-1])["global_step"]) == (0, 5)
+
+
+def test_examples_are_counted_as_they_are_trained(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr("jobs.esmm.hooks.add_examples", counted.append)
+    run(capsys, "train", "--data", sample, "--model-dir", tmp_path, "--max-steps", 3, "--batch-size", 100)
+    assert counted == [100, 100, 100]
+
+
+def test_no_model_is_said_in_one_line(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(capsys, "evaluate", "--data", sample, "--model-dir", tmp_path)
+    assert (code, said.splitlines()[-1]) == (
+        2,
+        f"esmm: error: no trained model in {tmp_path}; train one with: python -m jobs.esmm train",
+    )
