@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from launcher.agent import fresh, importing, linux, program, tensorflow_hooks, title
+from launcher.agent import fresh, importing, linux, main_module, tensorflow_hooks, title
 from launcher.preload_env import import_environment, start_environment
 
 _PROGRAM_FILE = str(Path(__file__).with_name("program.py"))
@@ -88,8 +88,8 @@ def begin(request: Request, template: Template) -> Callable[[], None]:
     _check_at_start(request, template, start_over)
     _hide(template, start_over)
     try:
-        return program.prepare(request.program)
-    except program.NotRunnableError:
+        return main_module.prepare(request.program)
+    except main_module.NotRunnableError:
         _exec(request.argv, request)
 
 
@@ -97,7 +97,7 @@ def _check_at_start(request: Request, template: Template, start_over: Callable[[
     for read in (start_environment, import_environment):
         if read(request.env) != read(template.env):
             start_over()
-    front = program.first_path(request.program)
+    front = main_module.first_path(request.program)
     changed = [entry for entry in sys.path if entry not in template.path]
     if importing.shadowed([*changed, *([] if front is None else [front])], template.imported):
         start_over()

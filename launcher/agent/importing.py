@@ -208,17 +208,17 @@ def _places(spec: Spec) -> list[str]:
     return [spec.origin or ""]
 
 
-def shadowed(entries: Iterable[str], names: Iterable[str]) -> str | None:
-    """One of ``names`` for which these entries of ``sys.path`` hold a module, None if there is none."""
-    wanted = set(names) - set(OURS)
+def shadowed(entries: Iterable[str], names: Iterable[str]) -> set[str]:
+    """Those of ``names``, but for ours, for which these entries of ``sys.path`` hold a module."""
+    wanted, found = set(names) - set(OURS), set()
     for entry in entries:
         folder = Path(entry or ".")
         present = {top_of(item.name) for item in folder.iterdir()} if folder.is_dir() else set()
-        for name in sorted(wanted & present):
+        for name in wanted & present:
             spec = importlib.machinery.PathFinder.find_spec(name, [entry or str(Path.cwd())])
             if spec is not None and spec.has_location:
-                return name
-    return None
+                found.add(name)
+    return found
 
 
 @contextmanager

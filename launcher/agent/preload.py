@@ -18,11 +18,11 @@ def main() -> None:
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
         del sys.path[0]
     _import_ours()
-    from launcher.agent import fork_server, program
+    from launcher.agent import fork_server, main_module
 
     execute = fork_server.serve(modules_at_start)
     if execute is not None:
-        program.run(execute)
+        main_module.run(execute)
 
 
 def _import_ours() -> None:

@@ -1,169 +1,28 @@
-"""Runs a program as ``python`` itself would: as ``__main__``, with nothing of the launcher to be seen.
+"""Runs a Python program with tf.estimator and the adjustments brought in when it imports TensorFlow.
 
-By exec: ``python program.py script.py ARG…``, ``python program.py -m module ARG…``, ``python program.py -c code ARG…``;
-then ``tf.estimator`` and the adjustments are brought in when the program imports TensorFlow. A task that is forked from
-the preloaded interpreter calls ``run``. What Python does at its start follows ``Modules/main.c`` and
-``Python/pythonrun.c``; what cannot be imitated, such as the words for a script that is not there, is left to a plain
-interpreter, which takes over by exec before anything has happened.
+``python program.py script.py ARG…``, ``python program.py -m module ARG…`` or ``python program.py -c code ARG…``: for
+tasks that are started by exec, in the user's interpreter. Standard library only.
 """
 
 from __future__ import annotations
 
-import importlib.machinery
-import linecache
-import os
-import pkgutil
-import runpy
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import CodeType, ModuleType, TracebackType
-
-_COMPILED = ".pyc"
 
 
-class NotRunnableError(Exception):
-    """Only a plain interpreter can say what is wrong with this program."""
-
-
-def first_path(program: Sequence[str]) -> str | None:
-    """What Python puts in front of ``sys.path`` for this program; None if it was told not to."""
-    if getattr(sys.flags, "safe_path", False) or sys.flags.isolated:
-        return None
-    if program[0] == "-c":
-        return ""
-    if program[0] == "-m":
-        return str(Path.cwd())
-    return os.path.dirname(os.path.realpath(program[0]))  # noqa: PTH120
-
-
-def prepare(program: Sequence[str]) -> Callable[[], None]:
-    """Makes ``__main__``, ``sys.argv`` and ``sys.path[0]`` what they are when the program starts, and returns what runs
-    it, for ``run``. Raises NotRunnableError, before anything of the program has been executed."""
-    kind, rest = program[0], list(program[1:])
-    main = ModuleType("__main__")
-    vars(main)["__annotations__"] = {}
-    vars(main)["__builtins__"] = sys.modules["builtins"]
-    main.__loader__ = importlib.machinery.BuiltinImporter
-    sys.modules["__main__"] = main
-    front = first_path(program)
-    if front is not None:
-        sys.path.insert(0, front)
-    if kind == "-m":
-        sys.argv = ["-m", *rest[1:]]
-        return lambda: _run_module(rest[0])
-    if kind == "-c":
-        sys.argv = ["-c", *rest[1:]]
-        return _from_code(main, rest[0])
-    sys.argv = [kind, *rest]
-    return _from_file(main, kind)
-
-
-def _run_module(name: str) -> None:
-    runpy._run_module_as_main(name)  # type: ignore[attr-defined]
-
-
-def _from_code(main: ModuleType, source: str) -> Callable[[], None]:
-    code = _compile(source, "<string>")
-    register = getattr(linecache, "_register_code", None)  # Python 3.13 shows lines of -c in tracebacks
-    if register is not None:
-        register(code, source, "<string>")
-    return lambda: exec(code, vars(main))
-
-
-def _from_file(main: ModuleType, path: str) -> Callable[[], None]:
-    if pkgutil.get_importer(path) is not None:  # a folder or an archive with a __main__
-        if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
-            sys.path[0] = path
-        else:
-            sys.path.insert(0, path)
-        return lambda: runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
-    full_path = path if path.startswith("/") else f"{Path.cwd()}/{path}"
-    code = _code_of(main, full_path)
-    main.__file__ = full_path
-    vars(main)["__cached__"] = None
-
-    def execute() -> None:
-        exec(code, vars(main))
-        # As Python does: functions that run at exit find these gone.
-        for name in ("__file__", "__cached__"):
-            vars(main).pop(name, None)
-
-    return execute
-
-
-def _code_of(main: ModuleType, path: str) -> CodeType:
-    try:
-        if path.endswith(_COMPILED):
-            compiled = importlib.machinery.SourcelessFileLoader("__main__", path)
-            main.__loader__ = compiled
-            code = compiled.get_code("__main__")
-            if code is None:
-                raise NotRunnableError(path)
-            return code
-        main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
-        source = Path(path).read_bytes()
-    except (OSError, ImportError, EOFError, ValueError) as error:
-        raise NotRunnableError(path) from error
-    return _compile(source, path)
-
-
-def _compile(source: str | bytes, filename: str) -> CodeType:
-    try:
-        return compile(source, filename, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise NotRunnableError(filename) from error
-
-
-def run(execute: Callable[[], None]) -> None:
-    """Runs the program in this thread. Whatever it raises comes out, and is shown by the interpreter at its end without
-    the frames that stand below the program's. Only for a caller whose frames, too, are of this file or ``preload.py``.
-    """
-    try:
-        execute()
-    except SystemExit:
-        raise
-    except BaseException as error:
-        _show_only_users_frames(error)
-        raise
-
-
-def _show_only_users_frames(error: BaseException) -> None:
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == run.__code__.co_filename:
-        traceback = traceback.tb_next
-    original = sys.excepthook
-
-    def show(kind: type[BaseException], value: BaseException, full: TracebackType | None) -> None:
-        shown = traceback if value is error else full
-        sys.excepthook = original
-        sys.last_traceback = shown
-        original(kind, value.with_traceback(shown), shown)
-
-    sys.excepthook = show
-
-
-def _start() -> Callable[[], None]:
-    """For the exec: returns what runs the program of ``sys.argv``."""
-    program = sys.argv[1:]
-    sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
+def main() -> None:
+    modules_at_start = frozenset(sys.modules)
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
         del sys.path[0]
     _import_ours()
-    from launcher.agent import importing, tensorflow_hooks
+    from launcher.agent import by_exec, main_module
 
-    hidden = importing.Hidden()
-    sys.meta_path.insert(0, importing.Finder(hidden))
-    tensorflow_hooks.at_import(hidden)
-    hidden.hide(importing.OURS)
-    try:
-        return prepare(program)
-    except NotRunnableError:
-        os.execvp(sys.orig_argv[0], sys.orig_argv)
+    main_module.run(by_exec.prepare(sys.argv[1:], modules_at_start))
 
 
 def _import_ours() -> None:
     """Imports our package from beside this file, wherever it is and whatever the user's path holds."""
+    from pathlib import Path
+
     path = sys.path[:]
     sys.path[:] = [str(Path(__file__).resolve().parents[2])]
     import launcher  # noqa: F401
@@ -172,4 +31,4 @@ def _import_ours() -> None:
 
 
 if __name__ == "__main__":
-    run(_start())
+    main()

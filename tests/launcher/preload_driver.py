@@ -1,0 +1,146 @@
+"""Plays the agent: starts a preloaded interpreter, forks tasks from it, and runs the same programs otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.agent import linux
+
+AGENT = Path(linux.__file__).parent
+PROGRAM = str(AGENT / "program.py")
+DEADLINE_S = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a program ended. ``status``: its exit code, or the signal's number negated; ``output``: both streams."""
+
+    status: int
+    output: str
+
+
+class Preload:
+    """A preloaded interpreter of ``modules``, in ``env``."""
+
+    def __init__(self, modules: Sequence[str], env: Mapping[str, str], cwd: str = "/") -> None:
+        linux.become_subreaper()
+        self._log = tempfile.TemporaryFile()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(DEADLINE_S)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, str(AGENT / "preload.py")],
+                env={**env, "TFLAUNCH_PRELOAD_FD": str(theirs.fileno())},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        self._socket.send(json.dumps({"modules": list(modules)}).encode())
+
+    def answer(self) -> dict[str, object]:
+        """The next message; empty when the preloaded interpreter has closed its end."""
+        text = self._socket.recv(1 << 20)
+        return json.loads(text) if text else {}
+
+    def start(
+        self,
+        program: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        output: int,
+        by_file: bool = False,
+        **more: object,
+    ) -> dict[str, object]:
+        """Starts a task and returns the answer."""
+        message = {
+            "kind": "start",
+            "task": "worker:1",
+            "attempt": 2,
+            "program": list(program),
+            "cwd": cwd,
+            "env": dict(env),
+            "python": [sys.executable],
+            "argv": [sys.executable, *program],
+            "title": "tflaunch: run-1 worker:1",
+            "agent_pid": os.getpid(),
+            **more,
+        }
+        text = json.dumps(message).encode()
+        if not by_file:
+            socket.send_fds(self._socket, [text], [output])
+            return self.answer()
+        with tempfile.TemporaryFile() as file:
+            file.write(text)
+            file.flush()
+            socket.send_fds(self._socket, [b'{"kind": "start_file"}'], [output, file.fileno()])
+            return self.answer()
+
+    def run(self, program: Sequence[str], env: Mapping[str, str], cwd: str, **more: object) -> Ended:
+        """Runs a task to its end."""
+        with tempfile.TemporaryFile() as output:
+            answer = self.start(program, env, cwd, output.fileno(), **more)
+            pid = answer["pid"]
+            assert isinstance(pid, int), answer
+            return Ended(status=wait(pid), output=read(output, pid))
+
+    def log(self) -> str:
+        """What the preloaded interpreter itself has written."""
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def close(self) -> int:
+        """Ends it as the agent's death would; returns its exit status."""
+        self._socket.close()
+        return self.process.wait(DEADLINE_S)
+
+
+def execute(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Ended:
+    """Runs a command to its end, as a task would be started by exec."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            argv,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(DEADLINE_S)
+        finally:
+            process.kill()
+        return Ended(status=status, output=read(output, process.pid))
+
+
+def wait(pid: int) -> int:
+    """Reaps a task; fails the test, and kills the task's group, if it does not end in time."""
+    handle = os.pidfd_open(pid)
+    try:
+        ready, _, _ = select.select([handle], [], [], DEADLINE_S)
+        if not ready:
+            os.killpg(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert ready, f"the task did not end within {DEADLINE_S} s"
+        return status
+    finally:
+        os.close(handle)
+
+
+def read(output: object, pid: int) -> str:
+    """What was written, with the pid replaced."""
+    output.seek(0)
+    return output.read().decode("utf-8", "backslashreplace").replace(str(pid), "PID")

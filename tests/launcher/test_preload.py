@@ -1,0 +1,224 @@
+"""Programs that are forked from a preloaded interpreter, or run by program.py, end and speak as under plain python."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.launcher.preload_driver import PROGRAM, Ended, Preload, execute
+
+PROGRAMS = Path(__file__).with_name("programs")
+# Plain python buffers what it writes into a file; a task flushes every line. The same for all, to compare the order.
+FLUSH_LINES = "import sys\nsys.stdin.reconfigure(line_buffering=True)\nsys.stdout.reconfigure(line_buffering=True)\n"
+HOSTILE = (
+    "",
+    "a b",
+    "'\"",
+    "$(touch x)",
+    "{1,2}",
+    "line\nbreak",
+    "grüße ✓",
+    "\udcff",
+    "-m",
+    "--",
+    "*",
+    "\\",
+    "x" * 9000,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program; ``env`` is set on top of the common environment."""
+
+    name: str
+    program: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str = "."
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def cases() -> Iterator[Case]:
+    yield Case("arguments", ("arguments.py", *HOSTILE))
+    yield Case("arguments-absolute", (str(PROGRAMS / "arguments.py"),))
+    yield Case("arguments-from-elsewhere", ("programs/arguments.py",), cwd="..")
+    ways = ("nothing", "none", "zero", "three", "large", "negative", "text", "tuple", "bool", "os", "term", "kill")
+    for way in (*ways, "int", "abort"):
+        yield Case(f"exit-{way}", ("exits.py", way))
+    kinds = ("plain", "cause", "context", "suppressed", "recursion", "library", "compiled", "importing", "interrupt")
+    for kind in (*kinds, "base", "generator", "excepthook", "last", "unraisable"):
+        yield Case(f"exception-{kind}", ("exceptions.py", kind))
+    for method in ("fork", "spawn", "forkserver"):
+        yield Case(f"pools-{method}", ("pools.py", method))
+    for name in (
+        "threads",
+        "streams",
+        "signals",
+        "process",
+        "at_exit",
+        "pickles",
+        "warned",
+        "logs",
+        "imports",
+        "loops",
+    ):
+        yield Case(name, (f"{name}.py",))
+    yield Case("broken-pipe", ("broken_pipe.py",))
+    yield Case("late-shadow", ("late_shadow.py",))
+    yield Case("children", ("children.py", "first"))
+    yield Case("flags", ("flags.py", "--steps=3", "--names=a,b", "rest"))
+    yield Case("flags-wrong", ("flags.py", "--steps=-3"))
+    yield Case("flags-unknown", ("flags.py", "--stepz=3"))
+    yield Case("flags-help", ("flags.py", "--help"))
+    yield Case("clock", ("clock.py",), {"TZ": "Asia/Tokyo", "TMPDIR": str(PROGRAMS)})
+    yield Case("streams-latin", ("streams.py",), {"PYTHONIOENCODING": "latin-1:replace"})
+    yield Case("streams-unbuffered", ("streams.py",), {"PYTHONUNBUFFERED": "1"})
+    yield Case("warned-all", ("warned.py",), {"PYTHONWARNINGS": "always"})
+    yield Case("module-package", ("-m", "package", "x"))
+    yield Case("module-inner", ("-m", "package.inner.tool", *HOSTILE))
+    yield Case("module-missing", ("-m", "package.missing"))
+    yield Case("module-not-a-program", ("-m", "package.inner"))
+    yield Case("module-installed", ("-m", "json.tool", "--help"))
+    yield Case("folder", ("folder", "x"))
+    yield Case("folder-without-main", ("shadow", "x"))
+    yield Case("own-packages", ("own/program.py",))
+    yield Case("own-module", ("-m", "jobs.mine"), cwd="own")
+    yield Case("own-namespace", ("-m", "jobs.train"), cwd="loose")
+    yield Case("shadow", ("shadow/program.py",))
+    yield Case("shadow-module", ("-m", "program"), cwd="shadow")
+    yield Case("missing", ("missing.py", "x"))
+    yield Case("code", ("-c", "import sys\nprint(sys.argv, sys.path[0], __name__, sorted(globals()))\n1/0", "x"))
+    yield Case("code-wrong", ("-c", "print('never')\n1 +\n"))
+    for name in (
+        "wrong.py",
+        "bad_encoding.py",
+        "zero.py",
+        "archive.pyz",
+        "module.pyc",
+        "bad.pyc",
+        "latin.py",
+        "bom.py",
+    ):
+        yield Case(f"made-{name}", (f"{{made}}/{name}", "x"))
+    yield Case("made-link", ("{made}/link.py",))
+
+
+TENSORFLOW_CASES = (
+    Case("tf-script", ("tf_script.py", "--name=x", "rest")),
+    Case("tf-early-environment", ("tf_script.py",), {"TF_CPP_MIN_LOG_LEVEL": "2"}),
+)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs that cannot be kept as files of this repository."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "wrong.py").write_text("print('never')\nif True\n    pass\n")
+    (folder / "bad_encoding.py").write_bytes(b"print('never')\nprint('\xe9')\n")
+    (folder / "latin.py").write_bytes(b"# coding: latin-1\nprint('\xe9')\n1/0  # \xe9\n")
+    (folder / "bom.py").write_bytes(b"\xef\xbb\xbfprint('bom')\n")
+    (folder / "zero.py").write_bytes(b"print('never')\n\0\n")
+    (folder / "bad.pyc").write_bytes(b"nothing of the kind")
+    with zipfile.ZipFile(folder / "archive.pyz", "w") as archive:
+        archive.write(PROGRAMS / "folder/__main__.py", "__main__.py")
+        archive.write(PROGRAMS / "folder/beside.py", "beside.py")
+    source = folder / "source.py"
+    source.write_text("print(__file__, __loader__, __cached__, __spec__)\n1/0\n")
+    compiler = "import py_compile, sys; py_compile.compile(*sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", compiler, str(source), str(folder / "module.pyc")], check=True)
+    (folder / "link.py").symlink_to(PROGRAMS / "arguments.py")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of every program here."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(FLUSH_LINES)
+    return {
+        "AGENT_PID": str(os.getpid()),
+        "HOME": str(site),
+        "LANG": "C.UTF-8",
+        "MARKER": "a 'value' $x",
+        "MOST_THREADS": "64",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(site),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+@pytest.fixture(scope="session")
+def plain(env: dict[str, str], made: Path):
+    """Runs a case under plain python, once."""
+
+    @cache
+    def run(name: str) -> Ended:
+        case = next(case for case in (*cases(), *TENSORFLOW_CASES) if case.name == name)
+        return execute([sys.executable, *program_of(case, made)], {**env, **case.env}, cwd_of(case))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def empty_preload(env: dict[str, str]) -> Iterator[Preload]:
+    yield from running_preload([], env)
+
+
+@pytest.fixture(scope="session")
+def numpy_preload(env: dict[str, str]) -> Iterator[Preload]:
+    yield from running_preload(["numpy", "absl.app"], env)
+
+
+@pytest.fixture(scope="session")
+def tensorflow_preload(env: dict[str, str]) -> Iterator[Preload]:
+    yield from running_preload(["tensorflow"], env)
+
+
+def running_preload(modules: list[str], env: dict[str, str]) -> Iterator[Preload]:
+    # Not in the environment of its tasks, and in another folder: neither may show.
+    preload = Preload(modules, {**env, "UNSET_BY_TASK": "seen", "TZ": "America/Lima", "TMPDIR": "/dev/shm"})
+    ready = preload.answer()
+    assert ready.get("kind") == "ready", preload.log()
+    assert ready["pid"] == preload.process.pid
+    yield preload
+    assert preload.close() == 0, preload.log()
+
+
+def program_of(case: Case, made: Path) -> list[str]:
+    return [word.replace("{made}", str(made)) for word in case.program]
+
+
+def cwd_of(case: Case) -> str:
+    return str((PROGRAMS / case.cwd).resolve())
+
+
+def normal(ended: Ended) -> Ended:
+    """Without what differs: addresses and identities of threads, and, since there are frames of ours below the
+    program's, how often exactly it may recurse."""
+    output = re.sub(r"0x[0-9a-f]{6,}|\b1[34]\d{13}\b", "ADDRESS", ended.output)
+    return Ended(status=ended.status, output=re.sub(r"repeated 9\d\d more", "repeated 9xx more", output))
+
+
+@pytest.mark.parametrize("case", [*cases()], ids=str)
+@pytest.mark.parametrize("modules", ["empty", "numpy", pytest.param("tensorflow", marks=pytest.mark.tensorflow)])
+def test_forked_program_is_as_under_python(case, modules, plain, env, made, request):
+    preload = request.getfixturevalue(f"{modules}_preload")
+    forked = preload.run(program_of(case, made), {**env, **case.env}, cwd_of(case))
+    assert normal(forked) == normal(plain(case.name))
+
+
+@pytest.mark.parametrize("case", [*cases()], ids=str)
+def test_program_by_exec_is_as_under_python(case, plain, env, made):
+    argv = [sys.executable, PROGRAM, *program_of(case, made)]
+    assert normal(execute(argv, {**env, **case.env}, cwd_of(case))) == normal(plain(case.name))
