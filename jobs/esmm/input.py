@@ -56,19 +56,25 @@ def shard_files(files: Sequence[str], shard: Shard) -> tuple[list[str], Shard]:
 
 
 def train_input_fn(files: Sequence[str], schema: Schema, *, batch_examples: int, seed: int | None) -> InputFn:
-    """Endless shuffled ``(features, labels)``; the number of steps ends the training. A batch is never short."""
+    """Endless shuffled ``(features, labels)``; the number of steps ends the training. A batch is never short.
+
+    Each pass has every record of this trainer once; passes do not mix, so an uneven last batch runs into the next.
+    """
 
     def input_fn(config: estimator.RunConfig) -> tf.data.Dataset:
         shard = trainer_shard(config)
         own_files, records = shard_files(files, shard)
         own_seed = None if seed is None else seed + shard.index
-        dataset = tf.data.Dataset.from_tensor_slices(own_files).shuffle(len(own_files), seed=own_seed).repeat()
+        dataset = tf.data.Dataset.from_tensor_slices(own_files)
+        if records.count == 1:
+            dataset = dataset.shuffle(len(own_files), seed=own_seed)
         dataset = dataset.interleave(
             tf.data.TFRecordDataset, cycle_length=min(OPEN_FILES, len(own_files)), block_length=BLOCK_RECORDS
         )
-        if records.count > 1:
+        if records.count > 1:  # needs the same order in all trainers, hence files that are not shuffled
             dataset = dataset.shard(records.count, records.index)
-        dataset = dataset.shuffle(SHUFFLE_RECORDS, seed=own_seed).batch(batch_examples, drop_remainder=True)
+        dataset = dataset.shuffle(SHUFFLE_RECORDS, seed=own_seed).repeat()
+        dataset = dataset.batch(batch_examples, drop_remainder=True)
         return _finish(dataset.map(_parser(schema, labels=True), num_parallel_calls=usable_cores()))
 
     return input_fn

@@ -75,7 +75,7 @@ def test_two_at_once_make_it_once(tmp_path: Path) -> None:
 def test_a_kill_leaves_no_half_of_it(tmp_path: Path) -> None:
     out = tmp_path / "sample"
     command = [sys.executable, "-m", "jobs.esmm", "generate", "--out", str(out)]
-    process = subprocess.Popen([*command, "--train-examples", "50000000"])
+    process = subprocess.Popen([*command, "--train-examples", "3000000"])
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".sample.unfinished-*/new/train/*")) and time.monotonic() < deadline:
         time.sleep(0.01)
