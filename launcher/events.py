@@ -22,7 +22,7 @@ class RunEvent(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(RunEvent, kind="run_started"):
-    """First event. ``tasks``: name, host and role policy of every task; ``pid``: the supervisor's, on ``host``."""
+    """First event. ``run``: its folder's name; ``run_id``: unlike any other, marks its processes; ``tasks``: name, host and role policy of every task; ``pid``: the supervisor's, on ``host``."""
 
     run: str
     name: str
@@ -34,6 +34,7 @@ class RunStarted(RunEvent, kind="run_started"):
     tasks: tuple[Mapping[str, JsonValue], ...]
     max_steps: int | None = None
     version: str = ""
+    run_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import secrets
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from pathlib import Path
 
 from launcher import __version__, causes, control, errors, events, lifecycle, protocol, report, runs
 from launcher import plan as plans
@@ -39,10 +39,12 @@ class Supervisor:
         plan: Plan,
         transport_for: Callable[[PlannedHost], Transport],
         *,
+        run_id: str,
         environ: Mapping[str, str],
     ) -> None:
         self.folder = folder
         self.plan = plan
+        self.run_id = run_id
         self._environ = environ
         self._state: RunState = lifecycle.initial(plan)
         self._queue: asyncio.Queue[Happening] = asyncio.Queue()
@@ -61,7 +63,7 @@ class Supervisor:
 
     def _link(self, host: PlannedHost, transport: Transport) -> AgentLink:
         patience_s = max(self.plan.policy.lease_s, 1.0)
-        link = AgentLink(host, transport, self.folder.run, self._output, patience_s=patience_s)
+        link = AgentLink(host, transport, self.run_id, self._output, patience_s=patience_s)
         link.on_welcome = self._on_welcome
         link.on_event = self._on_event
         link.on_lost = self._on_lost
@@ -214,7 +216,7 @@ class Supervisor:
             self._bound = plans.bind(self.plan, self._ports, generation=1)
             ports = {bound.name: port for bound, port in sorted(self._ports.items())}
             self._record(events.GenerationBound(generation=1, ports=ports))
-        self._to(task, plans.start_message(self._bound, task, attempt, run=self.folder.run))
+        self._to(task, plans.start_message(self._bound, task, attempt, run=self.run_id))
 
     # --- what is written down
 
@@ -234,6 +236,7 @@ class Supervisor:
                 tasks=tuple({"task": item.task.name, "host": item.host} for item in self.plan.tasks),
                 max_steps=self.plan.max_steps,
                 version=__version__,
+                run_id=self.run_id,
             )
         )
 
@@ -277,16 +280,17 @@ class Supervisor:
             await self._transport_for(host).close(host)
 
 
-def transport_table(run_dir: Path, plan: Plan, environ: Mapping[str, str]) -> Callable[[PlannedHost], Transport]:
+def transport_table(run_id: str, plan: Plan, environ: Mapping[str, str]) -> Callable[[PlannedHost], Transport]:
     """The way to each host of the plan: by its ``transport``."""
     from launcher.transports.local import LocalTransport
 
     policy = plan.policy
-    local = LocalTransport(run=run_dir.name, lease_s=policy.lease_s, grace_s=policy.grace_s, environ=environ)
+    local = LocalTransport(run=run_id, lease_s=policy.lease_s, grace_s=policy.grace_s, environ=environ)
     return lambda host: local
 
 
 def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> int:
     """Runs the plan in this process; gives the exit code."""
-    transport_for = transport_table(folder.path, plan, environ)
-    return asyncio.run(Supervisor(folder, plan, transport_for, environ=environ).run())
+    run_id = f"{folder.run}.{secrets.token_hex(4)}"  # folders of one name may run at one time
+    transport_for = transport_table(run_id, plan, environ)
+    return asyncio.run(Supervisor(folder, plan, transport_for, run_id=run_id, environ=environ).run())

@@ -1,0 +1,65 @@
+"""Real clusters on this machine: ps, chief, two workers, evaluator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import Finished, alive, tflaunch
+
+HOSTILE = "a \"b\" $(c) {d,e} ü \\ 'f'"
+SCRIPT = Path(__file__).parent / "canned.py"
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e]
+
+
+def run_id(done: Finished) -> str:
+    first = (done.run_dir / "events.jsonl").read_text().splitlines()[0]
+    return str(json.loads(first)["run_id"])
+
+
+@pytest.mark.legacy
+def test_an_unmodified_script_trains_on_four_roles(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    arguments = ["--steps", "200", "--model_dir", str(model), "--flag", HOSTILE]
+    done = tflaunch(
+        *("local", "--workers", "2", "--ps", "1", "--run-dir", "run", "--plain", "--"),
+        *("python", str(SCRIPT), *arguments),
+        cwd=tmp_path,
+    )
+    assert done.code == 0, done.stdout + done.stderr
+    assert done.report is not None and done.report["outcome"] == "succeeded"
+    assert [task["task"] for task in done.report["tasks"]] == ["ps:0", "chief:0", "worker:0", "worker:1", "evaluator:0"]
+    for task in done.report["tasks"]:
+        assert f"argv {json.dumps(arguments)}" in done.log(task["task"])
+        assert task["state"] == ("stopped" if task["task"] == "ps:0" else "succeeded")
+    steps = {name: done.task(name)["local_steps"] for name in ("chief:0", "worker:0", "worker:1")}
+    assert sum(steps.values()) >= 200 and min(steps.values()) >= 20, steps
+    last = done.report["checkpoints"][-1]["global_step"]
+    assert done.report["metrics"]["global_step"] == last >= 200
+    assert alive(run_id(done)) == []
+
+
+def test_a_script_without_a_model_dir_gets_one_of_the_run(tmp_path: Path) -> None:
+    done = tflaunch(
+        *("local", "--workers", "1", "--ps", "1", "--run-dir", "run", "--plain", "--"),
+        *("python", str(SCRIPT), "--steps", "30"),
+        cwd=tmp_path,
+    )
+    assert done.code == 0, done.stdout + done.stderr
+    assert (done.run_dir / "model" / "checkpoint").exists()
+
+
+def test_the_sample_job_trains_and_exports(tmp_path: Path) -> None:
+    done = tflaunch("local", "--workers", "2", "--ps", "1", "--run-dir", "run", "--plain", cwd=tmp_path)
+    assert done.code == 0, done.stdout + done.stderr
+    assert done.report is not None
+    trained = {name: done.task(name) for name in ("chief:0", "worker:0", "worker:1")}
+    total = sum(task["local_steps"] for task in trained.values())
+    assert all(task["local_steps"] >= total / 10 and task["examples"] > 0 for task in trained.values())
+    assert done.report["metrics"]["global_step"] == done.report["checkpoints"][-1]["global_step"]
+    exports = list((done.run_dir / "model" / "export").glob("*/*/saved_model.pb"))
+    assert len(exports) == 1
+    assert alive(run_id(done)) == []
