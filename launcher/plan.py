@@ -108,11 +108,11 @@ class _Planner:
     def _choose_model_dir(self) -> tuple[str | None, bool]:
         """The folder, and whether the command itself tells the job about it."""
         given = self._spec.model_dir
-        if given is not None:
+        own = option(self._command.argv, "model-dir")
+        if given is not None and given != own:
             return self._absolute(given), False
         if uses(self._command.argv, "model_dir"):
             return DEFAULT_MODEL_DIR, False
-        own = option(self._command.argv, "model-dir")
         return (self._absolute(own) if own and not self._remote else own), own is not None
 
     def _absolute(self, folder: str) -> str:

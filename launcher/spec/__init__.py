@@ -1,6 +1,6 @@
 """The cluster spec: what a user wants to run, read from YAML and checked as a whole."""
 
-from launcher.spec.flags import local_spec, parse_tune
+from launcher.spec.flags import local_spec, on_this_machine, parse_tune
 from launcher.spec.load import Override, apply_overrides, parse_spec, read_spec
 from launcher.spec.schema import json_schema
 from launcher.spec.types import ClusterSpec
@@ -11,6 +11,7 @@ __all__ = [
     "apply_overrides",
     "json_schema",
     "local_spec",
+    "on_this_machine",
     "parse_spec",
     "parse_tune",
     "read_spec",

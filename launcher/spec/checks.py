@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from launcher import adjustments, drills
-from launcher.command import parse_command, uses
+from launcher.command import option, parse_command, uses
 from launcher.model import ROLES, Role, TaskId
 from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, place, tasks_per_host
 from launcher.spec import texts
@@ -163,16 +163,16 @@ def _hosts_differ(parts: Parts) -> Iterator[Finding]:
             message = f"stands for {addresses} addresses, and the name for {names} hosts; make the ranges equally long"
             yield ("hosts", index, "address"), message
     names_seen: dict[str, int] = {}
-    addresses_seen: dict[str, str] = {}
+    addresses_seen: dict[str, tuple[int, str]] = {}
     for index, site in parts.sites:
         if site.name in names_seen:
             yield ("hosts", index, "name"), f"{site.name!r} is the name of two hosts (hosts[{names_seen[site.name]}])"
-        elif site.address in addresses_seen:
-            other = addresses_seen[site.address]
+        elif addresses_seen.get(site.address, (index, ""))[0] != index:
+            other = addresses_seen[site.address][1]
             message = f"{site.address!r} is the address of host {other!r}, too; each host needs its own"
             yield ("hosts", index, "address"), message
         names_seen.setdefault(site.name, index)
-        addresses_seen.setdefault(site.address, site.name)
+        addresses_seen.setdefault(site.address, (index, site.name))
 
 
 def _hosts_reach_each_other(parts: Parts) -> Iterator[Finding]:
@@ -254,6 +254,14 @@ def _command_fits(parts: Parts) -> Iterator[Finding]:
             parse_command(command, "python")
         except ValueError as error:
             yield ("command",), str(error)
+        own, model_dir = option(command, "model-dir"), parts.text("model_dir")
+        if own and model_dir and own != model_dir and not uses((own,), "model_dir"):
+            message = f"is {model_dir[:80]!r}, and the command says --model-dir {own[:80]}; write {{model_dir}} there"
+            yield ("model_dir",), message
+    yield from _gpus_decided_once(parts)
+
+
+def _gpus_decided_once(parts: Parts) -> Iterator[Finding]:
     for role, keys in parts.roles.items():
         if keys and keys.gpus:
             for path, env in ((("env",), parts.tree.get("env")), (("roles", role.value, "env"), keys.env)):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from launcher import adjustments
 from launcher.errors import UsageError
+from launcher.model import ROLES
 from launcher.spec.load import Override, apply_overrides, parse_spec
 from launcher.spec.source import Origin
 from launcher.spec.types import ClusterSpec
@@ -46,3 +47,16 @@ def parse_tune(words: Iterable[str]) -> dict[str, bool]:
             raise UsageError(f"--tune: unknown adjustment {name[:80]!r}{hint}")
         chosen[name] = not word.startswith("-")
     return chosen
+
+
+def on_this_machine(spec: ClusterSpec) -> ClusterSpec:
+    """The spec with all tasks on this machine: without hosts, GPUs and what SSH hosts need. For ``tflaunch local``."""
+    roles = {
+        role.value: keys.model_copy(update={"on": (), "gpus": 0})
+        for role in ROLES
+        if (keys := spec.roles.of(role)).count
+    }
+    update = {"hosts": None, "sync": None, "roles": spec.roles.model_copy(update=roles)}
+    if spec.python is not None and spec.python.venv is not None:
+        update["python"] = None
+    return spec.model_copy(update=update)

@@ -116,9 +116,9 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError):
         return Problem(file, None, "", f"is not YAML: {error}")
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else None
     lines = text.splitlines()
-    at = lines[line - 1] if line is not None and line <= len(lines) else ""
+    line = min(mark.line + 1, len(lines)) if mark else None
+    at = lines[line - 1] if line else ""
     if "\t" in at[: len(at) - len(at.lstrip())]:
         return Problem(file, line, "", "is indented with a tab; YAML wants spaces")
     problem, context = error.problem or "", error.context or ""

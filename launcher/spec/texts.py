@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
-MAX_RANGE = 100_000
+MAX_RANGE = 20_000
+MAX_ARGUMENT_BYTES = 130_000  # Linux takes 131,072 with the name of a variable (MAX_ARG_STRLEN, execve(2))
 
 _RANGE = re.compile(r"\[(\d{1,9})-(\d{1,9})\]")
 _PORTS = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
@@ -110,6 +111,20 @@ def run_name(text: str) -> str:
     """Checks the name of a run, which becomes part of a folder's name."""
     if not _RUN_NAME.fullmatch(text):
         raise ValueError("must be made of letters, digits, '.', '-' and '_', 80 at most, the first a letter or digit")
+    return text
+
+
+def argument(text: str) -> str:
+    """Checks that Linux can hand the text to a process."""
+    if len(text.encode()) > MAX_ARGUMENT_BYTES:
+        raise ValueError(f"is longer than {MAX_ARGUMENT_BYTES:,} bytes, about the most that Linux hands to a process")
+    return text
+
+
+def module_name(text: str) -> str:
+    """Checks the name of a module to import."""
+    if not all(part.isidentifier() for part in text.split(".")):
+        raise ValueError(f"is no name of a Python module: {text[:80]!r}")
     return text
 
 

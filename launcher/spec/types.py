@@ -31,8 +31,15 @@ def _nothing_is_default(value: object) -> object:
     return {} if value is None else value
 
 
+def _nothing_is_empty(value: object) -> object:
+    """``on:`` with nothing behind it is an empty list."""
+    return () if value is None else value
+
+
 def _restarts_of_all(value: object) -> object:
     """``restarts: 2`` is 2 for each role."""
+    if value is None:
+        return {}
     if isinstance(value, int) and not isinstance(value, bool):
         return {role.value: value for role in Role}
     return value
@@ -46,23 +53,22 @@ def _drill(text: str) -> str:
 _NUMBER_OR_TEXT = WithJsonSchema({"type": ["string", "number"]})
 _SPELLED = BeforeValidator(_spelled)
 
-Word = Annotated[str, _SPELLED, _NUMBER_OR_TEXT]
-Value = Annotated[str, _SPELLED, _NUMBER_OR_TEXT, Field(max_length=131072)]
+_MAYBE_MAPPING = BeforeValidator(_nothing_is_default)
+_MAYBE_LIST = BeforeValidator(_nothing_is_empty)
+
+Word = Annotated[str, _SPELLED, _NUMBER_OR_TEXT, AfterValidator(texts.argument)]
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Name = Annotated[str, _SPELLED, _NUMBER_OR_TEXT, AfterValidator(texts.run_name)]
 HostName = Annotated[str, _SPELLED, _NUMBER_OR_TEXT, AfterValidator(texts.host_name)]
 Address = Annotated[str, AfterValidator(texts.address)]
 Ports = Annotated[str, _SPELLED, _NUMBER_OR_TEXT, AfterValidator(texts.checked_ports)]
 EnvName = Annotated[str, AfterValidator(texts.env_name)]
-Env = Mapping[EnvName, Value]
+Env = Annotated[Mapping[EnvName, Word], _MAYBE_MAPPING]
+Module = Annotated[str, AfterValidator(texts.module_name)]
 DrillText = Annotated[str, AfterValidator(_drill)]
 Count = Annotated[int, Field(ge=0, le=MAX_TASKS)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
-
-
-def _empty() -> Mapping[str, str]:
-    return MappingProxyType({})
 
 
 class Section(BaseModel):
@@ -92,7 +98,7 @@ class Host(Section):
     address: Address | None = None
     """Name or IP address under which the other hosts reach it; without it the name. A range goes along with that of
     the name: 10.0.0.[1-16]."""
-    ssh: Annotated[Ssh | None, BeforeValidator(_nothing_is_default)] = None
+    ssh: Annotated[Ssh | None, _MAYBE_MAPPING] = None
     """Start its tasks by SSH."""
     ports: Ports | None = None
     """Ports that tasks may listen on, such as 20000-20999 where a firewall lets those through; without it any free
@@ -106,15 +112,15 @@ class RoleKeys(Section):
 
     count: Count = 1
     """How many tasks."""
-    on: tuple[HostName, ...] = ()
+    on: Annotated[tuple[HostName, ...], _MAYBE_LIST] = ()
     """Hosts in turn, first task on the first; without it all hosts in their order."""
-    env: Env = Field(default_factory=_empty)
+    env: Env = Field(default_factory=dict)
     """Environment variables of these tasks; they override the ones of the whole cluster."""
     gpus: Annotated[int, Field(ge=0, le=1024)] = 0
     """GPUs of each task, trainers only. A task sees the ones it was given and no other."""
 
 
-MaybeRole = Annotated[RoleKeys | None, BeforeValidator(_nothing_is_default)]
+MaybeRole = Annotated[RoleKeys | None, _MAYBE_MAPPING]
 
 
 class Roles(Section):
@@ -152,7 +158,7 @@ class Restarts(Section):
 
 
 class PolicyKeys(Section):
-    """What counts as success, and how long and how often to try."""
+    """When a run has succeeded, and how long and how often to try."""
 
     success: Literal["chief", "all_workers"] = "chief"
     """Who must end well: the chief, or each worker too."""
@@ -179,7 +185,7 @@ class Sync(Section):
 
     path: Text = "."
     """Folder to copy, seen from the spec file's."""
-    exclude: tuple[Text, ...] = ()
+    exclude: Annotated[tuple[Text, ...], _MAYBE_LIST] = ()
     """Patterns of what to leave out, such as "*.ckpt*"."""
     to: Text = "~/.tflaunch/src"
     """Folder on the hosts; their tasks work in it."""
@@ -207,20 +213,20 @@ class ClusterSpec(Section):
     """What each task runs: a list of words. {model_dir}, {role}, {index} and {run_dir} are filled in."""
     model_dir: Text | None = None
     """Folder of the checkpoints, the same for all tasks. With several hosts, one that all of them reach."""
-    env: Env = Field(default_factory=_empty)
+    env: Env = Field(default_factory=dict)
     """Environment variables of all tasks. Their values are never shown."""
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)] | None = None
     """Machines; without it this one."""
     roles: Roles
     """How many tasks of each kind, and where."""
-    preload: tuple[Word, ...] | None = None
+    preload: tuple[Module, ...] | None = None
     """Modules imported once, before tasks are forked; [] starts each task by itself. Without it tensorflow, if the
     command is Python."""
-    tune: Mapping[Word, bool] = Field(default_factory=lambda: MappingProxyType({}))
+    tune: Annotated[Mapping[str, bool], _MAYBE_MAPPING] = Field(default_factory=dict)
     """The adjustments inside tasks, each by its name: true or false. The rest keep their defaults."""
-    policy: PolicyKeys = Field(default_factory=PolicyKeys)
+    policy: Annotated[PolicyKeys, _MAYBE_MAPPING] = Field(default_factory=PolicyKeys)
     """What counts as success, and how long and how often to try."""
-    inject: tuple[DrillText, ...] = ()
+    inject: Annotated[tuple[DrillText, ...], _MAYBE_LIST] = ()
     """Fault drills, such as "kill worker:1 at step 200"."""
     sync: Sync | None = None
     """Files to copy to the SSH hosts."""

@@ -16,6 +16,8 @@ def findings(error: ValidationError, tree: Tree) -> Iterator[tuple[Path, str]]:
     for detail in error.errors(include_url=False):
         path: Path = tuple(part for part in detail["loc"] if part != "[key]")
         kind, context = detail["type"], detail.get("ctx", {})
+        if kind != "missing":
+            path = _written(tree, path)
         value = value_at(tree, path)
         if kind == "too_short" and isinstance(value, tuple) and value:
             continue  # pydantic counts the items that are well only
@@ -27,6 +29,14 @@ def findings(error: ValidationError, tree: Tree) -> Iterator[tuple[Path, str]]:
             yield path, _missing(path)
         else:
             yield path, _wrong(kind, context, path, value)
+
+
+def _written(tree: Tree, path: Path) -> Path:
+    """The path as far as the spec has it: one number may stand for several."""
+    for end in range(len(path)):
+        if not isinstance(value_at(tree, path[:end]), (Mapping, tuple)):
+            return path[:end]
+    return path
 
 
 def value_at(tree: Tree, path: Path) -> Tree:
