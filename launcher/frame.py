@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from launcher import events as ev
-from launcher.model import ROLES, Phase, TaskId
+from launcher.model import Phase, TaskId
 from launcher.report import OUTCOME_STYLES
 from launcher.spans import (
     UNICODE,
@@ -29,7 +29,8 @@ from launcher.spans import (
     width_of,
 )
 from launcher.table import arrange, severity, table_lines
-from launcher.view import At, RunView
+from launcher.telling import tell
+from launcher.view import RunView
 
 PHASE_STYLES = {
     Phase.STARTING: "bold yellow",
@@ -38,7 +39,6 @@ PHASE_STYLES = {
     Phase.STOPPING: "bold yellow",
     Phase.ENDED: "bold",
 }
-SEVERITY_STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 FOOTER = (("Ctrl-C", "bold"), (" save, evaluate and end", "dim"), ("   twice ", "bold"), (" stop now", "dim"))
 STOPPING_FOOTER = (("Ctrl-C", "bold"), (" stop now, without waiting", "dim"))
 
@@ -66,7 +66,7 @@ def frame(
     numbers = _numbers(view, width, glyphs)
     tasks = view.ordered()
     roles = len({task.task.role for task in tasks})
-    gaps = 3 if airy else 0
+    gaps = 4 if airy else 0
     room = height - len(top) - len(bottom) - len(numbers) - gaps - 1
     wanted = max(roles, min(len(tasks), sum(severity(task) < 3 for task in tasks) + roles))
     notices = _notices(view, width, max(0, min(8, room - wanted - 1)), zone, glyphs)
@@ -80,10 +80,10 @@ def frame(
 
 
 def _stack(blocks: Sequence[list[Line]], airy: bool) -> list[Line]:
-    """The blocks below each other, with an empty line before table, notices and footer if there is room."""
+    """The blocks below each other, with an empty line between them if ``airy``."""
     lines: list[Line] = []
-    for number_of_block, block in enumerate(blocks):
-        if airy and block and number_of_block in (1, 2, 4):
+    for block in blocks:
+        if airy and block and lines:
             lines.append(())
         lines += block
     return lines
@@ -182,15 +182,14 @@ def _loss(view: RunView, width: int, glyphs: Glyphs) -> Line:
     if view.loss.last is None:
         return ()
     line: list[Span] = [("loss  ", "dim"), (f"{number(view.loss.last):<8}", "bold")]
-    cells = min(60, width - line_width(line) - 2)
+    cells = min(60, width - line_width(line) - (26 if view.checkpoint_count else 2))
     values = view.loss.values(cells)
     if cells >= 10 and len(values) >= 3:
         line.append((" " + sparkline(values, glyphs.ticks), "cyan"))
     if view.checkpoint_count:
         last = view.checkpoints[-1].event
-        at = f" at {last.global_step:,}" if isinstance(last, ev.CheckpointWritten) else ""
-        words = f"{view.checkpoint_count} checkpoint{'s' if view.checkpoint_count > 1 else ''}, last{at}"
-        return spread(line, ((words, "dim"),), width, glyphs.mark)
+        words = f"checkpoint at {last.global_step:,}" if isinstance(last, ev.CheckpointWritten) else ""
+        line += [("  ", ""), (words, "dim")] if line_width(line) + len(words) + 2 <= width else []
     return tuple(line)
 
 
@@ -200,10 +199,14 @@ def _evaluation(view: RunView, width: int, glyphs: Glyphs) -> Line:
     if done is None:
         return ()
     line: list[Span] = [("eval  ", "dim"), (f"step {done.global_step:,}", "")]
+    before = view.evaluations[-2].event if len(view.evaluations) > 1 else None
+    former = before.metrics if isinstance(before, ev.EvaluationDone) else {}
     for name, value in done.metrics.items():
         if name == "global_step":
             continue
         more: list[Span] = [(glyphs.dot, "dim"), (f"{harmless(name)} ", "magenta"), (number(value), "bold")]
+        if name in former:
+            more.append((f" {value - former[name]:+.4f}", "dim"))
         if line_width(line) + line_width(more) > width:
             break
         line += more
@@ -214,26 +217,23 @@ def _evaluation(view: RunView, width: int, glyphs: Glyphs) -> Line:
 
 
 def _notices(view: RunView, width: int, rows: int, zone: tzinfo | None, glyphs: Glyphs) -> list[Line]:
-    """The newest notices, oldest first; errors and warnings push plain news out."""
-    if rows <= 0 or not view.notices:
-        return []
-    kept = list(view.notices)
-    troubles = [each for each in kept if isinstance(each.event, ev.Noticed) and each.event.severity != "info"]
-    news = [each for each in kept if each not in troubles] if len(troubles) < rows else []
-    chosen = sorted(troubles[-rows:] + (news[len(troubles) - rows :] if news else []), key=lambda each: each.at)
-    return [_notice(each, width, zone, glyphs) for each in chosen]
+    """The newest of what happened, oldest first; errors and warnings push plain news out."""
+    told = [(kept, *said) for kept in list(view.news)[-100:] if (said := tell(kept.event)) is not None]
+    loud = [each for each in told if each[2]]
+    quiet = [each for each in told if not each[2]]
+    chosen = loud[-rows:] if rows > 0 else []
+    if (left := rows - len(chosen)) > 0:
+        chosen += quiet[-left:]
+    return [
+        _notice(kept.at, text, style, width, zone, glyphs)
+        for kept, text, style in sorted(chosen, key=lambda each: each[0].at)
+    ]
 
 
-def _notice(kept: At, width: int, zone: tzinfo | None, glyphs: Glyphs) -> Line:
-    event = kept.event
-    assert isinstance(event, ev.Noticed)
-    style = SEVERITY_STYLES.get(event.severity, "")
-    clock = f"{datetime.fromtimestamp(kept.at, zone):%H:%M:%S}"
-    head: list[Span] = [(glyphs.bar + " ", style), (clock + " ", "dim")]
-    if event.task:
-        head.append((f"{event.task} ", "bold"))
-    text = harmless(event.message).replace("\n", " ").replace("\t", " ")
-    return (*head, (crop(text, max(0, width - line_width(head)), glyphs.mark), style if style == "red" else ""))
+def _notice(at: float, text: str, style: str, width: int, zone: tzinfo | None, glyphs: Glyphs) -> Line:
+    head: list[Span] = [(glyphs.bar + " ", style or "dim"), (f"{datetime.fromtimestamp(at, zone):%H:%M:%S} ", "dim")]
+    words = text.replace("\n", " ").replace("\t", " ")
+    return (*head, (crop(words, max(0, width - line_width(head)), glyphs.mark), style))
 
 
 def _footer(view: RunView, width: int, glyphs: Glyphs) -> Line:
@@ -242,11 +242,3 @@ def _footer(view: RunView, width: int, glyphs: Glyphs) -> Line:
     left = STOPPING_FOOTER if view.stop is not None else FOOTER
     run = ((harmless(view.run), "dim"),) if width_of(view.run) < width // 2 else ()
     return spread(left, run, width, glyphs.mark)
-
-
-def roles_of(view: RunView) -> str:
-    """``1 chief, 2 workers``: how many tasks of each role there are."""
-    counted = {role: sum(task.role is role for task in view.tasks) for role in ROLES}
-    return ", ".join(
-        f"{n} {role.value}{'s' if n > 1 and role.value != 'ps' else ''}" for role, n in counted.items() if n
-    )

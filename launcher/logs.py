@@ -19,7 +19,7 @@ from launcher.runs import RunFolder
 from launcher.spans import encodable, harmless, paint
 
 MAX_LINE_BYTES = 16 * 1024
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
 _TAIL_BLOCK_BYTES = 64 * 1024
 _TAIL_BYTES = 16 * 1024 * 1024
 ROLE_COLOURS = {Role.PS: "cyan", Role.CHIEF: "green", Role.WORKER: "blue", Role.EVALUATOR: "magenta"}

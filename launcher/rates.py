@@ -15,10 +15,13 @@ class Rate:
         self._samples: deque[tuple[float, float]] = deque()
 
     def add(self, at: float, value: float) -> None:
-        """``at`` in seconds. A count that goes down (a new attempt, a roll-back) starts anew."""
+        """``at`` in seconds. A count that goes down (a new attempt, a roll-back) or a clock that is set back starts
+        anew; samples that come a little out of order count as simultaneous."""
         samples = self._samples
-        if samples and (value < samples[-1][1] or at < samples[-1][0]):
+        if samples and (value < samples[-1][1] or at < samples[-1][0] - self._window_s):
             samples.clear()
+        if samples:
+            at = max(at, samples[-1][0])
         if len(samples) > 1 and at - samples[-2][0] < self._window_s / 40:
             samples.pop()
         samples.append((at, value))

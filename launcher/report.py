@@ -265,4 +265,3 @@ def exports(model_dir: Path) -> list[Path]:
 
 def _row(title: str, text: str, style: str = "") -> Line:
     return ((f"  {title:<8}  ", style or "dim"), (harmless(text), style if style == "dim" else ""))
-

@@ -51,12 +51,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``importance``: the lower, the longer it stays when the terminal is narrow."""
+    """``cells``: at least; it grows with its values. ``importance``: the lower, the longer it stays when the terminal
+    is narrow."""
 
     title: str
     cells: int
     importance: int
     value: Callable[[Row, float], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A column that is shown: its width, and one value for each row."""
+
+    column: Column
+    cells: int
+    values: tuple[str, ...]
 
 
 def severity(task: TaskView) -> int:
@@ -137,11 +147,11 @@ def _step(row: Row, now: float) -> str:
 
 
 def _step_rate(row: Row, now: float) -> str:
-    return count(_added(row, lambda task: task.step_rate.per_s(now)))
+    return count(_added(row, lambda task: None if task.state.final else task.step_rate.per_s(now)))
 
 
 def _example_rate(row: Row, now: float) -> str:
-    return count(_added(row, lambda task: task.example_rate.per_s(now)))
+    return count(_added(row, lambda task: None if task.state.final else task.example_rate.per_s(now)))
 
 
 def _examples(row: Row, now: float) -> str:
@@ -162,32 +172,35 @@ def _host(row: Row, now: float) -> str:
 
 
 _TEXT = Column("last line", MIN_TEXT_CELLS, 3, lambda row, now: row.text)
+_COLUMNS = (
+    Column("host", 8, 6, _host),
+    Column("pid", 5, 7, _pid),
+    Column("cpu", 4, 4, _cpu),
+    Column("memory", 6, 5, _memory),
+    Column("step", 7, 1, _step),
+    Column("steps/s", 7, 2, _step_rate),
+    Column("ex/s", 5, 5, _example_rate),
+    Column("examples", 8, 9, _examples),
+    Column("restarts", 8, 8, _restarts),
+    _TEXT,
+)
 
 
-def choose_columns(rows: Sequence[Row], width: int) -> list[Column]:
-    """The columns that fit beside name and state, in their order; the last takes what is left."""
-    hosts = {task.host for row in rows for task in row.tasks}
-    host_cells = min(20, max((width_of(host) for host in hosts), default=0))
-    columns = [
-        Column("host", max(4, host_cells), 6 if len(hosts) > 1 else 99, _host),
-        Column("pid", 7, 7, _pid),
-        Column("cpu", 5, 4, _cpu),
-        Column("memory", 6, 5, _memory),
-        Column("step", 11, 1, _step),
-        Column("steps/s", 7, 2, _step_rate),
-        Column("ex/s", 6, 5, _example_rate),
-        Column("examples", 8, 9, _examples),
-        Column("restarts", 8, 8, _restarts),
-        _TEXT,
-    ]
-    chosen: list[Column] = []
-    for column in sorted((column for column in columns if column.importance < 99), key=lambda each: each.importance):
+def choose_columns(rows: Sequence[Row], width: int, now: float) -> list[Chosen]:
+    """The columns that fit beside name and state, in their order; those without any value are left out."""
+    chosen: list[Chosen] = []
+    several_hosts = len({task.host for row in rows for task in row.tasks}) > 1
+    for column in sorted(_COLUMNS, key=lambda each: each.importance):
+        values = tuple(column.value(row, now) for row in rows)
+        if not any(values) or (column.value is _host and not several_hosts):
+            continue
+        cells = column.cells if column is _TEXT else min(20, max(column.cells, *map(width_of, values)))
         used = sum(each.cells + len(GAP) for each in chosen)
         slack = 0 if column.importance <= _TEXT.importance else 10  # the text gets some air before the details
-        if used + len(GAP) + column.cells + slack > width:
+        if used + len(GAP) + cells + slack > width:
             break
-        chosen.append(column)
-    return [column for column in columns if column in chosen]
+        chosen.append(Chosen(column, cells, values))
+    return sorted(chosen, key=lambda each: _COLUMNS.index(each.column))
 
 
 # --- lines -------------------------------------------------------------------------------------------------------
@@ -200,13 +213,13 @@ def table_lines(rows: Sequence[Row], width: int, now: float, glyphs: Glyphs) -> 
     name_cells = min(max([4, *map(width_of, names)]), max(4, width // 3))
     state_cells = min(max([5, *map(len, states)]), max(5, width // 3))
     used = 2 + name_cells + len(GAP) + state_cells
-    columns = choose_columns(rows, width - used)
-    text_cells = width - used - sum(column.cells + len(GAP) for column in columns) + MIN_TEXT_CELLS
+    columns = choose_columns(rows, width - used, now)
+    text_cells = width - used - sum(each.cells + len(GAP) for each in columns) + MIN_TEXT_CELLS
     header = "  " + pad("task", name_cells) + GAP + pad("state", state_cells)
-    for column in columns:
-        header += GAP + (column.title if column is _TEXT else pad(column.title, column.cells, "", right=True))
-    lines: list[Line] = [((crop(header, width, ""), "dim"),)]
-    for row, name, state in zip(rows, names, states, strict=True):
+    for each in columns:
+        header += GAP + pad(each.column.title, each.cells, "", right=each.column is not _TEXT)
+    lines: list[Line] = [((crop(header, width, "").rstrip(), "dim"),)]
+    for number, (row, name, state) in enumerate(zip(rows, names, states, strict=True)):
         style = STATE_STYLES[_main_state(row)]
         symbol = glyphs.states[_STATES.index(_main_state(row))]
         cells: list[Span] = [
@@ -214,18 +227,18 @@ def table_lines(rows: Sequence[Row], width: int, now: float, glyphs: Glyphs) -> 
             (pad(name, name_cells, glyphs.mark) + GAP, "bold" if row.text_style == "red" else ""),
             (pad(state, state_cells, glyphs.mark), style),
         ]
-        lines.append((*cells, *_values(row, columns, text_cells, now, glyphs)))
+        lines.append((*cells, *_values(row, number, columns, text_cells, glyphs)))
     return lines
 
 
-def _values(row: Row, columns: Sequence[Column], text_cells: int, now: float, glyphs: Glyphs) -> list[Span]:
+def _values(row: Row, number: int, columns: Sequence[Chosen], text_cells: int, glyphs: Glyphs) -> list[Span]:
     spans = []
-    for column in columns:
-        if column is _TEXT:
+    for each in columns:
+        if each.column is _TEXT:
             text = harmless(row.text).replace("\t", " ").replace("\n", " ")
             spans.append((GAP + crop(text, text_cells, glyphs.mark), row.text_style))
         else:
-            spans.append((GAP + pad(column.value(row, now), column.cells, glyphs.mark, right=True), ""))
+            spans.append((GAP + pad(each.values[number], each.cells, glyphs.mark, right=True), ""))
     return spans
 
 
@@ -242,4 +255,6 @@ def _main_state(row: Row) -> TaskState:
 def _state(row: Row) -> str:
     states = Counter(task.state for task in row.tasks)
     word = _word(_main_state(row))
+    if row.single and row.single.state is TaskState.STARTING and row.single.restarts:
+        return f"{word} #{row.single.restarts + 1}"
     return word if len(states) == 1 else f"{word} {states[_main_state(row)]}/{len(row.tasks)}"

@@ -81,8 +81,10 @@ def _(event: ev.EvaluationDone) -> Span:
 
 @tell.register
 def _(event: ev.Noticed) -> Span:
-    text = f"{event.severity}: {event.message}" if event.severity != "info" else event.message
-    return harmless(f"{event.task}: {text}" if event.task else text), _SEVERITY_STYLES.get(event.severity, "")
+    named = not event.task or event.message.startswith(event.task)
+    text = event.message if named else f"{event.task}: {event.message}"
+    style = _SEVERITY_STYLES.get(event.severity, "")
+    return harmless(text if event.severity == "info" else f"{event.severity}: {text}"), style
 
 
 @tell.register

@@ -41,6 +41,13 @@ class At:
     event: ev.RunEvent
 
 
+def _is_news(event: ev.RunEvent) -> bool:
+    """Whether it is worth a line in a picture of the run."""
+    if isinstance(event, ev.PreloadChanged):
+        return event.state == "died"
+    return isinstance(event, (ev.Noticed, ev.HostChanged, ev.Recovered, ev.DrillFired, ev.StopRequested))
+
+
 def _enum(cls: type[_E], text: str) -> _E | None:
     try:
         return cls(text)
@@ -76,6 +83,7 @@ class RunView:
         self.checkpoints: deque[At] = deque(maxlen=KEPT)
         self.checkpoint_count = 0
         self.notices: deque[At] = deque(maxlen=KEPT)
+        self.news: deque[At] = deque(maxlen=KEPT)
         self.recoveries: deque[At] = deque(maxlen=KEPT)
         self.drills: deque[At] = deque(maxlen=KEPT)
         self.input: ev.InputCounted | None = None
@@ -156,6 +164,8 @@ class RunView:
         self.n = recorded.n
         self.last_at = recorded.at.timestamp()
         self._fold(recorded.event, self.last_at)
+        if _is_news(recorded.event):
+            self.news.append(At(self.last_at, recorded.event))
 
     def _task(self, name: object) -> TaskView | None:
         task = _task_id(name)

@@ -1,4 +1,4 @@
-"""Runs that never were, for the views: ``python -m tests.launcher.console_demo --tasks 100`` shows one in a terminal."""
+"""Runs that never were, for the views; ``python -m tests.launcher.console_demo --tasks 100`` shows one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -53,9 +54,12 @@ class Story:
     def host(self, task: TaskId) -> str:
         return self.hosts[self.tasks.index(task) % len(self.hosts)]
 
-    def at(self, second: float, event: ev.RunEvent) -> ev.Recorded:
+    def next(self) -> int:
         self.n += 1
-        return ev.Recorded(n=self.n, at=START + timedelta(seconds=second), event=event)
+        return self.n
+
+    def at(self, second: float, event: ev.RunEvent) -> ev.Recorded:
+        return ev.Recorded(n=0, at=START + timedelta(seconds=second), event=event)
 
     def change(self, second: float, task: TaskId, state: str, **more: object) -> ev.Recorded:
         attempt = self.attempts[task]
@@ -64,10 +68,13 @@ class Story:
 
     def tell(self) -> Iterator[ev.Recorded]:
         """All events in order of time, one run of ``seconds``."""
-        yield from self._start()
+        for recorded in self._start():
+            yield replace(recorded, n=self.next())
         for second in range(6, self.seconds):
-            yield from self._second(second)
-        yield from self._end()
+            for recorded in sorted(self._second(second), key=lambda each: each.at):
+                yield replace(recorded, n=self.next())
+        for recorded in self._end():
+            yield replace(recorded, n=self.next())
 
     def _start(self) -> Iterator[ev.Recorded]:
         yield self.at(
@@ -152,7 +159,7 @@ class Story:
             "message": "ps:0 raised ValueError: a shape must not change (model.py:12 in build)",
             "advice": "read the traceback, its whole output: tflaunch logs RUN ps:0",
         }  # fmt: skip
-        tail = 'Traceback (most recent call last):\n  File "model.py", line 12, in build\nValueError: a shape must not change'
+        tail = 'Traceback (most recent call last):\n  File "model.py", line 12, in build\nValueError: a shape changed'
         yield self.change(
             self.seconds, TaskId(Role.PS, 0), "failed", exit_code=1, reason=str(cause["message"]), tail=tail, pid=None
         )
