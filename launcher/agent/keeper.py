@@ -31,6 +31,7 @@ Held = dict[str, tuple[int, ...]]
 def main(argument: str) -> int:
     """Listens, then goes to the background: when the first process ends with 0, the agent can be connected to."""
     options = Options.from_json(argument)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whatever the program that started it has left open
     os.umask(0o077)
     home = Path(options.folder)
     try:
@@ -74,8 +75,8 @@ def keep(options: Options, listeners: tuple[socket.socket, socket.socket]) -> No
     # Imported here, so that the relay can connect meanwhile; before the fork, so that every agent shares the pages.
     from launcher.agent import agent
 
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
     linux.become_subreaper()
     open_files = linux.raise_open_files()
     gc.collect()

@@ -10,7 +10,7 @@ from launcher.agent.loop import Loop
 _READ_BYTES = 262144
 
 
-class LineTooLong(Exception):
+class LineTooLongError(Exception):
     """The other side sends a line longer than agreed."""
 
 
@@ -23,7 +23,7 @@ class Lines:
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that ``data`` completes, without their newlines; raises LineTooLong."""
+        """The lines that ``data`` completes, without their newlines; raises LineTooLongError."""
         *whole, rest = data.split(b"\n")
         for line in whole:
             yield b"".join((*self._parts, line))
@@ -32,7 +32,7 @@ class Lines:
         self._parts.append(rest)
         self._size += len(rest)
         if self._size > self._max_bytes:
-            raise LineTooLong
+            raise LineTooLongError
 
 
 class Wire:
@@ -116,7 +116,7 @@ class Wire:
                 self.on_line(line)
                 if self._closed:
                     return
-        except LineTooLong:
+        except LineTooLongError:
             self._lose()
 
     def _write(self) -> None:
