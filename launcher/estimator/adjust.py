@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,22 +36,24 @@ class _Step:
     make: Change
 
 
-def apply(names: frozenset[str]) -> None:
+def apply(names: Iterable[str]) -> None:
     """Make the adjustments ``names`` in this process, for the task that its environment names; call it in a fresh
     fork, before the script runs. Connects nothing. Called again, it replaces what it did before.
 
     Raises ValueError for an unknown name.
     """
-    task = _begin(names)
-    for step in _steps(names):
+    chosen = frozenset(names)
+    task = _begin(chosen)
+    for step in _steps(chosen):
         importlib.import_module(step.module)
         step.make(_applied, task)
 
 
-def apply_on_import(names: frozenset[str]) -> None:
+def apply_on_import(names: Iterable[str]) -> None:
     """As ``apply``, but each change is made when the script has imported the module that it changes."""
-    task = _begin(names)
-    for step in _steps(names):
+    chosen = frozenset(names)
+    task = _begin(chosen)
+    for step in _steps(chosen):
         after_import(step.module, partial(step.make, _applied, task))
 
 
@@ -100,7 +102,6 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("session-gate", _Step(module=sessions.SESSION_MANAGER, make=sessions.gate_sessions)),
     ("worker-start", _Step(module=evaluator.TRAINING, make=_start_workers_at_once)),
     ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.merge_filters)),
-    ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.name_own_address)),
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),
