@@ -129,7 +129,7 @@ def _progress_words(view: RunView, now: float) -> str:
 
 
 class LiveConsole:
-    """A picture that is drawn anew when it has changed, at most at every tick."""
+    """A picture that is drawn anew when it has changed, at most every ``REFRESH_S``."""
 
     def __init__(self, view: RunView, folder: RunFolder, console: Console, *, zone: tzinfo | None = None) -> None:
         self._view = view
@@ -139,6 +139,7 @@ class LiveConsole:
         self._glyphs = glyphs_for(console.encoding)
         self._live: Live | None = None
         self._drawn: tuple[Line, ...] | None = None
+        self._drawn_at = 0.0
 
     def start(self) -> None:
         from rich.live import Live
@@ -152,16 +153,19 @@ class LiveConsole:
         """Nothing to do: the picture is of the view."""
 
     def tick(self, now: float) -> None:
-        if self._live is None:
-            return
+        if self._live is not None and not 0 <= now - self._drawn_at < REFRESH_S:
+            self._draw(self._live, now)
+
+    def _draw(self, live: Live, now: float) -> None:
+        self._drawn_at = now
         lines = self.lines(now)
         if lines != self._drawn:
             self._drawn = lines
-            self._live.update(_Picture(lines), refresh=True)
+            live.update(_Picture(lines), refresh=True)
 
     def stop(self, now: float) -> None:
         if self._live is not None:
-            self.tick(now)
+            self._draw(self._live, now)
             self._live.stop()
             self._live = None
 

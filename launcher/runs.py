@@ -19,17 +19,18 @@ from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
+from launcher.errors import TflaunchError, UsageError
 from launcher.model import TaskId
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7) is 108 bytes, the last one a NUL
 _RUN_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<nth>\d+))?")
 
 
-class RunNotFoundError(LookupError):
+class RunNotFoundError(UsageError):
     """No run, or more than one, answers to the name; the text says which ones there are."""
 
 
-class UnsafeFolderError(OSError):
+class UnsafeFolderError(TflaunchError):
     """A folder for sockets belongs to somebody else or is open to others; the text says what to do."""
 
 
