@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from launcher.agent import importing, main_module, tensorflow_hooks
+from launcher.agent import importing, main_module, tensorflow_hooks, title
+from launcher.protocol import RUN_VARIABLE, TASK_VARIABLE
 
 
 def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callable[[], None]:
@@ -15,9 +16,11 @@ def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callabl
     ``modules_at_start``: what was imported before us. Becomes the plain command if that knows better what is wrong.
     """
     sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
+    if RUN_VARIABLE in os.environ:
+        title.set_title(f"tflaunch: {os.environ[RUN_VARIABLE]} {os.environ.get(TASK_VARIABLE, '')}")
     hidden = importing.Hidden()
     sys.meta_path.insert(0, importing.Finder(hidden))
-    tensorflow_hooks.at_import(hidden)
+    tensorflow_hooks.at_import()
     hidden.hide(importing.OURS)
     _forget_shadowed(program, modules_at_start)
     try:

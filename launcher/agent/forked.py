@@ -45,18 +45,21 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """The preloaded interpreter: as it was before the imports (``env``, ``cwd``, ``path``, ``filters``), what they have
-    changed (``…_of_imports``), the top-level packages they brought (``imported``) and which of these import which."""
+    """The preloaded interpreter: as it was before the imports (``env``, ``cwd``, ``path``), what they have changed
+    (``…_of_imports``), the top-level packages they brought (``imported``), and their modules (``hidden``).
+
+    ``adjust`` is the module of that name of the in-task library, ``numpy_random`` that of NumPy; or None.
+    """
 
     env: Mapping[str, str]
     env_of_imports: Mapping[str, str]
     cwd: str
     path: tuple[str, ...]
-    filters: tuple[Any, ...]
-    filters_of_imports: tuple[Any, ...]
-    needs: Mapping[str, frozenset[str]]
+    filters_of_imports: tuple[tuple[Any, ...], tuple[Any, ...]]
     imported: frozenset[str]
-    apply: tensorflow_hooks.Apply | None
+    hidden: importing.Hidden
+    adjust: Any
+    numpy_random: Any
 
 
 def enter(request: Request, output_fd: int, starter: int) -> None:
@@ -79,14 +82,11 @@ def begin(request: Request, template: Template) -> Callable[[], None]:
     fresh.streams()
     title.set_title(request.title)
     fresh.search_path(list(template.path), template.cwd)
-    modules = dict(sys.modules)
-    fresh.caches(modules)
-    fresh.set_warning_filters(template.filters)
-    fresh.forget_warnings(modules)
+    fresh.caches(template.numpy_random)
     sys.orig_argv = list(request.argv)
     start_over = partial(_start_over, request, _size_of_output())
     _check_at_start(request, template, start_over)
-    _hide(template, start_over)
+    _hide_packages(template, start_over)
     try:
         return main_module.prepare(request.program)
     except main_module.NotRunnableError:
@@ -103,9 +103,8 @@ def _check_at_start(request: Request, template: Template, start_over: Callable[[
         start_over()
 
 
-def _hide(template: Template, start_over: Callable[[], None]) -> None:
-    tops = {name for name in template.imported if name not in sys.stdlib_module_names}
-    hidden = importing.Hidden(template.needs)
+def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
+    hidden = template.hidden
     untouched = import_environment(template.env)
 
     def check(other: str | None) -> None:
@@ -115,20 +114,21 @@ def _hide(template: Template, start_over: Callable[[], None]) -> None:
     def given(names: set[str]) -> None:
         if not hidden.has_theirs and not names <= set(importing.OURS):
             _repeat_effects(template)
-        if "tensorflow" in names and template.apply is not None:
-            tensorflow_hooks.adjust(template.apply)
+        if "tensorflow" in names and template.adjust is not None:
+            tensorflow_hooks.adjust(template.adjust)
 
     sys.meta_path.insert(0, importing.Finder(hidden, check, given))
-    if "tensorflow" not in tops:
-        tensorflow_hooks.at_import(hidden)
-    hidden.hide(tops)
+    if "tensorflow" not in hidden:
+        tensorflow_hooks.at_import()
+    hidden.hide(importing.OURS)
 
 
 def _repeat_effects(template: Template) -> None:
     """What the imports have changed beside ``sys.modules``, they change now for the program."""
     for name, value in template.env_of_imports.items():
         os.environ.setdefault(name, value)
-    fresh.set_warning_filters([*template.filters_of_imports, *warnings.filters])
+    front, back = template.filters_of_imports
+    fresh.set_warning_filters([*front, *warnings.filters, *back])
 
 
 def _size_of_output() -> int | None:

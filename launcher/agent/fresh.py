@@ -5,6 +5,7 @@ Each function puts one thing right. What they cannot: see ``preload.py``.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import linecache
@@ -46,7 +47,11 @@ def output(output_fd: int) -> None:
 
 def close_descriptors() -> None:
     """Closes all but the first three."""
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    # Not up to the limit of open files, which may be millions: not every C library has close_range(2).
+    for fd in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+        if fd > 2:
+            with contextlib.suppress(OSError):  # the one that the listing itself had open
+                os.close(fd)
 
 
 def streams() -> None:
@@ -90,24 +95,18 @@ def search_path(path: list[str], preload_cwd: str) -> None:
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     moved = {str(_absolute(preload_cwd, entry)): str(_absolute(str(Path.cwd()), entry)) for entry in entries if entry}
     sys.path[:] = [moved.get(entry, entry) for entry in path]
-    sys.path_importer_cache.clear()
-    importlib.invalidate_caches()
 
 
 def _absolute(folder: str, entry: str) -> str:
     return os.path.normpath(os.path.join(folder, entry))  # noqa: PTH118
 
 
-def caches(modules: Mapping[str, ModuleType]) -> None:
-    """What modules of the standard library, and NumPy, have worked out for the process that they were imported in.
-
-    ``modules``: those that are imported, by name.
-    """
+def caches(numpy_random: Any) -> None:
+    """What modules of the standard library have worked out for the process that they were imported in, and the state
+    of ``numpy.random`` if that is imported."""
     random.seed()
-    numpy_random: Any = modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
-    linecache.clearcache()
     tempfile.tempdir = None
     vars(logging)["_startTime"] = time.time_ns() if sys.version_info >= (3, 13) else time.time()
     process: Any = multiprocessing.process
@@ -122,8 +121,14 @@ def set_warning_filters(filters: Sequence[Any]) -> None:
     module._filters_mutated()
 
 
-def forget_warnings(modules: Mapping[str, ModuleType]) -> None:
-    """Forgets which warnings have been shown."""
+def forget(modules: Mapping[str, ModuleType]) -> None:
+    """Forgets which warnings have been shown, which folders hold what, and the lines of source files.
+
+    For the preloaded interpreter, before tasks are forked: it touches every module, which a fork would have to copy.
+    """
+    sys.path_importer_cache.clear()
+    importlib.invalidate_caches()
+    linecache.clearcache()
     vars(warnings)["onceregistry"].clear()
     for module in modules.values():
         registry = getattr(module, "__dict__", {}).get("__warningregistry__")

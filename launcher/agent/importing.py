@@ -37,13 +37,17 @@ def top_of(name: str) -> str:
 
 @contextmanager
 def recording() -> Iterator[dict[str, set[str]]]:
-    """While inside, fills what it yields: for each top-level package the others that it imports."""
+    """While inside, fills what it yields: for each top-level package the others that it imports.
+
+    The standard library is left out: what pickle or pkgutil import is not theirs.
+    """
     needs: defaultdict[str, set[str]] = defaultdict(set)
     original: Callable[..., Any] = builtins.__import__
 
     def record(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
-        if not level and globals:
-            needs[top_of(globals.get("__name__") or "")].add(top_of(name))
+        importer = top_of((globals or {}).get("__name__") or "")
+        if not level and importer not in sys.stdlib_module_names:
+            needs[importer].add(top_of(name))
         return original(name, globals, locals, fromlist, level)
 
     builtins.__import__ = record
@@ -58,7 +62,6 @@ class Hidden:
 
     def __init__(self, needs: Mapping[str, Iterable[str]] | None = None) -> None:
         self._modules: dict[str, ModuleType] = {}
-        self._kept: list[ModuleType] = []
         self._needs = {name: frozenset(others) for name, others in (needs or {}).items()}
 
     def __contains__(self, name: str) -> bool:
@@ -77,7 +80,6 @@ class Hidden:
         wanted = set(tops)
         for name in [name for name in sys.modules if top_of(name) in wanted]:
             self._modules[name] = sys.modules.pop(name)
-        self._kept.extend(self._modules.values())  # code of ours runs on when a package of the user took its place
 
     def give_back(self, top: str) -> set[str]:
         """Puts a package back into ``sys.modules`` with all that it has imported; returns the top-level names."""
@@ -219,16 +221,3 @@ def shadowed(entries: Iterable[str], names: Iterable[str]) -> set[str]:
             if spec is not None and spec.has_location:
                 found.add(name)
     return found
-
-
-@contextmanager
-def ours(hidden: Hidden) -> Iterator[None]:
-    """While inside, ``launcher`` and ``jobs`` mean ours, whatever the program has imported under these names."""
-    theirs = {name: sys.modules.pop(name) for name in list(sys.modules) if top_of(name) in OURS}
-    for name in OURS:
-        hidden.give_back(name)
-    try:
-        yield
-    finally:
-        hidden.hide(OURS)
-        sys.modules.update(theirs)

@@ -1,55 +1,50 @@
 """Brings ``tf.estimator`` and the adjustments into a program that knows nothing of them.
 
-In a task that is started by exec this happens when the program imports TensorFlow; a program that never does pays
-nothing. In a forked one TensorFlow is there: see ``preload.py``.
+Where TensorFlow is not imported yet this happens when the program imports it; a program that never does pays nothing.
+In a task that is forked after the import everything is there, and only has to be applied.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from typing import Any
 
-from launcher.agent.importing import Hidden, ours
 from launcher.protocol import TUNE_VARIABLE
 
-Apply = Callable[[tuple[str, ...]], object]
+
+def load_adjust() -> Any:
+    """The module ``launcher.estimator.adjust``; None for an agent that was deployed without the in-task library."""
+    return _load("launcher.estimator.adjust")
 
 
-def find_apply() -> Apply | None:
-    """The function that applies adjustments; None where the in-task library is not to be had."""
+def adjust(module: Any) -> None:
+    """Applies the adjustments that the environment names."""
+    names = _names()
+    if names:
+        module.apply(names)
+
+
+def at_import() -> None:
+    """Arranges for ``tf.estimator`` and the adjustments to be there when the program has imported TensorFlow. To be
+    called while ``launcher`` is ours."""
+    compat = _load("launcher.estimator.compat")
+    if compat is not None:
+        compat.install_on_import()
+    names = _names()
+    module = load_adjust() if names else None
+    if module is not None:
+        module.apply_on_import(names)
+
+
+def _names() -> frozenset[str]:
+    return frozenset(name for name in os.environ.get(TUNE_VARIABLE, "").split(",") if name)
+
+
+def _load(name: str) -> Any:
     try:
-        module = importlib.import_module("launcher.estimator.adjust")
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("launcher"):
             raise
         return None
-    apply: Apply = module.apply
-    return apply
-
-
-def adjust(apply: Apply) -> None:
-    """Applies the adjustments that the environment names, if any."""
-    names = tuple(name for name in os.environ.get(TUNE_VARIABLE, "").split(",") if name)
-    if names:
-        apply(frozenset(names))
-
-
-def at_import(hidden: Hidden) -> None:
-    """Arranges for ``tf.estimator`` to be there when the program has imported TensorFlow, and for the adjustments when
-    it has imported tensorflow_estimator. To be called while ``launcher`` is ours; ``hidden`` holds it later."""
-    try:
-        from launcher.estimator import compat
-        from launcher.estimator.post_import import after_import
-    except ModuleNotFoundError:  # an agent that was deployed without the in-task library
-        return
-    compat.install_on_import()
-    if os.environ.get(TUNE_VARIABLE):
-        after_import("tensorflow_estimator", lambda: _adjust_with_ours(hidden))
-
-
-def _adjust_with_ours(hidden: Hidden) -> None:
-    with ours(hidden):
-        apply = find_apply()
-    if apply is not None:
-        adjust(apply)

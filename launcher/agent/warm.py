@@ -9,10 +9,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from launcher.agent import fresh
 from launcher.agent.forked import Template
-from launcher.agent.importing import OURS, recording, top_of
-from launcher.agent.tensorflow_hooks import find_apply
+from launcher.agent.importing import OURS, Hidden, recording, top_of
+from launcher.agent.tensorflow_hooks import load_adjust
 
 # What a DNNClassifier's train_and_evaluate imports beyond ``tf.estimator`` itself, as -X importtime shows.
 _USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "{keras}.src.engine.base_layer_v1")
@@ -21,25 +23,37 @@ _USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "{keras}.src.engine.base
 def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Template:
     """Imports ``modules``; ``tensorflow`` means tf.estimator and what it uses as well. Raises what an import raises."""
     env, path, filters = dict(os.environ), tuple(sys.path), tuple(warnings.filters)
-    apply = None
+    adjust = None
     with recording() as needs:
         for name in modules:
             importlib.import_module(name)
         if "tensorflow" in modules:
             _import_estimator()
-            apply = find_apply()
-    tops_at_start = {top_of(name) for name in modules_at_start}
+            adjust = load_adjust()
+    imported = frozenset({top_of(name) for name in sys.modules} - {top_of(name) for name in modules_at_start})
+    filters_of_imports = _added(filters, tuple(warnings.filters))
+    numpy_random = sys.modules.get("numpy.random")
+    fresh.set_warning_filters(filters)
+    fresh.forget(sys.modules)
+    hidden = Hidden(needs)
+    hidden.hide(name for name in imported if name not in {*sys.stdlib_module_names, *OURS})
     return Template(
         env=env,
         env_of_imports={name: value for name, value in os.environ.items() if env.get(name) != value},
         cwd=str(Path.cwd()),
         path=path,
-        filters=filters,
-        filters_of_imports=tuple(item for item in warnings.filters if item not in filters),
-        needs={name: frozenset(others) for name, others in needs.items()},
-        imported=frozenset({top_of(name) for name in sys.modules} - tops_at_start | set(OURS)),
-        apply=apply,
+        filters_of_imports=filters_of_imports,
+        imported=imported,
+        hidden=hidden,
+        adjust=adjust,
+        numpy_random=numpy_random,
     )
+
+
+def _added(before: Sequence[Any], after: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The filters that now stand in front of the former ones, and those behind them."""
+    start = min((position for position, item in enumerate(after) if item in before), default=len(after))
+    return tuple(after[:start]), tuple(item for item in after[start:] if item not in before)
 
 
 def _import_estimator() -> None:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from launcher.agent import linux
 
@@ -34,7 +35,7 @@ class Preload:
 
     def __init__(self, modules: Sequence[str], env: Mapping[str, str], cwd: str = "/") -> None:
         linux.become_subreaper()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(DEADLINE_S)
         with theirs:
@@ -76,7 +77,6 @@ class Preload:
             "argv": [sys.executable, *program],
             "title": "tflaunch: run-1 worker:1",
             "agent_pid": os.getpid(),
-            **more,
         }
         text = json.dumps(message).encode()
         if not by_file:
@@ -88,10 +88,10 @@ class Preload:
             socket.send_fds(self._socket, [b'{"kind": "start_file"}'], [output, file.fileno()])
             return self.answer()
 
-    def run(self, program: Sequence[str], env: Mapping[str, str], cwd: str, **more: object) -> Ended:
+    def run(self, program: Sequence[str], env: Mapping[str, str], cwd: str, *, by_file: bool = False) -> Ended:
         """Runs a task to its end."""
         with tempfile.TemporaryFile() as output:
-            answer = self.start(program, env, cwd, output.fileno(), **more)
+            answer = self.start(program, env, cwd, output.fileno(), by_file=by_file)
             pid = answer["pid"]
             assert isinstance(pid, int), answer
             return Ended(status=wait(pid), output=read(output, pid))
@@ -140,7 +140,7 @@ def wait(pid: int) -> int:
         os.close(handle)
 
 
-def read(output: object, pid: int) -> str:
+def read(output: IO[bytes], pid: int) -> str:
     """What was written, with the pid replaced."""
     output.seek(0)
     return output.read().decode("utf-8", "backslashreplace").replace(str(pid), "PID")

@@ -16,6 +16,7 @@ import pytest
 
 from tests.launcher.preload_driver import PROGRAM, Ended, Preload, execute
 
+NATIVE = r".*\.cc:\d+\] |WARNING: All log messages before absl|To enable the following instructions"
 PROGRAMS = Path(__file__).with_name("programs")
 # Plain python buffers what it writes into a file; a task flushes every line. The same for all, to compare the order.
 FLUSH_LINES = "import sys\nsys.stdin.reconfigure(line_buffering=True)\nsys.stdout.reconfigure(line_buffering=True)\n"
@@ -116,7 +117,7 @@ def cases() -> Iterator[Case]:
 
 TENSORFLOW_CASES = (
     Case("tf-script", ("tf_script.py", "--name=x", "rest")),
-    Case("tf-early-environment", ("tf_script.py",), {"TF_CPP_MIN_LOG_LEVEL": "2"}),
+    Case("tf-early-environment", ("tf_early_environment.py",)),
 )
 
 
@@ -171,11 +172,6 @@ def plain(env: dict[str, str], made: Path):
 
 
 @pytest.fixture(scope="session")
-def empty_preload(env: dict[str, str]) -> Iterator[Preload]:
-    yield from running_preload([], env)
-
-
-@pytest.fixture(scope="session")
 def numpy_preload(env: dict[str, str]) -> Iterator[Preload]:
     yield from running_preload(["numpy", "absl.app"], env)
 
@@ -204,14 +200,16 @@ def cwd_of(case: Case) -> str:
 
 
 def normal(ended: Ended) -> Ended:
-    """Without what differs: addresses and identities of threads, and, since there are frames of ours below the
-    program's, how often exactly it may recurse."""
-    output = re.sub(r"0x[0-9a-f]{6,}|\b1[34]\d{13}\b", "ADDRESS", ended.output)
+    """Without what differs: addresses and identities of threads; how often exactly a program may recurse, since there
+    are frames of ours below it; times in logs, and what TensorFlow's libraries print while they are loaded."""
+    lines = [line for line in ended.output.splitlines(keepends=True) if not re.match(NATIVE, line)]
+    output = re.sub(r"0x[0-9a-f]{6,}|\b1[34]\d{13}\b", "ADDRESS", "".join(lines))
+    output = re.sub(r"(?m)^([IWE])\d{4} \S+ \S+ ", r"\1 ", output)
     return Ended(status=ended.status, output=re.sub(r"repeated 9\d\d more", "repeated 9xx more", output))
 
 
 @pytest.mark.parametrize("case", [*cases()], ids=str)
-@pytest.mark.parametrize("modules", ["empty", "numpy", pytest.param("tensorflow", marks=pytest.mark.tensorflow)])
+@pytest.mark.parametrize("modules", ["numpy", pytest.param("tensorflow", marks=pytest.mark.tensorflow)])
 def test_forked_program_is_as_under_python(case, modules, plain, env, made, request):
     preload = request.getfixturevalue(f"{modules}_preload")
     forked = preload.run(program_of(case, made), {**env, **case.env}, cwd_of(case))
@@ -222,3 +220,62 @@ def test_forked_program_is_as_under_python(case, modules, plain, env, made, requ
 def test_program_by_exec_is_as_under_python(case, plain, env, made):
     argv = [sys.executable, PROGRAM, *program_of(case, made)]
     assert normal(execute(argv, {**env, **case.env}, cwd_of(case))) == normal(plain(case.name))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("case", TENSORFLOW_CASES, ids=str)
+@pytest.mark.parametrize("modules", ["numpy", "tensorflow"])
+def test_tensorflow_program_is_as_under_python(case, modules, plain, env, made, request):
+    preload = request.getfixturevalue(f"{modules}_preload")
+    forked = preload.run(program_of(case, made), {**env, **case.env}, cwd_of(case))
+    assert normal(forked) == normal(plain(case.name))
+
+
+@pytest.mark.tensorflow
+def test_variable_that_tensorflow_reads_at_import_starts_the_program_over(tensorflow_preload, env):
+    """Its output up to there is not shown twice; a variable that is read later changes nothing."""
+    code = (
+        "import os, pathlib; print('once'); os.environ[{!r}] = '1'; import tensorflow;"
+        "print(b'program.py' in pathlib.Path('/proc/self/cmdline').read_bytes())"
+    )
+    for name, started_over in (("TF_ENABLE_ONEDNN_OPTS", True), ("TF_NUM_INTRAOP_THREADS", False)):
+        ended = tensorflow_preload.run(["-c", code.format(name)], env, str(PROGRAMS))
+        assert normal(ended) == Ended(status=0, output=f"once\n{started_over}\n")
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("modules", ["numpy", "tensorflow"])
+def test_estimator_and_the_library_can_be_imported(modules, env, request):
+    """Even where our package is not installed: in an environment without it, only our finder knows it."""
+    code = (
+        "import sys; print([name for name in ('launcher', 'tensorflow') if name in sys.modules]);"
+        "sys.meta_path[:] = [item for item in sys.meta_path if 'Editable' not in repr(item)];"
+        "import launcher.protocol, jobs, tensorflow as tf; from launcher import estimator;"
+        "print(tf.estimator.DNNClassifier.__name__, estimator.__name__, jobs.__name__)"
+    )
+    preload = request.getfixturevalue(f"{modules}_preload")
+    ended = preload.run(["-c", code], env, "/")
+    assert normal(ended) == Ended(status=0, output="[]\nDNNClassifierV2 launcher.estimator jobs\n")
+
+
+@pytest.mark.tensorflow
+def test_adjustments_are_made_where_they_are_asked_for(tensorflow_preload, numpy_preload, env):
+    code = (
+        "import tensorflow as tf; tf.estimator.Estimator;"
+        "from tensorflow.python.training.session_manager import SessionManager;"
+        "print(SessionManager.wait_for_session.__module__.partition('.')[0])"
+    )
+    for names, expected in (("ready-poll", "launcher"), ("", "tensorflow")):
+        for preload in (tensorflow_preload, numpy_preload):
+            ended = preload.run(["-c", code], {**env, "TFLAUNCH_TUNE": names}, "/")
+            assert normal(ended) == Ended(status=0, output=f"{expected}\n")
+
+
+@pytest.mark.parametrize("modules", ["numpy", pytest.param("tensorflow", marks=pytest.mark.tensorflow)])
+def test_two_tasks_draw_different_numbers(modules, env, request):
+    preload = request.getfixturevalue(f"{modules}_preload")
+    first, second = (preload.run(["seeds.py", modules], env, str(PROGRAMS)) for _ in range(2))
+    assert first.status == second.status == 0
+    pairs = list(zip(first.output.splitlines(), second.output.splitlines(), strict=True))
+    assert len(pairs) == (6 if modules == "tensorflow" else 5)
+    assert [one for one, other in pairs if one == other] == []

@@ -8,7 +8,7 @@ import sys
 
 NAMES = ("numpy", "absl", "six", "google", "tensorflow", "keras", "launcher", "jobs", "tensorflow_estimator")
 print([name for name in NAMES if name in sys.modules])
-for name in ("numpy", "absl", "six"):
+for name in ("numpy", "absl", "typing_extensions"):
     spec = importlib.util.find_spec(name)
     print(spec.name, spec.origin, spec.submodule_search_locations, spec.has_location, spec.parent)
 print([name for name in NAMES if name in sys.modules])

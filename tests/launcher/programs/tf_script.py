@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 
 import tensorflow as tf
 from absl import logging as absl_logging
@@ -22,8 +23,9 @@ def main(arguments):
     print(logging.root.handlers, [(type(h), h.stream is sys.stderr, h.formatter._fmt) for h in handlers])
     absl_logging.error("absl")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        print(session.run(tf.constant(1) + 1), tf.estimator.Estimator.__name__)
-    print([str(warning[2].__name__) for warning in __import__("warnings").filters])
+        print(session.run(tf.constant(1) + 1))
+    ours = {"SecurityWarning", "InsecurePlatformWarning"}  # of what an Estimator imports later
+    print([kind for kind in (item[2].__name__ for item in warnings.filters) if kind not in ours])
     raise tf.errors.AbortedError(None, None, "the user's error")
 
 
