@@ -37,11 +37,10 @@ _MOST_EVENTS = 10_000  # unacknowledged; beyond, tasks are not listened to
 
 def main(options: Options, inheritance: Inheritance) -> NoReturn:
     """Runs in a fresh fork of the keeper, and ends with the process."""
-    linux.become_subreaper()
-    if os.getppid() != inheritance.keeper:
-        os._exit(1)
     try:
-        Agent(options, inheritance).run()
+        linux.become_subreaper()
+        if os.getppid() == inheritance.keeper:
+            Agent(options, inheritance).run()
     except Exception:  # noqa: BLE001 - the top of a process: the keeper takes down what is left and starts another
         sys.excepthook(*sys.exc_info())
         os._exit(1)

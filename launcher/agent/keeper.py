@@ -73,7 +73,7 @@ def _leave_terminal(home: Path) -> None:
 def keep(options: Options, listeners: tuple[socket.socket, socket.socket]) -> NoReturn:
     """Runs agents until one says that the run is over, then takes down what is left. Blocks; ends the process."""
     # Imported here, so that the relay can connect meanwhile; before the fork, so that every agent shares the pages.
-    from launcher.agent import agent
+    from launcher.agent import agent  # noqa: F401
 
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
@@ -82,22 +82,36 @@ def keep(options: Options, listeners: tuple[socket.socket, socket.socket]) -> No
     gc.collect()
     gc.freeze()
     held: Held = {}
-    for number in range(_MAX_AGENTS):
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            agent.main(options, Inheritance(*listeners, theirs, held, parent, number, open_files))
-        theirs.close()
-        done = watch(ours, held)
-        ours.close()
-        os.kill(pid, signal.SIGKILL)
-        processes.kill_descendants()
-        if done:
-            break
-    folder.remove(Path(options.folder))
+    done = False
+    try:
+        for number in range(_MAX_AGENTS):
+            done = run_agent(options, listeners, held, (number, open_files))
+            if done:
+                break
+    except Exception:  # noqa: BLE001 - the top of a process: nothing may keep it from taking down what is left
+        sys.excepthook(*sys.exc_info())
+    processes.kill_descendants()
+    if not done:  # else the agent has removed it, and the place may be somebody else's
+        folder.remove(Path(options.folder))
     os._exit(0)
+
+
+def run_agent(
+    options: Options, listeners: tuple[socket.socket, socket.socket], held: Held, facts: tuple[int, int]
+) -> bool:
+    """Forks an agent, serves it until it ends, and kills all that it leaves; True if the run is over. Blocks."""
+    from launcher.agent import agent
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    keeper = os.getpid()
+    if os.fork() == 0:
+        ours.close()
+        agent.main(options, Inheritance(*listeners, theirs, held, keeper, *facts))
+    theirs.close()
+    with ours:
+        done = watch(ours, held)
+    processes.kill_descendants()
+    return done
 
 
 def watch(agent: socket.socket, held: Held) -> bool:
@@ -112,6 +126,8 @@ def watch(agent: socket.socket, held: Held) -> bool:
             data, fds, _, _ = socket.recv_fds(agent, _MAX_MESSAGE_BYTES, 16, socket.MSG_DONTWAIT)
         except BlockingIOError:
             continue
+        except ConnectionResetError:
+            return done  # it died with our answer unread
         if not data:
             return done
         done = _obey(json.loads(data), tuple(fds), held, agent) or done

@@ -53,7 +53,7 @@ def _try_connect(path: str) -> socket.socket | None:
     agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         agent.connect(path)
-    except (FileNotFoundError, ConnectionRefusedError):
+    except OSError:  # the keeper that is started then says what is wrong, if it is more than that nobody is there
         agent.close()
         return None
     return agent

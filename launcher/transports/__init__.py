@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from launcher.model import PlannedHost
-from launcher.protocol import READY_MARKER
+from launcher.protocol import MAX_LINE_BYTES, READY_MARKER
 
 Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -52,12 +53,12 @@ class FakeTransport:
         if self.refuse is not None:
             raise self.refuse
         self.opened[host.name] = self.opened.get(host.name, 0) + 1
-        near, far = _joined()
-        far_pipe = await asyncio.open_connection(sock=far)
+        near, far = socket.socketpair()
+        far_pipe = await asyncio.open_connection(sock=far, limit=MAX_LINE_BYTES)
         task = asyncio.ensure_future(self._run(host, far_pipe))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.open_connection(sock=near)
+        return await asyncio.open_connection(sock=near, limit=MAX_LINE_BYTES)
 
     async def _run(self, host: PlannedHost, pipe: Pipe) -> None:
         try:
@@ -69,12 +70,6 @@ class FakeTransport:
         """Ends every ``serve`` that still runs."""
         for task in self._tasks:
             task.cancel()
-
-
-def _joined() -> tuple[object, object]:
-    import socket
-
-    return socket.socketpair()
 
 
 async def skip_to_agent(reader: asyncio.StreamReader) -> None:

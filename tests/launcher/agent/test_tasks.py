@@ -11,9 +11,17 @@ import pytest
 
 from launcher import protocol
 from launcher.agent import folder
-from tests.launcher.agent.harness import FAKE_TASK, Host, alive, until
+from tests.launcher.agent.harness import Host, alive, until
 
-HOSTILE = ["$(touch x) `id` ; & | > ' \" \\ {a,b} * ~ !", "line\nbreak\ttab", "漢字 🙂", "", "--flag=", "%s %d {0}", "a" * 100_000]
+HOSTILE = [
+    "$(touch x) `id` ; & | > ' \" \\ {a,b} * ~ !",
+    "line\nbreak\ttab",
+    "漢字 🙂",
+    "",
+    "--flag=",
+    "%s %d {0}",
+    "a" * 100_000,
+]
 
 
 def test_exit_code_tail_and_length_of_output(host: Host) -> None:
@@ -57,7 +65,9 @@ def test_a_variable_can_be_unset_and_the_task_is_told_who_it_is(host: Host) -> N
 def test_a_task_has_no_descriptor_of_the_agent_and_a_session_of_its_own(host: Host) -> None:
     code = "import os; print(sorted(os.listdir('/proc/self/fd'))); print(os.getsid(0) == os.getpgid(0) == os.getpid())"
     exited = host.run("worker:0", argv=(sys.executable, "-I", "-S", "-c", code))
-    assert host.wait_output("worker-0.1", exited.output_bytes) == b"['0', '1', '2', '3']\nTrue\n"  # 3: the listing itself
+    assert (
+        host.wait_output("worker-0.1", exited.output_bytes) == b"['0', '1', '2', '3']\nTrue\n"
+    )  # 3: the listing itself
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_a_task_has_no_descriptor_of_the_agent_and_a_session_of_its_own(host: Ho
         ({"cwd": "/no/such/folder"}, "cannot work in /no/such/folder"),
         ({"argv": ()}, "no command"),
         ({"env": {"A": "x" * 200_000}}, "shorten its arguments or environment"),
-        ({"argv": ("a\0b",)}, "null byte"),
+        ({"argv": ("a\0b",)}, "embedded null"),
     ],
 )
 def test_what_cannot_be_started_is_refused_with_advice(host: Host, fields: dict[str, object], words: str) -> None:
@@ -135,7 +145,9 @@ def test_reports_and_tells_pass_between_task_and_supervisor(host: Host) -> None:
 def test_what_is_told_before_a_task_connects_waits_for_it(host: Host, tmp_path: Path) -> None:
     host.start("evaluator:0", f"wait-file={tmp_path}/go", "drain", "exit=0")
     host.started("evaluator:0")
-    host.send(protocol.Tell(task="evaluator:0", message=protocol.Drain(global_step=5)), protocol.Prove(task="x", attempt=1))
+    host.send(
+        protocol.Tell(task="evaluator:0", message=protocol.Drain(global_step=5)), protocol.Prove(task="x", attempt=1)
+    )
     host.wait(protocol.Refused)  # the answer to what came after it: the agent has had it
     (tmp_path / "go").touch()
     assert host.wait(protocol.Exited).exit_code == 0
@@ -145,5 +157,3 @@ def test_usage_counts_the_whole_attempt(host: Host) -> None:
     host.start("worker:0", argv=("sh", "-c", f"{sys.executable} -S -c 'while True: pass' & wait"))
     busy = host.wait(protocol.Usage, lambda body: body.cpu.get("worker:0", 0) > 0.1)
     assert busy.rss_mib["worker:0"] > 3
-
-

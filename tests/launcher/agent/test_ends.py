@@ -1,0 +1,181 @@
+"""Whoever dies: no process of the run is left, and what may go on goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher import protocol
+from launcher.agent import sweep
+from tests.launcher.agent.harness import Host, alive, kill, until
+
+MakeHost = Callable[..., Host]
+
+
+def busy(host: Host, tmp_path: Path) -> None:
+    """Tasks with grandchildren of every kind, ignoring TERM."""
+    for task in ("ps:0", "worker:0"):
+        mark = tmp_path / f"{task}-{len(list(tmp_path.iterdir()))}"
+        host.start(task, "ignore-term", "child", "child-setsid", f"touch={mark}", "hang")
+        until(mark.exists, f"{task} with its children")
+    assert len(host.members) >= 8
+
+
+def test_killed_keeper_leaves_nothing(host: Host, tmp_path: Path) -> None:
+    busy(host, tmp_path)
+    kill(host.keeper)
+    until(lambda: not host.members, "the end of everything")
+    assert not Path(host.options.folder).exists()
+
+
+def test_killed_agent_is_replaced_its_tasks_die_and_its_ports_stay(host: Host, tmp_path: Path) -> None:
+    ports = host.reserve("ps:0")
+    host.send(protocol.LockModelDir(path=str(tmp_path / "model")))
+    host.wait(protocol.Locked)
+    busy(host, tmp_path)
+    first = host.welcome
+    assert first is not None
+    tasks = set(host.members) - {host.keeper}
+    kill(first.pid)
+    host.wait_closed()
+    host.events.clear()
+    host.connect()
+    assert host.welcome is not None and host.welcome.incarnation != first.incarnation
+    assert not [pid for pid in tasks if alive(pid)]
+    assert host.reserve("ps:0") == ports
+    host.send(protocol.LockModelDir(path=str(tmp_path / "model")))
+    assert host.wait(protocol.Locked).note == ""
+
+
+def test_output_of_tasks_that_died_with_their_agent_still_arrives(host: Host, tmp_path: Path) -> None:
+    host.start("worker:0", "print=last words", f"touch={tmp_path}/done", "hang")
+    until((tmp_path / "done").exists, "the task")
+    assert host.welcome is not None
+    kill(host.welcome.pid)
+    host.wait_closed()
+    host.events.clear()
+    host.connect()
+    assert host.wait_output("worker-0.1", 11) == b"last words\n"
+
+
+def test_killed_relays_lose_nothing(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host().connect()
+    host.start("worker:0", f"wait-file={tmp_path}/go", "print=one", "exit=0")
+    host.started("worker:0")
+    host.disconnect()
+    (tmp_path / "go").touch()
+    host.connect()
+    assert host.wait(protocol.Exited).exit_code == 0
+    assert host.wait_output("worker-0.1", 4) == b"one\n"
+
+
+def test_keeper_and_agent_killed_at_once_are_swept(host: Host, tmp_path: Path) -> None:
+    busy(host, tmp_path)
+    assert host.welcome is not None
+    tasks = [body.pid for body in host.bodies(protocol.Started)]
+    kill(host.keeper, host.welcome.pid)
+    until(lambda: not any(alive(pid) for pid in tasks), "the tasks, which name the agent as what they die with")
+    assert sweep.sweep(host.options.run)
+    assert not host.members
+
+
+def test_a_sweep_spares_the_one_who_sweeps_and_other_runs(make_host: MakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = make_host().connect(), make_host().connect()
+    assert sweep.sweep(mine.options.run)
+    assert not mine.members
+    assert len(other.members) == 2
+
+
+def test_the_lease_stops_tasks_in_order_and_ends_everything(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host(lease_s=0.2, grace_s=0.2).connect()
+    order = tmp_path / "order"
+    note = f"trap 'echo $TFLAUNCH_TASK >> {order}; exit' TERM"
+    trap = f"{note}; touch {tmp_path}/$TFLAUNCH_TASK; while :; do sleep 0.01; done"
+    for task in ("ps:0", "evaluator:0", "worker:0", "chief:0"):
+        host.start(task, argv=("sh", "-c", trap))
+        until((tmp_path / task).exists, task)
+    members = host.members
+    host.disconnect()
+    until(lambda: not any(alive(pid) for pid in members), "the end of everything")
+    said = order.read_text().split()
+    assert {*said[:2]} == {"worker:0", "chief:0"}
+    assert said[2:] == ["evaluator:0", "ps:0"]
+    assert not Path(host.options.folder).exists()
+
+
+def test_a_connection_renews_the_lease(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host(lease_s=1.0).connect()
+    first = host.welcome
+    host.start("worker:0", "hang")
+    pid = host.started("worker:0").pid
+    for _ in range(5):
+        host.connect()
+    assert first is not None and host.welcome is not None
+    assert (host.welcome.incarnation, host.welcome.received) == (first.incarnation, 1)
+    assert alive(pid)
+
+
+def test_finish_leaves_nothing(host: Host, tmp_path: Path) -> None:
+    busy(host, tmp_path)
+    assert host.welcome is not None
+    tasks = set(host.members) - {host.keeper, host.welcome.pid}
+    model = tmp_path / "model"
+    host.send(protocol.LockModelDir(path=str(model)), protocol.Finish())
+    host.wait_closed()
+    assert not [pid for pid in tasks if alive(pid)]
+    until(lambda: not host.members, "keeper and agent")
+    assert not Path(host.options.folder).exists()
+    assert list(model.iterdir()) == []
+
+
+def test_a_model_dir_is_refused_while_another_run_holds_it(make_host: MakeHost, tmp_path: Path) -> None:
+    model = str(tmp_path / "deep" / "model")
+    first, second = make_host().connect(), make_host().connect()
+    for host in (first, second):
+        host.send(protocol.LockModelDir(path=model))
+    assert first.wait(protocol.Locked).note == ""
+    message = second.wait(protocol.Refused).message
+    assert first.welcome is not None
+    for fact in (first.options.run, first.welcome.host, str(first.welcome.pid), "stop that run"):
+        assert fact in message
+    first.send(protocol.Finish())
+    first.wait_closed()
+    second.send(protocol.LockModelDir(path=model))
+    assert second.wait(protocol.Locked).note == ""
+
+
+def test_a_stale_lock_is_taken_over_and_named(make_host: MakeHost, tmp_path: Path) -> None:
+    first, second = make_host().connect(), make_host().connect()
+    first.send(protocol.LockModelDir(path=str(tmp_path)))
+    first.wait(protocol.Locked)
+    assert first.welcome is not None
+    kill(first.keeper, first.welcome.pid)
+    until(lambda: not first.members, "the first run's end")
+    second.send(protocol.LockModelDir(path=str(tmp_path)))
+    assert first.options.run in second.wait(protocol.Locked).note
+    assert json.loads((tmp_path / ".tflaunch.lock").read_text())["run"] == second.options.run
+
+
+def test_a_folder_that_cannot_be_locked_is_let_through_with_a_note(host: Host) -> None:
+    host.send(protocol.LockModelDir(path="gs://bucket/model"))
+    assert "cannot be locked" in host.wait(protocol.Locked).note
+
+
+def test_a_model_dir_that_cannot_be_made_is_refused(host: Host) -> None:
+    host.send(protocol.LockModelDir(path="/proc/model"))
+    assert "choose a model_dir" in host.wait(protocol.Refused).message
+
+
+def test_everything_is_private(host: Host) -> None:
+    host.start("worker:0", "print=x", "hang")
+    host.wait_output("worker-0.1", 2)
+    folder = Path(host.options.folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
+    assert {path.name for path in files} >= {"agent.sock", "task.sock", "worker-0.1"}
+    assert not [path for path in files if path.stat().st_mode & 0o077]
+    assert os.getuid() == folder.stat().st_uid

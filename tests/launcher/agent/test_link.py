@@ -1,0 +1,189 @@
+"""The line to the supervisor: nothing lost, nothing twice, nothing that garbage could break."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher import protocol
+from launcher.agent import relay
+from tests.fake_task import spam_bytes
+from tests.launcher.agent.harness import Host, until
+
+SOAK = os.environ.get("TFLAUNCH_SOAK") == "1"
+WRITERS = 32
+BYTES_EACH = (50 if SOAK else 2) * 1024 * 1024
+
+
+def test_a_new_connection_gets_exactly_what_was_not_acknowledged(host: Host) -> None:
+    for number in range(4):
+        assert host.run(f"worker:{number}", "exit=0").exit_code == 0
+    seen = [event.seq for event in host.events]
+    assert seen == list(range(1, len(seen) + 1))
+    host.send(protocol.Ack(seq=3))
+    host.connect(acked=0)
+    host.send(protocol.Prove(task="x", attempt=1))
+    host.wait(protocol.Refused)
+    usage = [event.seq for event in host.events if isinstance(event.body, protocol.Usage)]
+    assert [event.seq for event in host.events[len(seen) :] if event.seq <= seen[-1]] == seen[3:]
+    assert host.events[-1].seq == seen[-1] + 1 or usage
+
+
+def test_acknowledgements_of_another_agent_process_do_not_count(host: Host) -> None:
+    host.run("worker:0", "exit=0")
+    before = len(host.events)
+    host.disconnect()
+    host.link = relay.connect(host.options)
+    host.send(protocol.Hello(run=host.options.run, incarnation="another", acked=before))
+    host.wait(protocol.Exited, lambda body: len(host.events) >= 2 * before)
+
+
+def test_commands_are_counted_and_garbage_is_not(host: Host) -> None:
+    assert host.link is not None
+    host.link.sendall(
+        b'garbage\n{}\n\xff\xfe\n[[[\n{"kind":"start"}\n{"kind":"stop","task":3}\n' + b"[" * 100_000 + b"\n"
+    )
+    host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0.0), protocol.Ack(seq=0))
+    host.send(protocol.Prove(task="x", attempt=1))
+    host.wait(protocol.Refused)
+    host.connect()
+    assert host.welcome is not None and host.welcome.received == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"kind": "reserve", "generation": 1, "tasks": 5},
+        {"kind": "lock_model_dir", "path": 7},
+        {"kind": "start", "generation": 1, "task": 5, "attempt": "x", "argv": [1], "cwd": None},
+        {"kind": "start", "generation": 1, "task": "worker:0", "attempt": 1, "argv": [1, None], "cwd": 3, "env": 5},
+        {"kind": "signal", "task": "worker:9", "attempt": 1, "signal": "KILL"},
+        {"kind": "tell", "task": [], "message": 3},
+    ],
+)
+def test_a_command_of_wrong_types_does_no_harm(host: Host, command: dict[str, object]) -> None:
+    import json
+
+    assert host.link is not None and host.welcome is not None
+    host.link.sendall(json.dumps(command).encode() + b"\n")
+    assert host.run("chief:0", "exit=0").exit_code == 0
+    incarnation = host.welcome.incarnation
+    host.connect()
+    assert host.welcome.incarnation == incarnation
+
+
+def test_a_line_that_never_ends_costs_only_its_connection(host: Host) -> None:
+    stranger = relay.connect(host.options)
+    assert stranger is not None
+    with pytest.raises(ConnectionError):
+        for _ in range(40):
+            stranger.sendall(b"x" * (1 << 20))
+    assert host.run("chief:0", "exit=0").exit_code == 0
+
+
+def test_the_agent_of_another_run_is_refused(host: Host) -> None:
+    stranger = relay.connect(host.options)
+    assert stranger is not None
+    stranger.sendall(protocol.encode(protocol.Hello(run="another")))
+    refused = protocol.decode(stranger.makefile("rb").readline())
+    assert isinstance(refused, protocol.Refused) and host.options.run in refused.message
+
+
+def test_connections_lost_at_any_byte(host: Host) -> None:
+    """Commands cut anywhere; what was counted in ``Welcome.received`` is not said again, the rest is."""
+    source = random.Random(1)
+    commands = [
+        protocol.encode(
+            protocol.Start(
+                generation=1, task=f"worker:{n}", attempt=1, argv=("echo", str(n)), cwd="/", env={"A": "b" * 50}
+            )
+        )
+        for n in range(10)
+    ]
+    assert host.welcome is not None
+    while host.welcome.received < len(commands):
+        rest = b"".join(commands[host.welcome.received :])
+        assert host.link is not None
+        host.link.sendall(rest[: source.randrange(1, len(commands[0]) * 3)])
+        host.connect()
+    for number in range(10):
+        exited = host.wait(protocol.Exited, lambda body, task=f"worker:{number}": body.task == task)
+        assert host.wait_output(f"worker-{number}.1", exited.output_bytes) == b"%d\n" % number
+    assert len(host.bodies(protocol.Started)) == 10
+
+
+def test_output_goes_on_where_it_was_cut(host: Host) -> None:
+    size = 3_000_000
+    host.start("worker:0", f"spam={size}:5", "hang")
+    cuts = 0
+    while len(host.output.get("worker-0.1", b"")) < size:
+        host.pump(1.0)
+        if len(host.output.get("worker-0.1", b"")) > cuts * size // 8:
+            cuts += 1
+            host.connect()
+    assert cuts >= 4
+    assert bytes(host.output["worker-0.1"]) == spam_bytes(size, 5)
+
+
+def test_a_flood_of_many_writers_arrives_whole(host: Host) -> None:
+    for number in range(WRITERS):
+        host.start(f"worker:{number}", f"spam={BYTES_EACH}:{number}", "exit=0")
+    wanted = {f"worker-{number}.1" for number in range(WRITERS)}
+    received = 0
+    while {key for key in wanted if len(host.output.get(key, b"")) >= BYTES_EACH} != wanted:
+        host.pump(5.0)
+        total = sum(map(len, host.output.values()))
+        if total - received > 8 << 20:
+            received = total
+            host.send(protocol.Ack(seq=0, output={key: len(data) for key, data in host.output.items()}))
+    for number in range(WRITERS):
+        exited = host.wait(protocol.Exited, lambda body, task=f"worker:{number}": body.task == task)
+        assert exited.output_bytes == BYTES_EACH
+        expected = hashlib.sha256(spam_bytes(BYTES_EACH, number)).digest()
+        assert hashlib.sha256(host.output[f"worker-{number}.1"]).digest() == expected
+
+
+def test_what_has_arrived_is_given_back_to_the_disk(host: Host) -> None:
+    size = 12 * 1024 * 1024
+    host.start("worker:0", f"spam={size}:1", "hang")
+    data = host.wait_output("worker-0.1", size)
+    host.send(protocol.Ack(seq=0, output={"worker-0.1": size}))
+    file = Path(host.options.folder) / "output" / "worker-0.1"
+    until(lambda: file.stat().st_blocks * 512 < size // 2, "the hole")
+    assert file.stat().st_size == size
+    assert data == spam_bytes(size, 1)
+    host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0.0))
+    tail = host.wait(protocol.Exited).tail
+    assert tail.endswith("x.") and "\0" not in tail
+    until(lambda: not file.exists(), "the end of a file that has arrived")
+
+
+def test_attempts_of_a_task_are_shipped_one_after_the_other(host: Host) -> None:
+    host.run("worker:0", "spam=300000:1", "exit=1")
+    host.disconnect()
+    host.output.clear()
+    host.connect()
+    host.start("worker:0", "print=second", "exit=0", attempt=2)
+    host.wait_output("worker-0.2", 7)
+    assert len(host.output["worker-0.1"]) == 300000
+
+
+def test_descriptors_running_out_is_refused_and_passes(make_host: Callable[..., Host]) -> None:
+    host = make_host().connect()
+    assert host.welcome is not None
+    limit = resource.prlimit(host.welcome.pid, resource.RLIMIT_NOFILE, (16, 20000))
+    host.start("worker:0", "exit=0")
+    host.send(protocol.Reserve(generation=1, tasks=tuple(f"worker:{n}" for n in range(20))))
+    host.wait(protocol.Refused, lambda body: body.command == "reserve")
+    strangers = [relay.connect(host.options) for _ in range(20)]
+    resource.prlimit(host.welcome.pid, resource.RLIMIT_NOFILE, limit)
+    for stranger in strangers:
+        assert stranger is not None
+        stranger.close()
+    assert host.run("worker:1", "exit=0").exit_code == 0

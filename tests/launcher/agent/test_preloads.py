@@ -1,0 +1,106 @@
+"""Tasks forked from a preloaded interpreter, which imports nothing here but the standard library."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher import protocol
+from tests.launcher.agent.harness import FAKE_TASK, Host, alive, kill, until
+
+
+def preload(host: Host, *modules: str, python: str = sys.executable) -> None:
+    host.send(protocol.Preload(key="py", python=(python,), modules=modules))
+
+
+def fork(host: Host, task: str, *words: str, attempt: int = 1, env: dict[str, str] | None = None) -> None:
+    program = (FAKE_TASK, *words)
+    host.start(task, attempt=attempt, argv=(sys.executable, *program), program=program, preload="py", env=env or {})
+
+
+def ready(host: Host, count: int = 1) -> protocol.PreloadState:
+    host.wait(
+        protocol.PreloadState,
+        lambda body: sum(state.state == "ready" for state in host.bodies(protocol.PreloadState)) >= count,
+    )
+    return [state for state in host.bodies(protocol.PreloadState) if state.state == "ready"][-1]
+
+
+def test_tasks_asked_for_before_it_is_ready_are_forked_from_it(host: Host) -> None:
+    preload(host, "json")
+    fork(host, "worker:0", "argv", "env=A", "exit=3", env={"A": "ä $(b)\n"})
+    exited = host.wait(protocol.Exited)
+    assert (host.started("worker:0").start, exited.exit_code) == ("fork", 3)
+    lines = host.wait_output("worker-0.1", exited.output_bytes).splitlines()
+    assert [json.loads(line) for line in lines] == [["argv", "env=A", "exit=3"], ["A", "ä $(b)\n"]]
+
+
+@pytest.mark.parametrize("size", [50_000, 120_000])
+def test_long_environments_arrive(host: Host, size: int) -> None:
+    preload(host)
+    fork(host, "worker:0", "env=A", "env=B", env={"A": "a" * size, "B": "b" * size})
+    exited = host.wait(protocol.Exited)
+    assert exited.exit_code == 0, exited.tail
+    assert exited.output_bytes == 2 * (size + len('["A", ""]\n'))
+
+
+def test_forked_tasks_stop_and_take_their_children_along(host: Host, tmp_path: Path) -> None:
+    preload(host)
+    fork(host, "ps:0", "ignore-term", "child", "child-setsid", f"touch={tmp_path}/up", "hang")
+    until((tmp_path / "up").exists, "the task")
+    state = ready(host)
+    host.send(protocol.Stop(task="ps:0", attempt=1, grace_s=0.05))
+    exited = host.wait(protocol.Exited)
+    assert (exited.signal, exited.stopped) == (9, True)
+    assert host.welcome is not None
+    assert {pid for pid in host.members if alive(pid)} == {host.keeper, host.welcome.pid, state.pid}
+
+
+def test_its_death_ends_no_task_and_it_is_started_again(host: Host) -> None:
+    preload(host)
+    fork(host, "worker:0", "hang")
+    pid = host.started("worker:0").pid
+    kill(ready(host).pid)
+    ready(host, 2)
+    assert alive(pid)
+    fork(host, "worker:1", "exit=0")
+    assert host.wait(protocol.Exited).task == "worker:1"
+    assert host.started("worker:1").start == "fork"
+
+
+@pytest.mark.parametrize(("modules", "python"), [(("no_such_module",), sys.executable), ((), "/no/such/python")])
+def test_when_it_cannot_be_had_tasks_are_started_by_exec(host: Host, modules: tuple[str, ...], python: str) -> None:
+    preload(host, *modules, python=python)
+    fork(host, "worker:0", "exit=4")
+    assert host.wait(protocol.Exited).exit_code == 4
+    assert host.started("worker:0").start == "exec"
+    died = host.wait(protocol.PreloadState)
+    assert died.state == "died"
+    assert (modules[0] if modules else python) in died.message
+
+
+def test_a_task_that_is_stopped_before_its_fork_never_runs(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        f"import time, pathlib\nwhile not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)"
+    )
+    command = protocol.Preload(key="py", python=(sys.executable,), modules=("slow",), env={"PYTHONPATH": str(tmp_path)})
+    host.send(command)
+    fork(host, "worker:0", f"touch={tmp_path}/ran")
+    host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=5))
+    exited = host.wait(protocol.Exited)
+    assert (exited.stopped, exited.signal) == (True, 15)
+    (tmp_path / "go").touch()
+    fork(host, "worker:0", "exit=0", attempt=2)
+    host.wait(protocol.Exited, lambda body: body.attempt == 2)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_forked_tasks_die_with_the_agent(host: Host, tmp_path: Path) -> None:
+    preload(host)
+    fork(host, "worker:0", "child-setsid", f"touch={tmp_path}/up", "hang")
+    until((tmp_path / "up").exists, "the task")
+    kill(host.keeper)
+    until(lambda: not host.members, "the end of everything")

@@ -1,0 +1,116 @@
+"""One contract for every transport: a pipe to an agent, and to the same agent when it is opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher import protocol
+from launcher.agent import sweep
+from launcher.agent.folder import MAX_SOCKET_PATH_BYTES, runtime_folder
+from launcher.model import PlannedHost
+from launcher.transports import FakeTransport, Pipe, Transport, TransportError, skip_to_agent
+from launcher.transports.local import LocalTransport
+
+HOST = PlannedHost(name="a", address="127.0.0.1")
+RUN = f"transports-{os.getpid()}"
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 30))
+
+
+async def serve_fake(host: PlannedHost, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An agent of five lines: welcomes, and hangs up when told to finish."""
+    while line := await reader.readline():
+        message = protocol.decode(line)
+        if isinstance(message, protocol.Finish):
+            return
+        facts: dict[str, Any] = {"host": host.name, "pid": 1, "python": "", "cores": 1, "memory_mib": 1, "gpus": 0}
+        writer.write(protocol.encode(protocol.Welcome(incarnation="fake", version=1, **facts)))
+
+
+@pytest.fixture(params=["fake", "local"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    if request.param == "fake":
+        return FakeTransport(serve_fake)
+    request.addfinalizer(lambda: sweep.sweep(RUN))
+    return LocalTransport(run=RUN, lease_s=30, grace_s=0.1, environ=os.environ)
+
+
+async def welcome(pipe: Pipe) -> protocol.Welcome:
+    pipe[1].write(protocol.encode(protocol.Hello(run=RUN)))
+    message = protocol.decode(await pipe[0].readline())
+    assert isinstance(message, protocol.Welcome)
+    return message
+
+
+def test_opened_again_it_leads_to_the_same_agent(transport: Transport) -> None:
+    async def work() -> None:
+        first = await transport.open(HOST)
+        before = await welcome(first)
+        first[1].close()
+        second = await transport.open(HOST)
+        assert await welcome(second) == before
+        await transport.close(HOST)
+
+    run(work())
+
+
+def test_the_pipe_ends_when_the_run_does(transport: Transport) -> None:
+    async def work() -> None:
+        reader, writer = await transport.open(HOST)
+        await welcome((reader, writer))
+        writer.write(protocol.encode(protocol.Finish()))
+        assert await reader.read() == b""
+        await transport.close(HOST)
+
+    run(work())
+
+
+def test_long_lines_pass(transport: Transport) -> None:
+    async def work() -> None:
+        reader, writer = await transport.open(HOST)
+        await welcome((reader, writer))
+        writer.write(protocol.encode(protocol.Hello(run=RUN, output={"worker-0.1" + "x" * 5_000_000: 1})))
+        assert isinstance(protocol.decode(await reader.readline()), protocol.Welcome)
+        await transport.close(HOST)
+
+    run(work())
+
+
+@pytest.mark.parametrize("folder", ["/proc/none/agent", "/tmp/" + "x" * 100, "/usr/bin"])
+def test_a_folder_that_cannot_be_used_is_said(folder: str) -> None:
+    async def work() -> None:
+        local = LocalTransport(run=RUN, lease_s=1, grace_s=0, environ=os.environ, folder=folder)
+        with pytest.raises(TransportError, match=folder[:20]):
+            await local.open(HOST)
+
+    run(work())
+
+
+def test_what_start_up_files_print_is_passed_over() -> None:
+    async def work() -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(b"Welcome to host a!\n\xff\nno newline" + protocol.READY_MARKER + b"the agent\n")
+        await skip_to_agent(reader)
+        assert await reader.readline() == b"the agent\n"
+        reader.feed_data(b"sh: python: not found\n")
+        reader.feed_eof()
+        with pytest.raises(TransportError, match="python: not found"):
+            await skip_to_agent(reader)
+
+    run(work())
+
+
+def test_folders_are_short_and_unlike() -> None:
+    runs = ["a", "b", "a/b", "a_b", "x" * 500, "x" * 501, "名前"]
+    folders = {runtime_folder(name, uid=4_294_967_295) for name in runs}
+    assert len(folders) == len(runs)
+    assert all(len(os.fsencode(f"{folder}/agent.sock")) <= MAX_SOCKET_PATH_BYTES for folder in folders)
+    assert {str(Path(folder).parent) for folder in folders} == {"/tmp/tflaunch-4294967295"}
