@@ -75,12 +75,13 @@ def decode(line: bytes | str) -> Message:
 
 def from_json(body: object) -> Message:
     """The message of a JSON object; raises ProtocolError if it is none."""
-    if not isinstance(body, dict) or body.get("kind") not in _KINDS:
+    if not _is_message(body):
         raise ProtocolError(f"no message of this protocol: {str(body)[:200]}")
+    assert isinstance(body, dict)
     cls = _KINDS[body["kind"]]
     known = {item.name for item in fields(cls)}
     values = {
-        key: from_json(value) if isinstance(value, dict) and value.get("kind") in _KINDS else _frozen(value)
+        key: from_json(value) if _is_message(value) else _frozen(value)
         for key, value in body.items()
         if key in known
     }
@@ -88,6 +89,11 @@ def from_json(body: object) -> Message:
         return cls(**values)
     except TypeError as error:
         raise ProtocolError(f"{body['kind']}: {error}") from error
+
+
+def _is_message(body: object) -> bool:
+    kind = body.get("kind") if isinstance(body, dict) else None
+    return isinstance(kind, str) and kind in _KINDS
 
 
 def _frozen(value: Any) -> Any:
