@@ -66,7 +66,7 @@ def plan_from_json(body: Mapping[str, JsonValue]) -> Plan:
         raise PlanFormatError(f"a plan of version {body.get('version')}; this tflaunch reads version {VERSION}")
     try:
         return _plan(_Reader(body))
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise PlanFormatError(f"not a plan: {type(error).__name__}: {error}") from error
 
 

@@ -8,114 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TypeVar
-
-from pydantic import TypeAdapter, ValidationError
 
 from launcher import adjustments, drills
 from launcher.command import option, parse_command, uses
 from launcher.model import ROLES, Role, TaskId
-from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, place, tasks_per_host
+from launcher.placement import place, tasks_per_host
 from launcher.spec import texts
-from launcher.spec.hosts import HostSite, expand_host
-from launcher.spec.source import Path, Tree
-from launcher.spec.types import NO_TASKS, Host, Python, RoleKeys, Section
+from launcher.spec.parts import Parts, salvage
+from launcher.spec.source import Path
+from launcher.spec.types import Python, RoleKeys
 from launcher.spec.words import did_you_mean
 
 Finding = tuple[Path, str]
-_S = TypeVar("_S", bound=Section)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What can be read of a spec. None stands for what is broken."""
-
-    tree: Mapping[str, Tree]
-    hosts: tuple[Host | None, ...] | None
-    roles: Mapping[Role, RoleKeys | None]
-
-    @classmethod
-    def of(cls, tree: Tree) -> Parts:
-        top = tree if isinstance(tree, Mapping) else {}
-        return cls(tree=top, hosts=_hosts(top.get("hosts")), roles=_roles(top.get("roles")))
-
-    @cached_property
-    def sites(self) -> tuple[tuple[int, HostSite], ...]:
-        """Every single host that can be read, with the index of its entry."""
-        if not self.tree.get("hosts"):
-            return ((-1, HostSite(name=LOCAL_HOST, address=LOCAL_ADDRESS)),)
-        return tuple((index, site) for index, host in enumerate(self.hosts or ()) if host for site in expand_host(host))
-
-    @cached_property
-    def all_hosts_known(self) -> bool:
-        return self.hosts is not None and None not in self.hosts
-
-    def on(self, role: RoleKeys) -> tuple[str, ...]:
-        """The hosts of a role, ranges expanded."""
-        named = tuple(name for text in role.on for name in texts.expand_range(text))
-        return named or tuple(site.name for _, site in self.sites)
-
-    def text(self, key: str) -> str | None:
-        """A text at the top of the spec."""
-        value = self.tree.get(key)
-        return value if isinstance(value, str) else None
-
-    def words(self, key: str) -> tuple[str, ...] | None:
-        """A list of words at the top of the spec; None if it is broken or missing."""
-        value = self.tree.get(key)
-        if not isinstance(value, tuple) or not value or not all(_is_word(item) for item in value):
-            return None
-        return tuple(str(getattr(item, "text", item)) for item in value)
-
-
-def _is_word(value: Tree) -> bool:
-    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
-
-
-def salvage(kind: type[_S], value: Tree) -> _S | None:
-    """The section in ``value`` without its broken keys; None if what is left is not enough."""
-    adapter = TypeAdapter(kind)
-    if not isinstance(value, Mapping):
-        return None
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        broken = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
-    try:
-        return adapter.validate_python({key: item for key, item in value.items() if key not in broken})
-    except ValidationError:
-        return None
-
-
-def _hosts(value: Tree) -> tuple[Host | None, ...] | None:
-    if value is None:
-        return ()
-    return tuple(salvage(Host, item) for item in value) if isinstance(value, tuple) else None
-
-
-def _roles(value: Tree) -> Mapping[Role, RoleKeys | None]:
-    """The roles; None for those that are broken, or may be meant by a misspelt one."""
-    if not isinstance(value, Mapping):
-        return dict.fromkeys(ROLES)
-    known = {role.value for role in ROLES}
-    meant = "".join(did_you_mean(word, known) for word in value if word not in known)
-    meant += "'chief'" if "master" in value else ""
-    roles: dict[Role, RoleKeys | None] = {}
-    for role in ROLES:
-        if role.value not in value:
-            roles[role] = None if f"'{role.value}'" in meant else NO_TASKS
-        else:
-            keys = value[role.value]
-            roles[role] = salvage(RoleKeys, {} if keys is None else keys)
-            if isinstance(keys, Mapping) and roles[role] is not None and not _same_count(keys, roles[role]):
-                roles[role] = None
-    return roles
-
-
-def _same_count(written: Mapping[str, Tree], read: RoleKeys | None) -> bool:
-    return "count" not in written or (read is not None and "count" in read.model_fields_set)
 
 
 def cross_problems(parts: Parts) -> Iterator[Finding]:
@@ -135,7 +39,7 @@ def cross_problems(parts: Parts) -> Iterator[Finding]:
 def _roles_fit(parts: Parts) -> Iterator[Finding]:
     if "roles" not in parts.tree:
         return
-    ps, chief, worker, evaluator = (parts.roles[role] for role in ROLES)
+    ps, chief, worker, evaluator = (parts.counted[role] for role in ROLES)
     written = parts.tree["roles"]
     named = written if isinstance(written, Mapping) else {}
     if chief and chief.count != 1:
@@ -202,7 +106,7 @@ def _on_known_hosts(parts: Parts) -> Iterator[Finding]:
 
 
 def _capacity(parts: Parts) -> Iterator[Finding]:
-    roles = {role: keys for role, keys in parts.roles.items() if keys is not None}
+    roles = {role: keys for role, keys in parts.counted.items() if keys is not None}
     sites = {site.name: (index, site) for index, site in parts.sites}
     on = {role: parts.on(keys) for role, keys in roles.items()}
     if len(roles) < len(ROLES) or not all(names and set(names) <= set(sites) for names in on.values()):
@@ -289,7 +193,7 @@ def _drills_fit(parts: Parts) -> Iterator[Finding]:
             task = drills.parse(text).task
         except ValueError:
             continue
-        keys = parts.roles[task.role]
+        keys = parts.counted[task.role]
         if keys and task.index >= keys.count:
             have = f"has {keys.count}" if keys.count else "has none"
             yield ("inject", index), f"there is no task {task}: roles.{task.role} {have}"

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from launcher.errors import Problem, SpecError, UsageError
 from launcher.spec import source as sources
-from launcher.spec.checks import Parts, cross_problems
+from launcher.spec.checks import cross_problems
+from launcher.spec.parts import Parts
 from launcher.spec.source import Origin, Path, Source, Tree, path_text
 from launcher.spec.types import ClusterSpec, nearest
 from launcher.spec.words import findings
