@@ -21,9 +21,9 @@ from launcher.spans import (
     crop,
     duration,
     fit,
-    harmless,
     line_width,
     number,
+    one_line,
     sparkline,
     spread,
     width_of,
@@ -97,7 +97,7 @@ def _header(view: RunView, width: int, now: float, glyphs: Glyphs) -> Line:
     phase: Span = (view.phase.value, PHASE_STYLES[view.phase])
     if outcome is not None:
         phase = (outcome.value.replace("_", " "), OUTCOME_STYLES[outcome])
-    left: list[Span] = [(harmless(view.name) or "tflaunch", "bold"), (glyphs.dot, "dim"), phase]
+    left: list[Span] = [(one_line(view.name) or "tflaunch", "bold"), (glyphs.dot, "dim"), phase]
     left += [(glyphs.dot, "dim"), (duration(view.elapsed_s(now)), "")]
     note = _doing(view)
     if note:
@@ -111,7 +111,7 @@ def _header(view: RunView, width: int, now: float, glyphs: Glyphs) -> Line:
 
 
 def _hosts(names: Sequence[str]) -> str:
-    return harmless(names[0]) if len(names) == 1 else f"{len(names)} hosts"
+    return one_line(names[0]) if len(names) == 1 else f"{len(names)} hosts"
 
 
 def _doing(view: RunView) -> str:
@@ -119,11 +119,11 @@ def _doing(view: RunView) -> str:
     if view.stop is not None and view.phase is not Phase.ENDED:
         return "saving, then ending" if view.stop.how != "kill" else "stopping at once"
     if view.phase is not Phase.STARTING:
-        return harmless(view.phase_reason)
+        return one_line(view.phase_reason)
     loading = [preload for preload in view.preloads.values() if preload.state == "starting"]
     if loading:
         return "importing modules once" + (f" on {len(loading)} hosts" if len(loading) > 1 else "")
-    return harmless(view.phase_reason)
+    return one_line(view.phase_reason)
 
 
 def _progress(view: RunView, width: int, now: float, glyphs: Glyphs) -> list[Line]:
@@ -204,7 +204,7 @@ def _evaluation(view: RunView, width: int, glyphs: Glyphs) -> Line:
     for name, value in done.metrics.items():
         if name == "global_step":
             continue
-        more: list[Span] = [(glyphs.dot, "dim"), (f"{harmless(name)} ", "magenta"), (number(value), "bold")]
+        more: list[Span] = [(glyphs.dot, "dim"), (f"{one_line(name)} ", "magenta"), (number(value), "bold")]
         if name in former:
             more.append((f" {value - former[name]:+.4f}", "dim"))
         if line_width(line) + line_width(more) > width:
@@ -232,7 +232,7 @@ def _notices(view: RunView, width: int, rows: int, zone: tzinfo | None, glyphs: 
 
 def _notice(at: float, text: str, style: str, width: int, zone: tzinfo | None, glyphs: Glyphs) -> Line:
     head: list[Span] = [(glyphs.bar + " ", style or "dim"), (f"{datetime.fromtimestamp(at, zone):%H:%M:%S} ", "dim")]
-    words = text.replace("\n", " ").replace("\t", " ")
+    words = one_line(text)
     return (*head, (crop(words, max(0, width - line_width(head)), glyphs.mark), style))
 
 
@@ -240,5 +240,5 @@ def _footer(view: RunView, width: int, glyphs: Glyphs) -> Line:
     if view.ended:
         return ((crop("ended", width, glyphs.mark), "dim"),)
     left = STOPPING_FOOTER if view.stop is not None else FOOTER
-    run = ((harmless(view.run), "dim"),) if width_of(view.run) < width // 2 else ()
+    run = ((one_line(view.run), "dim"),) if width_of(view.run) < width // 2 else ()
     return spread(left, run, width, glyphs.mark)

@@ -17,7 +17,7 @@ from launcher.event_log import read_events
 from launcher.model import Outcome, TaskState
 from launcher.protocol import JsonValue
 from launcher.runs import RunFolder, is_live, write_private
-from launcher.spans import Line, ansi, count, duration, harmless, number
+from launcher.spans import Line, ansi, count, duration, harmless, number, one_line
 from launcher.task_view import AttemptView, TaskView
 from launcher.view import At, RunView
 
@@ -212,7 +212,7 @@ def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
         head.append(f"{restarts} restart{'s' if restarts > 1 else ''}")
     words = outcome.value.replace("_", " ")
     lines: list[Line] = [
-        ((f"{view.name or folder.run} {words}", OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
+        ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
     ]
     return lines + _cause_lines(view) + _metric_lines(view) + _place_lines(view, folder)
 
@@ -264,4 +264,4 @@ def exports(model_dir: Path) -> list[Path]:
 
 
 def _row(title: str, text: str, style: str = "") -> Line:
-    return ((f"  {title:<8}  ", style or "dim"), (harmless(text), style if style == "dim" else ""))
+    return ((f"  {title:<8}  ", style or "dim"), (one_line(text), style if style == "dim" else ""))

@@ -44,6 +44,11 @@ def harmless(text: str) -> str:
     return _clean(text) if _RISKY.search(text) else text
 
 
+def one_line(text: str) -> str:
+    """``harmless``, with spaces for tabs and newlines, too."""
+    return harmless(text).replace("\n", " ").replace("\t", " ")
+
+
 def _clean(text: str) -> str:
     bare = _COLOURING.sub("", text)  # nearly all there is, and found fast
     if "\x1b" in bare or not bare.isascii():
@@ -70,7 +75,7 @@ def width_of(text: str) -> int:
 
 def crop(text: str, width: int, mark: str = "…") -> str:
     """The text in at most ``width`` cells; ``mark`` at its end says that something is missing."""
-    if len(text) <= width and width_of(text) <= width:
+    if width_of(text) <= width:
         return text
     room = width - width_of(mark)
     if room < 0:
@@ -96,6 +101,8 @@ def line_width(line: Iterable[Span]) -> int:
 
 def fit(line: Sequence[Span], width: int, mark: str = "…") -> Line:
     """The line in at most ``width`` cells."""
+    if line_width(line) <= width:
+        return tuple(line)
     fitted: list[Span] = []
     for number, (text, style) in enumerate(line):
         room = width - line_width(fitted)
@@ -148,10 +155,10 @@ def paint(text: str, style: str) -> str:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """The text with ``?`` for what the encoding lacks."""
-    if text.isascii() or (encoding or "").lower().replace("-", "") == "utf8":
+    """The text with ``?`` for what the encoding lacks; a stream without one (``io.StringIO``) takes everything."""
+    if encoding is None or text.isascii() or encoding.lower().replace("-", "") == "utf8":
         return text
-    return text.encode(encoding or "ascii", "replace").decode(encoding or "ascii")
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 # --- symbols -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.model import ROLES, Role, TaskId, TaskState
-from launcher.spans import Glyphs, Line, Span, count, crop, harmless, memory, pad, width_of
+from launcher.spans import Glyphs, Line, Span, count, crop, memory, one_line, pad, width_of
 from launcher.task_view import TaskView, total
 
 GAP = "  "
@@ -168,7 +168,7 @@ def _restarts(row: Row, now: float) -> str:
 
 def _host(row: Row, now: float) -> str:
     hosts = {task.host for task in row.tasks}
-    return harmless(hosts.pop()) if len(hosts) == 1 else f"{len(hosts)} hosts"
+    return one_line(hosts.pop()) if len(hosts) == 1 else f"{len(hosts)} hosts"
 
 
 _TEXT = Column("last line", MIN_TEXT_CELLS, 3, lambda row, now: row.text)
@@ -235,7 +235,7 @@ def _values(row: Row, number: int, columns: Sequence[Chosen], text_cells: int, g
     spans = []
     for each in columns:
         if each.column is _TEXT:
-            text = harmless(row.text).replace("\t", " ").replace("\n", " ")
+            text = one_line(row.text)
             spans.append((GAP + crop(text, text_cells, glyphs.mark), row.text_style))
         else:
             spans.append((GAP + pad(each.values[number], each.cells, glyphs.mark, right=True), ""))

@@ -21,6 +21,7 @@ from launcher.task_view import TaskView, total
 
 KEPT = 1000  # of each kind of thing that a run may go on producing for ever
 ETA_WINDOW_S = 60.0
+STEP_EVERY_S = 0.2  # at most so often the global step is put down for its rate
 _CHIEF = TaskId(Role.CHIEF, 0)
 _E = TypeVar("_E", bound=Enum)
 
@@ -89,6 +90,7 @@ class RunView:
         self.input: ev.InputCounted | None = None
         self.stop: ev.StopRequested | None = None
         self.ended: ev.RunEnded | None = None
+        self._stepped_at = 0.0
         self._rate = Rate()
         self._eta_rate = Rate(ETA_WINDOW_S)
 
@@ -218,8 +220,10 @@ class RunView:
         task.progress(event, at)
         if event.loss is not None and (task.task.role is Role.CHIEF or _CHIEF not in self.tasks):
             self.loss.add(event.global_step, event.loss)
-        step = self.global_step
-        if step is not None:
+        if 0 <= at - self._stepped_at < STEP_EVERY_S:
+            return  # with many trainers there is a report every few milliseconds
+        self._stepped_at = at
+        if (step := self.global_step) is not None:
             self._rate.add(at, step)
             self._eta_rate.add(at, step)
 

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from launcher import runs
+from launcher.event_log import EventLog, EventReader, follow, read_events
+from launcher.events import Noticed
+from launcher.model import Role, TaskId
+from launcher.runs import RunFolder
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
+
+
+def make(runs_dir: Path, name: str, seconds: int = 0) -> RunFolder:
+    folder = RunFolder.create(runs_dir, name, NOW + timedelta(seconds=seconds))
+    folder.events.touch()
+    return folder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    names = [make(tmp_path / "runs", "ctr nightly/../x").run for _ in range(3)]
+    assert names == [f"ctr-nightly-..-x-20260301T120000Z{end}" for end in ("", "-2", "-3")]
+    assert mode(tmp_path / "runs" / names[0]) == 0o700
+
+
+@pytest.mark.parametrize("name", ["", "..", "///", "\n", "ü"])
+def test_any_name_makes_a_folder_inside_the_runs(tmp_path: Path, name: str) -> None:
+    assert make(tmp_path, name).path.parent == tmp_path
+
+
+def test_file_names(tmp_path: Path) -> None:
+    folder = make(tmp_path, "a")
+    log = folder.log(TaskId(Role.WORKER, 1))
+    assert log.relative_to(folder.path) == Path("logs/worker-1.log")
+    log.touch()
+    folder.log(TaskId(Role.PS, 0)).touch()
+    (folder.logs / "other.log").touch()
+    assert folder.logged_tasks() == (TaskId(Role.PS, 0), TaskId(Role.WORKER, 1))
+
+
+def test_find_by_name_prefix_path_or_age(tmp_path: Path) -> None:
+    old, new, other = make(tmp_path, "ctr", 1), make(tmp_path, "ctr", 3), make(tmp_path, "cvr", 2)
+    (tmp_path / "stray").mkdir()
+    assert runs.list_runs(tmp_path) == (new, other, old)
+    assert runs.find(tmp_path) == new
+    assert runs.find(tmp_path, old.run) == old
+    assert runs.find(tmp_path, "cv") == other
+    assert runs.find(tmp_path / "nowhere", str(old.path)) == old
+    runs.write_supervisor(other, runs.this_supervisor(Path("/tmp/s")))
+    assert runs.find(tmp_path) == other
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ("ctr", "'ctr' names 2 runs: ctr-20260301T120001Z, ctr-20260301T120000Z; write more of the name"),
+        ("crv-20260301", "did you mean cvr-20260301T120002Z"),
+        ("", "no run ''"),
+        ("./gone", "no run folder at gone"),
+    ],
+)
+def test_a_run_that_is_not_found_names_near_misses(tmp_path: Path, run: str, words: str) -> None:
+    make(tmp_path, "ctr", 0), make(tmp_path, "ctr", 1), make(tmp_path, "cvr", 2)
+    with pytest.raises(runs.RunNotFoundError) as caught:
+        runs.find(tmp_path, run)
+    assert words in str(caught.value)
+
+
+def test_no_runs_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(runs.RunNotFoundError, match="start one with `tflaunch local`"):
+        runs.find(tmp_path / "runs")
+
+
+def test_live_is_the_same_process_and_no_other(tmp_path: Path) -> None:
+    folder = make(tmp_path, "a")
+    assert not runs.is_live(folder)
+    record = runs.this_supervisor(Path("/tmp/s"))
+    runs.write_supervisor(folder, record)
+    assert runs.is_live(folder)
+    assert runs.read_supervisor(folder) == record
+    assert mode(folder.supervisor) == 0o600
+    for other in (
+        replace(record, start_time_ticks=record.start_time_ticks + 1),
+        replace(record, boot_id="another boot"),
+        replace(record, host="another-host"),
+        replace(record, pid=2**22 + 1),
+    ):
+        runs.write_supervisor(folder, other)
+        assert not runs.is_live(folder)
+    folder.supervisor.write_text('{"pid": 1')
+    assert not runs.is_live(folder)
+
+
+def test_a_zombie_is_not_live() -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert runs.start_time_ticks(child.pid) is None
+    child.wait()
+
+
+def test_socket_paths_are_short_and_private(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    folder = make(tmp_path / ("deep" * 30), "a")
+    runtime = Path(tempfile.mkdtemp(prefix="rt", dir="/tmp"))  # a test's own folder is too long a path
+    request.addfinalizer(lambda: shutil.rmtree(runtime))
+    path = runs.socket_path(folder, {"XDG_RUNTIME_DIR": str(runtime)})
+    assert path.parent == runtime / "tflaunch"
+    assert mode(path.parent) == 0o700
+    assert runs.socket_path(folder, {"XDG_RUNTIME_DIR": str(runtime)}) == path
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    too_long = tmp_path / ("r" * 100)
+    too_long.mkdir()
+    for environ in ({}, {"XDG_RUNTIME_DIR": str(too_long)}, {"XDG_RUNTIME_DIR": "/nonexistent"}):
+        assert runs.socket_path(folder, environ, fallback=tmp_path).parent == tmp_path / f"tflaunch-{os.getuid()}"
+
+
+@pytest.mark.parametrize("how", ["open", "link"])
+def test_a_socket_folder_of_others_is_refused(tmp_path: Path, how: str) -> None:
+    place = tmp_path / f"tflaunch-{os.getuid()}"
+    if how == "open":
+        place.mkdir()
+        place.chmod(0o755)
+    else:
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(runs.UnsafeFolderError, match="mode 0700"):
+        runs.socket_path(make(tmp_path, "a"), {}, fallback=tmp_path)
+
+
+def test_a_private_file_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    runs.write_private(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        runs.write_private(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+    assert mode(path) == 0o600
+
+
+# --- the event log -----------------------------------------------------------------------------------------------
+
+
+def said(message: str) -> Noticed:
+    return Noticed(severity="info", message=message)
+
+
+def heard(path: Path) -> list[tuple[int, str]]:
+    return [(recorded.n, recorded.event.message) for recorded in read_events(path)]  # type: ignore[attr-defined]
+
+
+def test_events_are_numbered_on_across_writers(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for message in ("größe\n", "b"):
+        log = EventLog(path)
+        log.append(said(message), NOW)
+        log.close()
+    assert heard(path) == [(1, "größe\n"), (2, "b")]
+    assert mode(path) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("torn", "wanted"),
+    [
+        (b'{"n": 2, "at": "2026', [(1, "a"), (2, "c")]),
+        (b'{"n": 2, "at": "2026-03-01T12:00:00.000Z", "kind": "noticed", "severity": "info", "message": "b"}',
+         [(1, "a"), (2, "b"), (3, "c")]),
+        (b"\xc3", [(1, "a"), (2, "c")]),
+    ],
+)  # fmt: skip
+def test_a_torn_last_line_is_closed_by_the_next_writer(tmp_path: Path, torn: bytes, wanted: object) -> None:
+    path = tmp_path / "events.jsonl"
+    EventLog(path).append(said("a"), NOW)
+    with path.open("ab") as stream:
+        stream.write(torn)
+    reader = EventReader(path)
+    assert len(list(reader.read())) == 1
+    EventLog(path).append(said("c"), NOW)
+    assert heard(path) == wanted
+    assert [recorded.n for recorded in reader.read()] == [n for n, _ in wanted[1:]]  # type: ignore[index]
+
+
+def test_follow_takes_up_where_asked_and_ends_when_told(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    pending = iter("cd")
+
+    def wait() -> bool:
+        message = next(pending, None)
+        if message:
+            log.append(said(message), NOW)
+        return message is not None
+
+    log.append(said("a"), NOW)
+    log.append(said("b"), NOW)
+    assert [recorded.n for recorded in follow(path, 2, wait=wait)] == [2, 3, 4]
+
+
+def test_kinds_of_a_newer_version_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"n": 1, "at": "2030-01-01T00:00:00Z", "kind": "from_the_future"}\n')
+    EventLog(path).append(said("a"), NOW)
+    assert [message for _, message in heard(path)] == ["a"]
+    assert heard(tmp_path / "missing") == []
