@@ -9,6 +9,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
   listen                                     listen on the own address in TF_CONFIG, with SO_REUSEPORT
   touch=PATH, wait-file=PATH                 make a file; wait until one is there
   ready, finished=STEP, step=STEP[:EXAMPLES], saved=STEP, waiting=WHAT, garbage    say so over the task socket
+  flood=N                                    N steps over the task socket, as fast as it takes them
   gate, barrier, drain, stop                 wait until told so over the task socket
 """
 
@@ -124,6 +125,11 @@ def step(value: str) -> None:
     channel().say(kind="step", global_step=int(at), local_steps=int(at), examples=int(examples) if examples else None)
 
 
+def flood(value: str) -> None:
+    for at in range(int(value)):
+        step(str(at))
+
+
 def show(value: object) -> None:
     write(json.dumps(value).encode() + b"\n")
 
@@ -147,9 +153,12 @@ WORDS = {
     "ready": lambda value: channel().say(kind="ready"),
     "finished": lambda value: channel().say(kind="finished", global_step=int(value), local_steps=int(value)),
     "step": step,
+    "flood": flood,
     "saved": lambda value: channel().say(kind="checkpoint_saved", global_step=int(value), path=f"model.ckpt-{value}"),
     "waiting": lambda value: channel().say(kind="waiting", what=value),
-    "garbage": lambda value: channel().raw(b"\x00\xff garbage\n{}\n[1]\n" + b"[" * 5000 + b'\n{"kind":"step"}\n'),
+    "garbage": lambda value: channel().raw(
+        b"\x00\xff garbage\n{}\n[1]\n" + b"[" * 5000 + b'\n{"kind":"step"}\n{"kind":[]}\n{"kind":{}}\n'
+    ),
     "gate": lambda value: channel().wait("gate"),
     "barrier": lambda value: channel().wait("barrier"),
     "drain": lambda value: channel().wait("drain"),

@@ -174,6 +174,31 @@ def test_attempts_of_a_task_are_shipped_one_after_the_other(host: Host) -> None:
     assert len(host.output["worker-0.1"]) == 300000
 
 
+def test_a_flood_of_reports_stays_with_the_task_and_arrives_whole(host: Host, tmp_path: Path) -> None:
+    count = 25_000
+    host.start("chief:0", f"touch={tmp_path}/up", f"flood={count}", f"touch={tmp_path}/sent", "exit=0")
+    until((tmp_path / "up").exists, "the task")
+    host.wait(protocol.Reported)
+    host.disconnect()
+    host.connect()
+    while not host.bodies(protocol.Exited):
+        host.pump(1.0)
+        assert len(host.events) <= 60_000
+        host.send(protocol.Ack(seq=host.events[-1].seq))
+    steps = [body.report for body in host.bodies(protocol.Reported)]
+    assert [step.global_step for step in steps if isinstance(step, protocol.Step)] == list(range(count))
+
+
+def test_tasks_wait_while_nobody_takes_their_reports(host: Host, tmp_path: Path) -> None:
+    host.start("chief:0", "flood=60000", f"touch={tmp_path}/sent", "hang")
+    host.wait(protocol.Reported, lambda body: body.report == protocol.Step(global_step=10_000, local_steps=10_000))
+    host.send(protocol.Prove(task="x", attempt=1))
+    host.wait(protocol.Refused)  # commands are answered all the same
+    assert not (tmp_path / "sent").exists()
+    host.send(protocol.Stop(task="chief:0", attempt=1, grace_s=0.0))
+    assert host.wait(protocol.Exited).signal == 9
+
+
 def test_descriptors_running_out_is_refused_and_passes(make_host: Callable[..., Host]) -> None:
     host = make_host().connect()
     assert host.welcome is not None
