@@ -132,7 +132,9 @@ class AgentLink:
 
     async def _talk(self, reader: asyncio.StreamReader) -> None:
         assert self._writer is not None
-        hello = protocol.Hello(run=self._run, acked=self._acked, output=dict(self._output.received))
+        hello = protocol.Hello(
+            run=self._run, incarnation=self._incarnation, acked=self._acked, output=dict(self._output.received)
+        )
         self._writer.write(protocol.encode(hello))
         while line := await reader.readline():
             message = protocol.decode(line)
