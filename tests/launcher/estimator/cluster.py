@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from launcher import protocol
@@ -84,6 +85,7 @@ class Agent:
                     hello = message
                     self._lines[hello.task] = line
                     self.tell(hello.task, *self._standing)
+                if os.environ.get("TT"): print(f"{monotonic():.2f}", message, flush=True)
                 with self.changed:
                     self.reports.append((hello.task, hello.attempt, message))
                     self.changed.notify_all()
@@ -170,6 +172,21 @@ class Cluster:
 
     def log(self, task: str) -> str:
         return (self.folder / f"{task.replace(':', '-')}.log").read_text(errors="replace")
+
+    def run_program(self, name: str, *arguments: str) -> Any:
+        """What a program of this folder prints, as JSON."""
+        log = self.folder / f"{name}.log"
+        log.unlink(missing_ok=True)
+        pid = self.zygote.fork(argv=[str(HERE / name), *arguments], env={}, log=str(log), tune=None)
+        assert self.zygote.wait(pid) == 0, log.read_text()
+        return json.loads(log.read_text().splitlines()[-1])
+
+    def expect_log(self, task: str, text: str) -> None:
+        """Wait for a text in a task's output."""
+        ends_at = monotonic() + DEADLINE_S
+        while text not in self.log(task):
+            assert monotonic() < ends_at, f"{task} did not write {text!r}"
+            sleep(0.05)
 
     def wait(self, task: str) -> int:
         return self.zygote.wait(self.pids[task])

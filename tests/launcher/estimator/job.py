@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -33,7 +34,7 @@ def option(name):
 
 def batches():
     if option("wait_file"):
-        while not os.path.exists(option("wait_file")):
+        while not Path(option("wait_file")).exists():
             time.sleep(0.02)
     count = 0
     while option("batches") is None or count < option("batches"):
@@ -75,7 +76,7 @@ def main():
     if option("own_handler"):
         import signal
 
-        signal.signal(signal.SIGTERM, lambda *_: open(option("own_handler"), "w").close())
+        signal.signal(signal.SIGTERM, lambda *_: Path(option("own_handler")).touch())
     tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.INFO)
     config = tf.estimator.RunConfig(
         model_dir=OPTIONS["model_dir"],

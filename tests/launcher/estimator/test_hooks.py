@@ -1,0 +1,121 @@
+"""The hooks by themselves, with a session and a graph that are not TensorFlow's."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from launcher.estimator.channel import Channel
+from launcher.estimator.heartbeat import numeric
+from launcher.estimator.patches import Patches
+from launcher.estimator.task import Task
+from launcher.estimator.termination import SaveOnTerm
+from launcher.estimator.trainer import Trainer
+from launcher.protocol import StopTraining
+
+
+class Context:
+    """A SessionRunContext."""
+
+    stopped = False
+
+    def request_stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def trainer() -> Iterator[Trainer]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield Trainer(task=Task(channel=Channel(path=None)), monitored=SimpleNamespace(_hooks=()), is_chief=True)
+    signal.signal(signal.SIGTERM, before)
+
+
+def stops(hook: SaveOnTerm) -> bool:
+    context = Context()
+    hook.after_run(context, None)
+    return context.stopped
+
+
+def term() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_term_stops_at_the_next_step_and_the_second_does_what_it_did(trainer: Trainer) -> None:
+    hook = SaveOnTerm(trainer)
+    before = signal.getsignal(signal.SIGTERM)
+    hook.after_create_session(None, None)
+    assert signal.getsignal(signal.SIGTERM) is not before
+    assert not stops(hook)
+    term()
+    assert stops(hook)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_handler_goes_with_the_session(trainer: Trainer) -> None:
+    hook = SaveOnTerm(trainer)
+    before = signal.getsignal(signal.SIGTERM)
+    hook.after_create_session(None, None)
+    hook.after_create_session(None, None)  # a recovery
+    hook.closed()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_handler_of_the_script_is_called_each_time(trainer: Trainer) -> None:
+    calls: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
+    hook = SaveOnTerm(trainer)
+    hook.after_create_session(None, None)
+    term()
+    assert stops(hook)
+    term()
+    assert calls == [signal.SIGTERM, signal.SIGTERM]
+
+
+def test_a_script_that_ignores_term_goes_on_ignoring_it(trainer: Trainer) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hook = SaveOnTerm(trainer)
+    hook.after_create_session(None, None)
+    term()
+    assert not stops(hook)
+
+
+def test_the_launcher_may_stop_training_too(trainer: Trainer) -> None:
+    hook = SaveOnTerm(trainer)
+    assert not stops(hook)
+    trainer.task.channel.stop = StopTraining(reason="deadline")
+    assert stops(hook)
+
+
+def test_metrics_are_numbers() -> None:
+    numpy = pytest.importorskip("numpy")
+    metrics: dict[str, Any] = {
+        "loss": numpy.float32(0.5),
+        "global_step": numpy.int64(7),
+        "plain": 3,
+        "nan": float("nan"),
+        "image": b"png",
+        "matrix": numpy.zeros([2, 2]),
+        "text": "x",
+    }
+    assert numeric(metrics) == {"loss": 0.5, "global_step": 7.0, "plain": 3.0}
+
+
+def test_patches_are_put_back_in_reverse() -> None:
+    class Owner:
+        def value(self) -> int:
+            return 1
+
+    original = Owner.value
+    patches = Patches()
+    patches.wrap(Owner, "value", lambda inner, self: inner(self) + 1)
+    patches.wrap(Owner, "value", lambda inner, self: inner(self) * 10)
+    assert Owner().value() == 20
+    patches.undo()
+    assert Owner.value is original
+    with pytest.raises(AttributeError):
+        patches.set(Owner, "renamed", None)
