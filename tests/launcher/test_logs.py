@@ -60,6 +60,9 @@ def assembled(data: bytes, limit: int = 40) -> list[str]:
 )
 def test_lines(data: bytes, lines: list[str]) -> None:
     assert assembled(data) == lines
+    assembler = LineAssembler(40)
+    bytewise = [line for number in range(len(data)) for line in assembler.feed(data[number : number + 1])]
+    assert bytewise + assembler.flush() == lines
 
 
 PIECES = st.lists(
@@ -71,7 +74,7 @@ PIECES = st.lists(
 ).map(b"".join)
 
 
-@given(PIECES, st.lists(st.integers(0, 400), max_size=8))
+@given(PIECES, st.lists(st.integers(0, 60), max_size=30))
 def test_any_portions_give_the_same_lines(data: bytes, cuts: list[int]) -> None:
     whole = [line for raw in data.split(b"\n")[:-1] for line in _one(raw)] + assembled(data.split(b"\n")[-1])
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})

@@ -42,8 +42,8 @@ def test_attempts_are_kept_and_summed() -> None:
         (5, progress(100, 40, examples=400)),
         (6, change("backoff", signal=9, reason="killed", tail="last words")),
         (7, change("starting", attempt=2, pid=11)),
-        (8, progress(90, 41, attempt=1, examples=410)),  # said late
-        (9, progress(120, 10, attempt=2, examples=100)),
+        (8, progress(120, 10, attempt=2, examples=100)),
+        (9, progress(90, 41, attempt=1, examples=410)),  # said late
         (9.5, change("succeeded", attempt=2, exit_code=0)),
     )
     task = view.tasks[WORKER]
