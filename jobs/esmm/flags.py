@@ -79,9 +79,9 @@ def _add_train(commands: Commands[_Parser]) -> None:
     _add_model_dir(command)
     command.add_argument("--max-steps", type=_count, metavar="N", help="global step to end at, instead of --epochs")
     command.add_argument("--epochs", type=_positive, default=2.0, metavar="N", help="passes over the data")
-    command.add_argument("--batch-size", type=_count, default=512, metavar="EXAMPLES", help="examples of a step")
+    command.add_argument("--batch-size", type=_count, default=1024, metavar="EXAMPLES", help="examples of a step")
     command.add_argument("--eval-batch-size", type=_count, default=4096, metavar="EXAMPLES", help="when evaluating")
-    command.add_argument("--learning-rate", type=_positive, default=0.004, metavar="RATE", help="of the optimizer")
+    command.add_argument("--learning-rate", type=_positive, default=0.006, metavar="RATE", help="of the optimizer")
     command.add_argument("--optimizer", choices=OPTIMIZERS, default="lazy-adam", help="optimizer of all variables")
     command.add_argument(
         "--embedding-dim", type=_count, default=8, metavar="N", help="width of an embedding; paper: 18"

@@ -38,7 +38,7 @@ def rows_file(tmp_path: Path) -> Path:
 
 
 def test_train_ends_at_the_last_step_with_an_evaluation(trained: Trained) -> None:
-    assert trained.printed["global_step"] == 47  # two epochs of 12,000 in batches of 512
+    assert trained.printed["global_step"] == 24  # two epochs of 12,000 in batches of 1,024
     assert trained.printed["ctcvr_cvr_auc_esmm"] == trained.printed["ctcvr_auc"]
     assert trained.printed["ctr_auc"] > 0.55
     assert {"cvr_auc", "ctr_loss", "ctcvr_loss"} <= trained.printed.keys()
