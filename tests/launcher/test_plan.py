@@ -153,6 +153,12 @@ def test_gpus_of_a_host_are_shared_out_in_order() -> None:
     }
 
 
+def test_variables_of_a_role_win() -> None:
+    plan = plan_of("command: [t.py]\nenv: {A: all, B: all}\nroles: {ps: {}, chief: {env: {B: chief}}}")
+    assert {name: plan.task(CHIEF).env[name] for name in "AB"} == {"A": "all", "B": "chief"}
+    assert plan.task(PS).env["B"] == "all"
+
+
 def test_a_start_message_is_complete() -> None:
     plan = local_plan("env: {A: spec, B: spec}\ntune: {heartbeat: false}")
     message = start_message(bound_plan(plan), WORKER_1, 3, run="r-1")
