@@ -110,7 +110,7 @@ def _single(task: TaskView, text_of: Callable[[TaskId], str]) -> Row:
 def _fold(tasks: Sequence[TaskView]) -> Row:
     steps = [task.global_step for task in tasks if task.global_step is not None]
     words = []
-    if steps and min(steps) != max(steps):
+    if steps and count(min(steps)) != count(max(steps)):
         words.append(f"steps {count(min(steps))} to {count(max(steps))}")
     states = Counter(task.state for task in tasks)
     if len(states) > 1:
