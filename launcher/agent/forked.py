@@ -105,10 +105,10 @@ def _check_at_start(request: Request, template: Template, start_over: Callable[[
 
 def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
     hidden = template.hidden
-    untouched = import_environment(template.env)
+    untouched = _relevant_environment(template.env, hidden)
 
     def check(other: str | None) -> None:
-        if other is not None or (hidden.has_theirs and import_environment(os.environ) != untouched):
+        if other is not None or (hidden.has_theirs and _relevant_environment(os.environ, hidden) != untouched):
             start_over()
 
     def given(names: set[str]) -> None:
@@ -121,6 +121,12 @@ def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
     if "tensorflow" not in hidden:
         tensorflow_hooks.at_import()
     hidden.hide(importing.OURS)
+
+
+def _relevant_environment(env: Mapping[str, str], hidden: importing.Hidden) -> dict[str, str]:
+    """Without TensorFlow's variables where that is not hidden: it sets some of them before it imports the others."""
+    read = import_environment(env)
+    return {name: read[name] for name in read if "tensorflow" in hidden or not name.startswith("TF")}
 
 
 def _repeat_effects(template: Template) -> None:

@@ -92,13 +92,14 @@ def environment(env: Mapping[str, str], cwd: str) -> None:
 def search_path(path: list[str], preload_cwd: str) -> None:
     """``sys.path`` without the entry that depends on the program. Relative entries of PYTHONPATH, which Python makes
     absolute at its start, are taken from the task's folder."""
-    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    moved = {str(_absolute(preload_cwd, entry)): str(_absolute(str(Path.cwd()), entry)) for entry in entries if entry}
+    given = os.environ.get("PYTHONPATH")
+    relative = [entry for entry in given.split(os.pathsep) if not entry.startswith("/")] if given else []
+    moved = {_absolute(preload_cwd, entry): _absolute(str(Path.cwd()), entry) for entry in relative}
     sys.path[:] = [moved.get(entry, entry) for entry in path]
 
 
 def _absolute(folder: str, entry: str) -> str:
-    return os.path.normpath(os.path.join(folder, entry))  # noqa: PTH118
+    return os.path.normpath(f"{folder}/{entry}")  # as getpath.py does, which writes //lib for lib in /
 
 
 def caches(numpy_random: Any) -> None:

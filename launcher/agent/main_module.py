@@ -49,6 +49,8 @@ def prepare(program: Sequence[str]) -> Callable[[], None]:
     vars(main)["__builtins__"] = sys.modules["builtins"]
     main.__loader__ = importlib.machinery.BuiltinImporter
     sys.modules["__main__"] = main
+    if "multiprocessing.process" in sys.modules:
+        sys.modules["__mp_main__"] = main  # as that module does when it is imported
     front = first_path(program)
     if front is not None:
         sys.path.insert(0, front)

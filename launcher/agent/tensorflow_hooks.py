@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from functools import partial
 from typing import Any
 
 from launcher.protocol import TUNE_VARIABLE
@@ -34,7 +35,9 @@ def at_import() -> None:
     names = _names()
     module = load_adjust() if names else None
     if module is not None:
-        module.apply_on_import(names)
+        # After compat has had its turn: its finder for tensorflow_estimator must not stand before those of adjust.
+        post_import = importlib.import_module("launcher.estimator.post_import")
+        post_import.after_import("tensorflow", partial(module.apply_on_import, names))
 
 
 def _names() -> frozenset[str]:

@@ -30,6 +30,7 @@ def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Templa
         if "tensorflow" in modules:
             _import_estimator()
             adjust = load_adjust()
+    sys.modules.pop("__mp_main__", None)  # multiprocessing's other name for __main__
     imported = frozenset({top_of(name) for name in sys.modules} - {top_of(name) for name in modules_at_start})
     filters_of_imports = _added(filters, tuple(warnings.filters))
     numpy_random = sys.modules.get("numpy.random")

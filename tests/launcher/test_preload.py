@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import select
+import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launcher.preload_driver import PROGRAM, Ended, Preload, execute
+from tests.launcher.preload_driver import DEADLINE_S, PROGRAM, Ended, Preload, execute, wait
 
 NATIVE = r".*\.cc:\d+\] |WARNING: All log messages before absl|To enable the following instructions"
 PROGRAMS = Path(__file__).with_name("programs")
@@ -262,10 +266,9 @@ def test_estimator_and_the_library_can_be_imported(modules, env, request):
 def test_adjustments_are_made_where_they_are_asked_for(tensorflow_preload, numpy_preload, env):
     code = (
         "import tensorflow as tf; tf.estimator.Estimator;"
-        "from tensorflow.python.training.session_manager import SessionManager;"
-        "print(SessionManager.wait_for_session.__module__.partition('.')[0])"
+        "from tensorflow_estimator.python.estimator import training; print(training._DELAY_SECS_PER_WORKER)"
     )
-    for names, expected in (("ready-poll", "launcher"), ("", "tensorflow")):
+    for names, expected in (("worker-start", 0), ("", 5)):
         for preload in (tensorflow_preload, numpy_preload):
             ended = preload.run(["-c", code], {**env, "TFLAUNCH_TUNE": names}, "/")
             assert normal(ended) == Ended(status=0, output=f"{expected}\n")
@@ -279,3 +282,89 @@ def test_two_tasks_draw_different_numbers(modules, env, request):
     pairs = list(zip(first.output.splitlines(), second.output.splitlines(), strict=True))
     assert len(pairs) == (6 if modules == "tensorflow" else 5)
     assert [one for one, other in pairs if one == other] == []
+
+
+def test_large_request_comes_by_file(numpy_preload, env):
+    large = {**env, **{f"LARGE_{n}": "x" * 100_000 for n in range(20)}}
+    ended = numpy_preload.run(["-c", "import os; print(len(os.environ))"], large, "/", by_file=True)
+    assert ended == Ended(status=0, output=f"{len(large)}\n")
+
+
+def test_folder_that_is_missing_is_said(numpy_preload, env):
+    with tempfile.TemporaryFile() as output:
+        answer = numpy_preload.start(["-c", "pass"], env, "/no/such/folder", output.fileno())
+    message = "No such file or directory: /no/such/folder"
+    assert answer == {"kind": "failed", "task": "worker:1", "attempt": 2, "message": message}
+    assert numpy_preload.run(["-c", "print('next')"], env, "/") == Ended(status=0, output="next\n")
+
+
+def test_title_names_run_and_task(numpy_preload, env):
+    code = "from pathlib import Path; print([Path('/proc/self', name).read_text() for name in ('cmdline', 'comm')])"
+    ended = numpy_preload.run(["-c", code], env, "/")
+    cmdline, comm = ast.literal_eval(ended.output)
+    assert (cmdline.rstrip("\0"), comm) == ("tflaunch: run-1 worker:1", "worker:1\n")
+    named = {**env, "TFLAUNCH_RUN": "run-2", "TFLAUNCH_TASK": "ps:0"}
+    cmdline, comm = ast.literal_eval(execute([sys.executable, PROGRAM, "-c", code], named, "/").output)
+    assert (cmdline.rstrip("\0"), comm) == ("tflaunch: run-2 ps:0", "ps:0\n")
+
+
+def test_task_outlives_the_preloaded_interpreter(env):
+    preload = Preload([], env)
+    assert preload.answer()["kind"] == "ready"
+    with tempfile.TemporaryFile() as output:
+        pid = preload.start(["-c", "import signal; signal.pause()"], env, "/", output.fileno())["pid"]
+        preload.process.kill()
+        preload.process.wait(DEADLINE_S)
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+        assert preload.answer() == {}
+        os.kill(pid, signal.SIGTERM)
+        assert wait(pid) == -signal.SIGTERM
+
+
+def test_task_dies_with_the_agent_and_so_does_the_preloaded_interpreter(env):
+    agent = (
+        "import os, signal, tempfile; from tests.launcher.preload_driver import Preload\n"
+        "preload = Preload([], dict(os.environ)); preload.answer()\n"
+        "output = tempfile.TemporaryFile()\n"
+        "code = 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()'\n"
+        "answer = preload.start(['-c', code], dict(os.environ), '/', output.fileno())\n"
+        "print(answer['pid'], preload.process.pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen([sys.executable, "-c", agent], env=env, cwd=root, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        handles = [os.pidfd_open(int(pid)) for pid in process.stdout.readline().split()]
+        process.kill()
+    for handle in handles:
+        assert select.select([handle], [], [], DEADLINE_S)[0]
+        os.close(handle)
+
+
+def test_module_that_cannot_be_imported_is_shown(env):
+    preload = Preload(["json", "no_such_module"], env)
+    assert preload.answer() == {}
+    assert preload.close() == 1
+    assert preload.log().startswith("Traceback (most recent call last):\n")
+    assert preload.log().endswith("ModuleNotFoundError: No module named 'no_such_module'\n")
+
+
+def test_module_that_starts_a_thread_is_refused(env, tmp_path):
+    source = "import threading\nthreading.Thread(target=threading.Event().wait, name='mine', daemon=True).start()\n"
+    (tmp_path / "threaded.py").write_text(source)
+    preload = Preload(["threaded"], {**env, "PYTHONPATH": str(tmp_path)})
+    assert preload.answer() == {}
+    assert preload.close() == 1
+    assert "started threads, which a fork would lose: mine" in preload.log()
+
+
+def test_relative_search_path_is_the_tasks(env, tmp_path):
+    relative = {**env, "PYTHONPATH": "lib:" + env["PYTHONPATH"]}
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "beside.py").write_text("print('found')\n")
+    preload = Preload([], relative)
+    assert preload.answer()["kind"] == "ready"
+    code = "import beside, sys; print(sys.path)"
+    plain = execute([sys.executable, "-c", code], relative, str(tmp_path))
+    assert preload.run(["-c", code], relative, str(tmp_path)) == plain
+    assert preload.close() == 0
