@@ -39,7 +39,7 @@ def install() -> None:
     """
     import tensorflow
 
-    if _has_own_estimator(tensorflow) or isinstance(vars(tensorflow).get(_NAME), _LazyEstimator):
+    if _NAME in vars(tensorflow):  # TensorFlow 2.15 has its own; else this was done before
         return
     _demand("tensorflow_estimator")
     _supply_modules()
@@ -64,10 +64,6 @@ def install_on_import() -> None:
 def _install_if_possible() -> None:
     if importlib.util.find_spec("tensorflow_estimator") is not None:
         install()
-
-
-def _has_own_estimator(tensorflow: Any) -> bool:
-    return tuple(int(part) for part in tensorflow.__version__.split(".")[:2]) < (2, 16)
 
 
 def _demand(package: str) -> None:

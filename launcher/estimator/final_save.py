@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from launcher.estimator.trainer import MONITORED_SESSION, Hook, Trainer
+from launcher.estimator.trainer import MONITORED_SESSION, Hook, Trainer, loss_errors
 from launcher.protocol import Step, Waiting
 
 _LOOK_EVERY_S = 1.0
@@ -48,7 +48,7 @@ class FinalSave(Hook):
             self._save_if_due(session, step)
         except errors.DeadlineExceededError:  # a parameter server is slow, or stopped
             return session
-        except (errors.AbortedError, errors.UnavailableError):
+        except loss_errors():
             return self._recover()
         return session
 

@@ -21,6 +21,16 @@ MONITORED_SESSION = "tensorflow.python.training.monitored_session"
 ESTIMATOR = "tensorflow_estimator.python.estimator.estimator"
 
 
+def loss_errors() -> tuple[type[Exception], ...]:
+    """What ``session.run`` raises where a parameter server is lost, or has come back empty.
+
+    ``_PREEMPTION_ERRORS`` of ``monitored_session.py`` are the first two; a step that was under way is cancelled, and
+    one that reaches a new server finds no variables.
+    """
+    errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
+    return (errors.AbortedError, errors.UnavailableError, errors.CancelledError, errors.FailedPreconditionError)
+
+
 class Hook:
     """The methods of a ``tf.compat.v1.train.SessionRunHook``, without importing TensorFlow."""
 
@@ -62,9 +72,8 @@ class Trainer:
 
     def read_global_step(self, session: Any) -> int:
         """The global step as the parameter servers have it; the last one seen if they are lost."""
-        errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
         if self.global_step_tensor is not None:
-            with contextlib.suppress(errors.AbortedError, errors.UnavailableError):
+            with contextlib.suppress(*loss_errors()):
                 self.global_step = int(session.run(self.global_step_tensor))
         return self.global_step or 0
 

@@ -20,6 +20,7 @@ from launcher.protocol import Message
 
 HERE = Path(__file__).parent
 DEADLINE_S = 60.0
+IMPORT_DEADLINE_S = 240.0
 
 
 class Agent:
@@ -85,7 +86,6 @@ class Agent:
                     hello = message
                     self._lines[hello.task] = line
                     self.tell(hello.task, *self._standing)
-                if os.environ.get("TT"): print(f"{monotonic():.2f}", message, flush=True)
                 with self.changed:
                     self.reports.append((hello.task, hello.attempt, message))
                     self.changed.notify_all()
@@ -105,7 +105,7 @@ class Zygote:
         self.version = ""
         threading.Thread(target=self._read, daemon=True).start()
         with self._changed:
-            assert self._changed.wait_for(lambda: bool(self.version), DEADLINE_S)
+            assert self._changed.wait_for(lambda: bool(self.version), IMPORT_DEADLINE_S)
 
     def fork(self, **order: Any) -> int:
         with self._changed:

@@ -67,6 +67,7 @@ def test_from_the_gate_to_the_drain(cluster: Cluster) -> None:
         agent.tell(task, Gate(open=True))
         agent.expect(task, Waiting, lambda message: message.what == "session")
         cluster.expect_log(task, "Waiting for the chief to initialise")
+        assert "secs before starting training" not in cluster.log(task)
     agent.greet(Gate(open=True))
 
     # The chief runs dry at once, and stays until the barrier while the workers train.
@@ -77,7 +78,7 @@ def test_from_the_gate_to_the_drain(cluster: Cluster) -> None:
         assert agent.expect(task, Finished).local_steps == 60
         assert cluster.wait(task) == 0
     assert cluster.pids["chief:0"] not in cluster.zygote.ended
-    agent.expect("chief:0", CheckpointSaved, lambda saved: 5 < saved.global_step < 125 or saved.global_step == 125)
+    agent.expect("chief:0", CheckpointSaved, lambda saved: saved.global_step > 5)
     agent.tell("chief:0", Barrier())
     assert cluster.wait("chief:0") == 0
     assert saved_variables(cluster) == {"global_step": 125, "applied": 125}

@@ -1,0 +1,102 @@
+"""tf.estimator on a TensorFlow without it, seen from programs that know nothing of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+START = "from launcher.estimator.compat import install_on_import; install_on_import(); "
+
+WAYS_IN = """
+import sys
+assert "tensorflow" not in sys.modules
+import tensorflow as tf
+assert "tensorflow_estimator" not in sys.modules
+import tensorflow.compat.v1 as tf1
+import tensorflow.estimator as by_name
+import tensorflow.compat.v1.estimator as v1_by_name
+from tensorflow.compat.v1 import estimator as v1_from
+from tensorflow_estimator.python.estimator import run_config
+assert by_name.DNNClassifier is tf.estimator.DNNClassifier
+assert tf.estimator.RunConfig is run_config.RunConfig
+assert tf.compat.v1.estimator.DNNClassifier is tf1.estimator.DNNClassifier is v1_from.DNNClassifier
+assert v1_by_name.DNNClassifier is not tf.estimator.DNNClassifier
+assert tf.estimator.experimental.stop_if_lower_hook and tf1.estimator.inputs.numpy_input_fn
+assert tf.compat.v1.app.run and tf.compat.v1.flags.DEFINE_string
+from launcher.estimator.compat import install
+estimator = tf.estimator
+install()
+assert tf.estimator is estimator
+import launcher.estimator
+assert launcher.estimator.train_and_evaluate is tf.estimator.train_and_evaluate
+"""
+
+TRAINING = """
+import tensorflow as tf
+import keras
+
+def batches():
+    features = {"x": [[0.5]] * 4, "word": ["a", "b", "a", "c"]}
+    return tf.data.Dataset.from_tensors((features, [[0], [1], [0], [1]])).repeat(3)
+
+hashed = tf.feature_column.categorical_column_with_hash_bucket("word", 8)
+columns = [tf.feature_column.numeric_column("x"), tf.feature_column.embedding_column(hashed, 2)]
+for module in (tf.estimator, tf.compat.v1.estimator):
+    canned = module.DNNClassifier(feature_columns=columns, hidden_units=[4], dropout=0.1, batch_norm=True)
+    canned.train(batches)
+    assert canned.evaluate(batches)["global_step"] == 3
+
+def model_fn(features, labels, mode):
+    dense = tf.compat.v1.feature_column.input_layer(features, columns)
+    logits = tf.compat.v1.layers.dense(dense, 1)
+    loss = tf.compat.v1.losses.sigmoid_cross_entropy(labels, logits)
+    train = tf.compat.v1.train.AdagradOptimizer(0.1).minimize(loss, tf.compat.v1.train.get_global_step())
+    return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train)
+
+tf.estimator.Estimator(model_fn).train(batches)
+
+assert tf.keras.layers.Dense is keras.layers.Dense, "the script's own Keras is another one"
+assert tf.keras.Sequential([keras.layers.Dense(1)])(tf.zeros([2, 3])).shape == (2, 1)
+print("keras", keras.__version__)
+"""
+
+WITHOUT_ESTIMATOR = """
+import importlib.util, sys
+import launcher.estimator.compat as compat
+
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == sys.argv[1] else find_spec(name, package)
+try:
+    compat.install()
+except compat.EstimatorMissingError as error:
+    print(error)
+"""
+
+
+def run(program: str, *arguments: str) -> str:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=environ, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.tensorflow
+@pytest.mark.legacy
+def test_every_way_in_and_the_canned_and_the_custom_estimators() -> None:
+    output = run(START + WAYS_IN + TRAINING)
+    assert "keras" in output
+
+
+@pytest.mark.tensorflow  # not legacy: TensorFlow 2.15 has its own tf.estimator
+@pytest.mark.parametrize("package", ["tensorflow_estimator", "tf_keras"])
+def test_a_missing_package_is_named_with_what_to_install(package: str) -> None:
+    output = run(WITHOUT_ESTIMATOR, package)
+    assert package.replace("_", "-") in output
+    assert "python -m pip install tensorflow-estimator==2.15.0 tf-keras" in output
