@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
-from launcher.agent import processes
+from launcher.agent import folder, processes
 
 RUN_VARIABLE = "TFLAUNCH_RUN"  # launcher.protocol has it, too, and costs more to import than all of this
 
@@ -26,12 +27,13 @@ def _run_of(pid: int) -> bytes | None:
 
 
 def sweep(run: str, *, limit_s: float = 10.0) -> bool:
-    """KILLs every process of that run, never itself, until none is left; False if ``limit_s`` did not suffice.
-    Blocks."""
+    """KILLs every process of that run, never itself, until none is left, and removes the run's folder on this host;
+    False if ``limit_s`` did not suffice. Blocks."""
     deadline = time.monotonic() + limit_s
     while left := members(run):
         if time.monotonic() > deadline:
             return False
         processes.kill(left)
         time.sleep(0.005)
+    folder.remove(Path(folder.runtime_folder(run)))
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +77,8 @@ def test_killed_relays_lose_nothing(make_host: MakeHost, tmp_path: Path) -> None
 def test_keeper_and_agent_killed_at_once_are_swept(host: Host, tmp_path: Path) -> None:
     busy(host, tmp_path)
     assert host.welcome is not None
-    tasks = [body.pid for body in host.bodies(protocol.Started)]
+    tasks = [host.started(task).pid for task in ("ps:0", "worker:0")]
+    os.kill(host.welcome.pid, signal.SIGSTOP)  # so that it cannot see its keeper die first
     kill(host.keeper, host.welcome.pid)
     until(lambda: not any(alive(pid) for pid in tasks), "the tasks, which name the agent as what they die with")
     assert sweep.sweep(host.options.run)
