@@ -59,9 +59,10 @@ def test_forked_tasks_stop_and_take_their_children_along(host: Host, tmp_path: P
     assert {pid for pid in host.members if alive(pid)} == {host.keeper, host.welcome.pid, state.pid}
 
 
-def test_its_death_ends_no_task_and_it_is_started_again(host: Host) -> None:
+def test_its_death_ends_no_task_and_it_is_started_again(host: Host, tmp_path: Path) -> None:
     preload(host)
-    fork(host, "worker:0", "hang")
+    fork(host, "worker:0", f"touch={tmp_path}/up", "hang")
+    until((tmp_path / "up").exists, "the program's first line; one that dies before that has never begun")
     pid = host.started("worker:0").pid
     kill(ready(host).pid)
     ready(host, 2)
