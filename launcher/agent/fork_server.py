@@ -72,14 +72,17 @@ def _fork_tasks(connection: socket.socket, template: Template) -> Callable[[], N
         if message is None:
             return None
         request, output_fd = _request(message, fds)
-        handshake = _Handshake.make()
-        starter = _fork_twice(handshake)
+        reader, writer = os.pipe()
+        starter = _fork_twice()
         if starter:
-            connection.detach()
-            return _become(request, output_fd, (starter, handshake), template)
-        for fd in fds:
+            return _become(
+                request, output_fd, _Origin(connection=connection, starter=starter, answered=writer), template
+            )
+        for fd in (*fds, writer):
             os.close(fd)
-        handshake.finish(connection, request)
+        with open(reader, "rb") as pipe:
+            if not pipe.read():
+                _fail(connection, request, "the fork failed or died at once: look for a lack of memory, or a limit of processes")
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
@@ -106,71 +109,51 @@ def _send(connection: socket.socket, **message: object) -> None:
         return  # the agent is gone: the next receive ends this process
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Handshake:
-    """Two pipes between this process and the task to be: it says that it is ready or why not, and is told to go."""
-
-    status_reader: int
-    status_writer: int
-    go_reader: int
-    go_writer: int
-
-    @classmethod
-    def make(cls) -> _Handshake:
-        status, go = os.pipe(), os.pipe()
-        return cls(status_reader=status[0], status_writer=status[1], go_reader=go[0], go_writer=go[1])
-
-    def finish(self, connection: socket.socket, request: Request) -> None:
-        """Passes on to the agent what the task says, then lets it go."""
-        os.close(self.status_writer)
-        os.close(self.go_reader)
-        with open(self.status_reader, "rb") as pipe:
-            text = pipe.read()
-        answer = json.loads(text) if text else {"kind": "failed", "message": "the forked process died at once"}
-        _send(connection, task=request.task, attempt=request.attempt, **answer)
-        if answer["kind"] == "started":
-            with contextlib.suppress(BrokenPipeError):  # killed meanwhile; the agent, its parent, sees that
-                os.write(self.go_writer, b"g")
-        os.close(self.go_writer)
-
-    def say(self, **answer: object) -> None:
-        os.write(self.status_writer, json.dumps(answer).encode())
-        os.close(self.status_writer)
-
-    def wait(self) -> bool:
-        """Whether the agent knows of this process."""
-        os.close(self.go_writer)
-        return os.read(self.go_reader, 1) == b"g"
+def _fail(connection: socket.socket, request: Request, message: str) -> None:
+    _send(connection, kind="failed", task=request.task, attempt=request.attempt, message=message)
 
 
-def _fork_twice(handshake: _Handshake) -> int:
-    """In the task the pid of the process between, which ends at once; 0 in the server."""
+def _fork_twice() -> int:
+    """In the task the pid of the process between, which ends at once; 0 in the server, also if a fork fails."""
     try:
         child = os.fork()
-    except OSError as error:
-        handshake.say(kind="failed", message=f"cannot fork: {error.strerror}")
+    except OSError:
         return 0
     if child:
         os.waitpid(child, 0)
         return 0
+    starter = os.getpid()
     try:
-        starter = os.getpid()
         if os.fork() == 0:
             return starter
-    except OSError as error:
-        handshake.say(kind="failed", message=f"cannot fork: {error.strerror}")
+    except OSError:
+        pass  # the server sees that nobody answers
     os._exit(0)
 
 
-def _become(request: Request, output_fd: int, origin: tuple[int, _Handshake], template: Template) -> Callable[[], None]:
-    """The rest of the task's way to its program. What can fail comes before the agent hears of the process."""
-    starter, handshake = origin
+@dataclass(frozen=True, kw_only=True)
+class _Origin:
+    """What a task has of the server: the socket, the pid of the process between, and a pipe into which it writes when
+    it has answered the agent itself."""
+
+    connection: socket.socket
+    starter: int
+    answered: int
+
+
+def _become(request: Request, output_fd: int, origin: _Origin, template: Template) -> Callable[[], None]:
+    """The rest of the task's way to its program. What can fail comes before the agent hears of the process.
+
+    The task answers, not the server: when the agent knows of it, nothing that happens to the server matters to it.
+    """
     try:
-        enter(request, output_fd, starter)
+        enter(request, output_fd, origin.starter)
     except OSError as error:
-        handshake.say(kind="failed", message=f"{error.strerror}: {error.filename or request.cwd}")
+        _fail(origin.connection, request, f"{error.strerror}: {error.filename or request.cwd}")
+        os.write(origin.answered, b"f")
         os._exit(1)
-    handshake.say(kind="started", pid=os.getpid())
-    if not handshake.wait():
-        os._exit(1)
+    _send(origin.connection, kind="started", task=request.task, attempt=request.attempt, pid=os.getpid())
+    with contextlib.suppress(BrokenPipeError):  # the server was killed
+        os.write(origin.answered, b"s")
+    origin.connection.detach()
     return begin(request, template)

@@ -70,9 +70,9 @@ def _run_module(name: str) -> None:
 
 def _from_code(main: ModuleType, source: str) -> Callable[[], None]:
     code = _compile(source, "<string>")
-    register = getattr(linecache, "_register_code", None)  # Python 3.13 shows lines of -c in tracebacks
-    if register is not None:
-        register(code, source, "<string>")
+    if sys.version_info >= (3, 13):  # which shows lines of -c in tracebacks
+        lines = [f"{line}\n" for line in source.splitlines()]
+        linecache.cache["<string>"] = (len(source), None, lines, "<string>")
     return lambda: exec(code, vars(main))
 
 
