@@ -115,6 +115,36 @@ class _Counter(Hook):
         self._trainer.local_steps += 1
 
 
+class _Together(Hook):
+    """Several hooks as one: TensorFlow spends about 2 microseconds per hook and step. One of them may fetch."""
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = tuple(hooks)
+
+    def begin(self) -> None:
+        for hook in self._hooks:
+            hook.begin()
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        for hook in self._hooks:
+            hook.after_create_session(session, coord)
+
+    def before_run(self, run_context: Any) -> Any:
+        for hook in self._hooks:
+            wanted = hook.before_run(run_context)
+            if wanted is not None:
+                return wanted
+        return None
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        for hook in self._hooks:
+            hook.after_run(run_context, run_values)
+
+    def end(self, session: Any) -> None:
+        for hook in self._hooks:
+            hook.end(session)
+
+
 HookFactory = Callable[[Trainer], Hook]
 
 
@@ -159,7 +189,7 @@ class Sessions:
         trainer.hooks = [_Counter(trainer), *(factory(trainer) for factory in self._factories)]
         monitored._tflaunch_trainer = trainer
         try:
-            original(monitored, session_creator, [*trainer.hooks, *(hooks or ())], *args, **kwargs)
+            original(monitored, session_creator, [_Together(trainer.hooks), *(hooks or ())], *args, **kwargs)
         except BaseException:
             _notify_closed(monitored)
             raise

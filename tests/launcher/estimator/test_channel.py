@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.launcher.estimator.cluster import DEADLINE_S, Agent
 
 from launcher.estimator.channel import Channel, LauncherGoneError
 from launcher.protocol import (
@@ -21,6 +20,7 @@ from launcher.protocol import (
     Waiting,
     decode,
 )
+from tests.launcher.estimator.cluster import DEADLINE_S, Agent
 
 
 def channel_to(agent: Agent) -> Channel:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.launcher.estimator.cluster import Cluster, Zygote, cluster_of
 
 from launcher.adjustments import DEFAULT
 from launcher.protocol import (
@@ -27,6 +26,7 @@ from launcher.protocol import (
     StopTraining,
     Waiting,
 )
+from tests.launcher.estimator.cluster import Cluster, Zygote, cluster_of
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy, pytest.mark.timeout(240)]
 

@@ -17,6 +17,7 @@ import traceback
 
 def main() -> None:
     import tensorflow as tf
+
     from launcher.estimator import adjust, compat
 
     compat.install()
