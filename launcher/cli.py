@@ -20,6 +20,8 @@ from launcher.errors import EXIT_USAGE, TflaunchError
 if TYPE_CHECKING:
     from launcher.resolve import Request
 
+DEBUG_VARIABLE = "TFLAUNCH_DEBUG"
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -51,6 +53,11 @@ def run(argv: Sequence[str]) -> int:
         return 141
     except OSError as error:
         _complain(str(error))
+        return 1
+    except Exception as error:  # the top: whatever nobody foresaw must still be said in a line
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _complain(f"internal error: {type(error).__name__}: {error}; please report it, with {DEBUG_VARIABLE}=1 set")
         return 1
 
 

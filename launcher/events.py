@@ -22,7 +22,8 @@ class RunEvent(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(RunEvent, kind="run_started"):
-    """First event. ``run``: its folder's name; ``run_id``: unlike any other, marks its processes; ``tasks``: name, host and role policy of every task; ``pid``: the supervisor's, on ``host``."""
+    """First event. ``run``: its folder's name; ``run_id``: unlike any other, marks its processes; ``tasks``: name and
+    host of every task; ``pid``: the supervisor's, on ``host``."""
 
     run: str
     name: str

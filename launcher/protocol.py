@@ -207,7 +207,7 @@ class Tell(Message, kind="tell"):
 
 @dataclass(frozen=True, kw_only=True)
 class Finish(Message, kind="finish"):
-    """The run is over: kill whatever is left, release ports and locks, remove the host's files, end agent and keeper."""
+    """The run is over: kill whatever is left, release ports and lock, remove the host's files, end agent and keeper."""
 
 
 # --- agent to supervisor -----------------------------------------------------------------------------------------

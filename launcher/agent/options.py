@@ -12,7 +12,8 @@ class Options(NamedTuple):
 
     ``lease_s``: how long tasks live while no supervisor is connected. ``grace_s``: the longest wait between TERM and
     KILL when the lease has passed. ``ps_wait_s``: how long after the lease a ps lives on at least, for trainers of
-    other hosts to save; 0 where the run has only this host.
+    other hosts to save; 0 where the run has only this host. ``start``: whether a keeper may be started; a run that had
+    one before must not take another for it, since the ports and the lock died with the first.
     """
 
     run: str
@@ -20,6 +21,7 @@ class Options(NamedTuple):
     lease_s: float = 3.0
     grace_s: float = 30.0
     ps_wait_s: float = 0.0
+    start: bool = True
 
     def to_json(self) -> str:
         """The argument for the command line."""

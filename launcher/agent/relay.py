@@ -17,6 +17,7 @@ from launcher.agent.options import Options
 
 READY_MARKER = b"tflaunch-agent-ready\n"  # launcher.protocol has it, too, and costs more to import than all of this
 RUN_VARIABLE = "TFLAUNCH_RUN"
+EXIT_GONE = 69  # there is no agent, and none may be started
 EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
 _CONNECT_LIMIT_S = 60.0
 _CHUNK_BYTES = 65536
@@ -27,8 +28,9 @@ def main(argument: str) -> int:
     options = Options.from_json(argument)
     agent = connect(options)
     if agent is None:
-        sys.stderr.write(f"no agent could be started in {options.folder}\n")
-        return 1
+        what = "no agent could be started" if options.start else "the keeper has died, and its agent with it"
+        sys.stderr.write(f"{what} (in {options.folder})\n")
+        return 1 if options.start else EXIT_GONE
     os.write(1, READY_MARKER)
     pump(agent)
     return 0
@@ -41,6 +43,8 @@ def connect(options: Options) -> socket.socket | None:
         agent = _try_connect(f"{options.folder}/agent.sock")
         if agent is not None:
             return agent
+        if not options.start:
+            return None
         code = start_keeper(options)
         if code not in (0, EXIT_BUSY):
             return None

@@ -19,9 +19,8 @@ The rules:
 
 from __future__ import annotations
 
-from launcher import causes
 from launcher.lifecycle.draft import Draft
-from launcher.lifecycle.ends import agent_renewed, restart_asked, stop_asked
+from launcher.lifecycle.ends import agent_renewed, host_lost, restart_asked, stop_asked
 from launcher.lifecycle.reports import ON_TOLD
 from launcher.lifecycle.rules import settle
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, initial, next_wakeup
@@ -97,4 +96,4 @@ def _take(draft: Draft, happening: Happening) -> None:
     elif isinstance(happening, AgentRenewed):
         agent_renewed(draft, happening.host)
     elif isinstance(happening, HostLost):
-        draft.fail(causes.host_lost(happening.host, happening.message))
+        host_lost(draft, happening.host, happening.message)

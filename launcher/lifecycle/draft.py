@@ -110,6 +110,7 @@ class Draft:
             ready=False,
             speaks=False,
             waits_for="",
+            global_step=0,
             restart_at=math.inf,
             restart_wanted=False,
         )

@@ -97,7 +97,18 @@ def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:
 
 
 def agent_renewed(draft: Draft, host: str) -> None:
+    """The tasks of an agent die with it; its successor starts them again."""
     draft.notice("warning", f"the agent of {host} died and was started again")
+    tasks_died(draft, host)
+
+
+def host_lost(draft: Draft, host: str, message: str) -> None:
+    """Nobody there does anything any more."""
+    draft.fail(causes.host_lost(host, message))
+    tasks_died(draft, host)
+
+
+def tasks_died(draft: Draft, host: str) -> None:
     for record in list(draft.tasks.values()):
         if record.planned.host == host and record.alive:
             death = protocol.Exited(task=record.task.name, attempt=record.attempt, exit_code=None, signal=9, tail="")

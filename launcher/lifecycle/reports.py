@@ -10,7 +10,7 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.values import LockModelDir, ProveTask
-from launcher.model import Role, TaskId, TaskState
+from launcher.model import TRAINERS, Role, TaskId, TaskState
 
 
 def on_reserved(draft: Draft, host: str, body: protocol.Message) -> None:
@@ -105,7 +105,7 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
 def on_step(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Step)
     record = draft.update(record, global_step=report.global_step)
-    progressed(draft, report.global_step)
+    progressed(draft)
     draft.record(
         events.Progressed(
             task=record.task.name,
@@ -131,8 +131,8 @@ def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> N
             examples=report.examples,
         )
     )
-    progressed(draft, report.global_step)
     record = draft.update(record, global_step=report.global_step, ready=True)
+    progressed(draft)
     if TaskState.FINISHED in TRANSITIONS[record.state]:
         draft.move(record, TaskState.FINISHED, reason=report.reason)
 
@@ -178,9 +178,11 @@ def on_max_steps(draft: Draft, record: TaskRecord, report: protocol.Message) -> 
         draft.record(events.TargetKnown(max_steps=report.max_steps))
 
 
-def progressed(draft: Draft, global_step: int) -> None:
-    if global_step != draft.state.global_step:
-        draft.set(global_step=global_step, progress_at=draft.now)
+def progressed(draft: Draft) -> None:
+    """The run is where its foremost trainer is. Each reports for itself; after a roll-back all report less."""
+    steps = [record.global_step for record in draft.of_role(*TRAINERS) if record.alive and record.speaks]
+    if steps and max(steps) != draft.state.global_step:
+        draft.set(global_step=max(steps), progress_at=draft.now)
 
 
 ON_TOLD: Mapping[type[protocol.Message], Callable[[Draft, str, protocol.Message], None]] = MappingProxyType(

@@ -126,7 +126,7 @@ def stop_late_workers(draft: Draft) -> None:
 
 def training_over(draft: Draft, chief: TaskRecord) -> None:
     draft.set(drain_until=math.inf)
-    if draft.state.stop_how in ("terminate", "kill") or draft.state.phase is Phase.STOPPING:
+    if draft.state.stop_how in ("terminate", "hangup", "kill") or draft.state.phase is Phase.STOPPING:
         draft.go(Phase.STOPPING, "stopped")
         return
     draft.go(Phase.DRAINING, "training is over")

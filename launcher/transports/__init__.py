@@ -33,7 +33,7 @@ class Transport(Protocol):
         """
 
     async def close(self, host: PlannedHost) -> None:
-        """Lets go of what was opened to that host; ends no agent."""
+        """The run is over: lets go of what was opened to that host, and leaves nothing of the run there."""
 
 
 class FakeTransport:

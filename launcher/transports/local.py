@@ -10,6 +10,8 @@ from pathlib import Path
 from launcher import protocol
 from launcher.agent.folder import runtime_folder
 from launcher.agent.options import Options
+from launcher.agent.relay import EXIT_GONE
+from launcher.agent.sweep import sweep
 from launcher.model import PlannedHost
 from launcher.transports import Pipe, TransportError, skip_to_agent
 
@@ -34,11 +36,13 @@ class LocalTransport:
         self.options = Options(run=run, folder=folder or runtime_folder(run), lease_s=lease_s, grace_s=grace_s)
         self._environ = {**environ, protocol.RUN_VARIABLE: run}
         self._python = python
+        self._met = False
         self._relays: list[asyncio.subprocess.Process] = []
 
     async def open(self, host: PlannedHost) -> Pipe:
         """A pipe to the run's agent; raises TransportError."""
-        command = (self._python, "-I", "-S", str(_MAIN_FILE), "relay", self.options.to_json())
+        options = self.options._replace(start=not self._met)
+        command = (self._python, "-I", "-S", str(_MAIN_FILE), "relay", options.to_json())
         relay = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
@@ -53,12 +57,14 @@ class LocalTransport:
             await skip_to_agent(relay.stdout)
         except TransportError as error:
             said = (await relay.stderr.read()).decode("utf-8", "replace").strip()
-            raise TransportError(f"{error}: {said}" if said else str(error)) from error
+            gone = await relay.wait() == EXIT_GONE
+            raise TransportError(f"{error}: {said}" if said else str(error), final=gone) from error
+        self._met = True
         self._relays.append(relay)
         return relay.stdout, relay.stdin
 
     async def close(self, host: PlannedHost) -> None:
-        """Ends the relays; the agent lives on for its lease."""
+        """Ends the relays, and kills whatever of the run is left on this machine."""
         while self._relays:
             relay = self._relays.pop()
             if relay.stdin is not None:
@@ -68,3 +74,5 @@ class LocalTransport:
             except asyncio.TimeoutError:
                 relay.kill()
                 await relay.wait()
+        if self._met:
+            sweep(self.options.run)

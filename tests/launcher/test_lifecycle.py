@@ -416,6 +416,23 @@ def test_a_renewed_agent_means_that_its_tasks_died() -> None:
     assert {task for task, attempt in run.starts() if attempt == 2} == set(ONE_OF_EACH)
 
 
+def test_a_lost_host_ends_the_run() -> None:
+    run = Run(make_plan()).until_training()
+    run.happen(lifecycle.HostLost, host="here", message="here: the keeper has died")
+    end = run.ended()
+    assert end is not None and end.cause is not None and end.cause.kind == "host" and "keeper" in end.cause.message
+
+
+@pytest.mark.parametrize("how", ["hangup", "terminate"])
+def test_without_a_terminal_or_time_nothing_is_evaluated(how: str) -> None:
+    run = Run(make_plan()).until_training()
+    run.happen(lifecycle.StopAsked, how=how)
+    for task in ("worker:0", "worker:1", "chief:0"):
+        run.exits(task)
+    assert run.told_to("evaluator:0", protocol.Drain) == []
+    assert run.end_stopping().outcome is Outcome.INTERRUPTED
+
+
 def test_old_attempts_say_nothing_any_more() -> None:
     run = Run(make_plan()).until_training()
     run.exits("worker:0", None, signal=9)

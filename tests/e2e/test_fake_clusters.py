@@ -1,0 +1,324 @@
+"""Whole runs of tasks without TensorFlow: every process is real, and so is every death."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import REPORT, TIMEOUT_S, Finished, alive, environment, tflaunch, tflaunch_argv
+from tests.fake_task import spam_bytes
+
+SCRIPT = str(Path(__file__).parent / "fake_cluster.py")
+GOOD = {
+    "ps": "listen,ready,hang",
+    "chief": "gate,ready,step=10:320,finished=10,barrier,saved=10",
+    "worker": "gate,ready,step=9:288,finished=9",
+    "evaluator": "ready,drain",
+}
+ENDLESS = {**GOOD, "chief": "gate,ready,step=1,hang", "worker": "gate,ready,step=1,hang", "evaluator": "ready,hang"}
+
+OPTIONS = ("--workers", "2", "--ps", "1", "--no-preload", "--plain", "--run-dir", "run")
+
+pytestmark = pytest.mark.e2e
+
+
+def words(**roles: str) -> list[str]:
+    return ["--", "python", SCRIPT, *(f"{pattern}={text}" for pattern, text in roles.items())]
+
+
+def local(cwd: Path, *options: str, roles: dict[str, str] | None = None, run: str = "run", **env: str) -> Finished:
+    command = [f"{pattern}={text}" for pattern, text in (roles or GOOD).items()]
+    return tflaunch(
+        *("local", *OPTIONS, "--run-dir", run, *options),
+        *("--", "python", SCRIPT, *command),
+        cwd=cwd,
+        run=run,
+        **env,
+    )
+
+
+def run_id(folder: Path) -> str:
+    return str(json.loads((folder / "events.jsonl").read_text().splitlines()[0])["run_id"])
+
+
+def wait_until(what: Callable[[], object], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def events(folder: Path) -> list[dict[str, object]]:
+    try:
+        lines = (folder / "events.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+class Live:
+    """A run in the foreground of a process of ours."""
+
+    def __init__(self, cwd: Path, roles: dict[str, str], *options: str) -> None:
+        self.folder = cwd / "run"
+        command = [f"{pattern}={text}" for pattern, text in roles.items()]
+        self.client = subprocess.Popen(
+            [*tflaunch_argv("local", *OPTIONS, *options), "--", "python", SCRIPT, *command],
+            cwd=cwd,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, kind: str, **values: object) -> dict[str, object]:
+        found: list[dict[str, object]] = []
+
+        def there() -> bool:
+            found[:] = [
+                event
+                for event in events(self.folder)
+                if event["kind"] == kind and all(event[name] == value for name, value in values.items())
+            ]
+            return bool(found)
+
+        wait_until(there)
+        return found[-1]
+
+    def until_training(self) -> None:
+        for task in ("chief:0", "worker:0", "worker:1"):
+            self.wait_for("task_changed", task=task, state="training")
+
+    def pid(self, task: str) -> int:
+        pids = [
+            event["pid"] for event in events(self.folder) if event["kind"] == "task_changed" and event["task"] == task
+        ]
+        return int(str([pid for pid in pids if pid][-1]))
+
+    def supervisor(self) -> int:
+        return int(json.loads((self.folder / "supervisor.json").read_text())["pid"])
+
+    def end(self) -> tuple[int, str]:
+        out, _ = self.client.communicate(timeout=TIMEOUT_S)
+        return self.client.returncode, out
+
+    def report(self) -> dict[str, object]:
+        wait_until(lambda: (self.folder / REPORT).exists())
+        return dict(json.loads((self.folder / REPORT).read_text()))
+
+    def wait_until_gone(self) -> None:
+        run = run_id(self.folder)
+        wait_until(lambda: alive(run) == [])
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Callable[..., Live]]:
+    started: list[Live] = []
+
+    def start(roles: dict[str, str], *options: str) -> Live:
+        started.append(Live(tmp_path, roles, *options))
+        return started[-1]
+
+    yield start
+    for run in started:
+        if run.client.poll() is None:
+            run.client.kill()
+            run.client.wait()
+        if (run.folder / "events.jsonl").exists():
+            for pid in alive(run_id(run.folder)):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_good_run(tmp_path: Path) -> None:
+    done = local(tmp_path)
+    assert done.code == 0, done.stdout + done.stderr
+    assert done.report is not None
+    assert (done.report["outcome"], done.report["cause"], done.report["global_step"]) == ("succeeded", None, 10)
+    states = {task["task"]: task["state"] for task in done.report["tasks"]}
+    assert states == {
+        "ps:0": "stopped",
+        "chief:0": "succeeded",
+        "worker:0": "succeeded",
+        "worker:1": "succeeded",
+        "evaluator:0": "succeeded",
+    }
+    assert [done.task(name)["examples"] for name in ("chief:0", "worker:0")] == [320, 288]
+    assert alive(run_id(done.run_dir)) == []
+
+
+def test_every_byte_of_output_arrives_and_no_merged_line_is_mixed(tmp_path: Path) -> None:
+    size = int(os.environ.get("TFLAUNCH_TEST_SPAM_BYTES", 4_000_000))
+    roles = {f"worker:{index}": f"spam={size}:{index},gate" for index in range(8)}
+    done = local(tmp_path, "--workers", "8", roles={**roles, **GOOD})
+    assert done.code == 0, done.stdout[-2000:] + done.stderr
+    for index in range(8):
+        written = (done.run_dir / "logs" / f"worker-{index}.log").read_bytes()
+        expected = spam_bytes(size, index)
+        assert (len(written), hashlib.sha256(written).hexdigest()) == (size, hashlib.sha256(expected).hexdigest())
+    prefixes = {line.split("|")[0].strip() for line in done.stdout.splitlines() if "progress 20%" in line}
+    assert prefixes == set(roles)
+    whole = [line for line in done.stdout.splitlines() if "progress" in line]
+    assert whole and all(line.split("|", 1)[1].strip() == "progress 20%" for line in whole)
+
+
+def test_a_worker_that_dies_comes_back_with_the_same_address(tmp_path: Path) -> None:
+    roles = {
+        "worker:1#1": "env=TF_CONFIG,gate,ready,step=1,crash=SIGKILL",
+        "worker:1": "env=TF_CONFIG,gate,ready,step=9,finished=9",
+    }
+    done = local(tmp_path, roles={**roles, **GOOD})
+    assert done.code == 0, done.stdout + done.stderr
+    first, second = done.log("worker:1").splitlines()
+    assert first == second
+    attempts = done.task("worker:1")["attempts"]
+    assert [(item["exit"], item["signal"]) for item in attempts] == [(None, 9), (0, None)]
+    assert done.report is not None and [item["task"] for item in done.report["recoveries"]] == ["worker:1"]
+
+
+def test_a_chief_that_fails_for_good_is_the_cause(tmp_path: Path) -> None:
+    done = local(tmp_path, roles={**GOOD, "chief": "print=no such flag,exit=2", "worker": "gate,hang"})
+    assert done.code == 1
+    assert done.report is not None and done.report["cause"]["task"] == "chief:0"
+    assert done.report["cause"]["kind"] == "arguments" and "no such flag" in done.report["cause"]["message"]
+    assert alive(run_id(done.run_dir)) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "outcome"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted"), (signal.SIGHUP, 130, "interrupted")],
+)
+def test_signals_to_the_client(live: Callable[..., Live], number: signal.Signals, code: int, outcome: str) -> None:
+    run = live(ENDLESS | {"evaluator": "ready,drain"})
+    run.until_training()
+    run.client.send_signal(number)
+    ended, out = run.end()
+    assert (ended, run.report()["outcome"]) == (code, outcome), out
+    run.wait_until_gone()
+
+
+def test_a_second_interrupt_stops_what_ignores_the_first(live: Callable[..., Live]) -> None:
+    run = live(ENDLESS | {"chief": "ignore-term,gate,ready,step=1,hang"})
+    run.until_training()
+    run.client.send_signal(signal.SIGINT)
+    run.wait_for("stop_requested", how="interrupt")
+    run.client.send_signal(signal.SIGINT)
+    assert run.end()[0] == 130
+    run.wait_until_gone()
+
+
+@pytest.mark.parametrize("victim", ["client", "supervisor", "agent", "keeper", "agent and keeper"])
+def test_nothing_is_left_when_a_part_of_the_launcher_is_killed(live: Callable[..., Live], victim: str) -> None:
+    roles = {"ps": "listen,child,child-setsid,hang", "worker": "gate,ready,step=1,child,child-setsid,hang"}
+    run = live(ENDLESS | roles, "--restarts", "0")
+    run.until_training()
+    parents = {run.pid("chief:0"): 0}
+    agent = int(Path(f"/proc/{run.pid('chief:0')}/stat").read_text().rpartition(")")[2].split()[1])
+    keeper = int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1])
+    victims = {
+        "client": [run.client.pid],
+        "supervisor": [run.supervisor()],
+        "agent": [agent],
+        "keeper": [keeper],
+        "agent and keeper": [agent, keeper],
+    }
+    assert parents
+    for pid in victims[victim]:
+        os.kill(pid, signal.SIGKILL)
+    run.end()
+    run.wait_until_gone()
+
+
+def test_two_runs_never_train_in_one_folder(live: Callable[..., Live], tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    first = live(ENDLESS, "--model-dir", str(model))
+    first.until_training()
+    second = local(tmp_path, "--model-dir", str(model), run="second")
+    assert second.code == 3
+    assert second.report is not None and second.report["cause"]["kind"] == "host"
+    assert run_id(first.folder).partition(".")[0] in second.report["cause"]["message"]
+    os.kill(first.supervisor(), signal.SIGKILL)
+    first.wait_until_gone()
+    third = local(tmp_path, "--model-dir", str(model), run="third")
+    assert third.code == 0, third.stdout + third.stderr
+
+
+def test_workers_see_their_own_gpus(tmp_path: Path) -> None:
+    spec = tmp_path / "gpus.yaml"
+    spec.write_text(
+        "hosts: [{name: here, address: 127.0.0.1, gpus: 2}]\n"
+        "roles: {ps: {}, chief: {}, worker: {count: 2, gpus: 1}, evaluator: {}}\n"
+    )
+    roles = {role: f"env=CUDA_VISIBLE_DEVICES,{text}" for role, text in GOOD.items()}
+    done = tflaunch(*("local", str(spec), "--no-preload", "--plain", "--run-dir", "run"), *words(**roles), cwd=tmp_path)
+    assert done.code == 0, done.stdout + done.stderr
+    seen = {
+        name: json.loads(done.log(name).splitlines()[0])[1] for name in ("worker:0", "worker:1", "ps:0", "evaluator:0")
+    }
+    assert seen == {"worker:0": "0", "worker:1": "1", "ps:0": "-1", "evaluator:0": "-1"}
+
+
+def test_a_detached_run_is_seen_and_ended_from_elsewhere(tmp_path: Path) -> None:
+    started = tflaunch(
+        *("local", "--detach", "--workers", "2", "--no-preload", "--name", "night"), *words(**ENDLESS), cwd=tmp_path
+    )
+    assert started.code == 0, started.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+
+    def training() -> bool:
+        status = tflaunch("status", "--json", cwd=tmp_path)
+        tasks = {task["task"]: task["state"] for task in json.loads(status.stdout)["tasks"]}
+        return all(tasks[name] == "training" for name in ("chief:0", "worker:0", "worker:1"))
+
+    wait_until(training)
+    assert folder.name in tflaunch("ls", cwd=tmp_path).stdout
+    assert tflaunch("restart", folder.name, "worker:1", cwd=tmp_path).code == 0
+    wait_until(
+        lambda: any(
+            e["kind"] == "task_changed" and e["task"] == "worker:1" and e["attempt"] == 2 for e in events(folder)
+        )
+    )
+    stopped = tflaunch("stop", "--now", cwd=tmp_path)
+    assert stopped.code == 0, stopped.stderr
+    assert json.loads((folder / REPORT).read_text())["outcome"] == "interrupted"
+    assert alive(run_id(folder)) == []
+    assert tflaunch("attach", "--plain", cwd=tmp_path).code == 130
+
+
+def test_many_clusters_at_once_share_no_port(tmp_path: Path) -> None:
+    count = int(os.environ.get("TFLAUNCH_TEST_CLUSTERS", 8))
+    command = tflaunch_argv("local", *OPTIONS)
+    clients = []
+    for number in range(count):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with (folder / "out.txt").open("wb") as out:
+            clients.append(
+                subprocess.Popen(
+                    [*command, "--timeout-s", "900", *words(**GOOD)],
+                    cwd=folder,
+                    env=environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                )
+            )
+    codes = [client.wait(timeout=900) for client in clients]
+    assert codes == [0] * count
+    ports = [
+        port
+        for number in range(count)
+        for event in events(tmp_path / str(number) / "run")
+        if event["kind"] == "generation_bound"
+        for port in dict(event["ports"]).values()
+    ]
+    assert len(ports) == 5 * count == len(set(ports))
