@@ -82,7 +82,7 @@ def _fork_tasks(connection: socket.socket, template: Template) -> Callable[[], N
             os.close(fd)
         with open(reader, "rb") as pipe:
             if not pipe.read():
-                _fail(connection, request, "the fork failed or died at once: look for a lack of memory, or a limit of processes")
+                _fail(connection, request, "the fork failed or died at once; is there memory, a limit of processes?")
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:

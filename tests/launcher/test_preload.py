@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import select
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -206,8 +204,7 @@ def test_task_outlives_the_preloaded_interpreter(env):
 
 def test_task_dies_with_the_agent_and_so_does_the_preloaded_interpreter(env):
     agent = (
-        "import os, signal, tempfile; from tests.launcher.preload_cases import PROGRAMS, TENSORFLOW_CASES, cases, cwd_of, normal, program_of
-from tests.launcher.preload_driver import Preload\n"
+        "import os, signal, tempfile; from tests.launcher.preload_driver import Preload\n"
         "preload = Preload([], dict(os.environ)); preload.answer()\n"
         "output = tempfile.TemporaryFile()\n"
         "code = 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()'\n"
