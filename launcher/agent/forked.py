@@ -44,18 +44,28 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Effects:
+    """What the import of one preloaded package has changed beside ``sys.modules``: the variables that it set, and the
+    warning filters that it put in front of the others and behind them."""
+
+    top: str
+    env: Mapping[str, str]
+    front: tuple[Any, ...]
+    back: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Template:
-    """The preloaded interpreter: as it was before the imports (``env``, ``cwd``, ``path``), what they have changed
-    (``…_of_imports``), the top-level packages they brought (``imported``), and their modules (``hidden``).
+    """The preloaded interpreter: as it was before the imports (``env``, ``cwd``, ``path``), what each of them has
+    changed (``effects``), the top-level packages they brought (``imported``), and their modules (``hidden``).
 
     ``adjust`` is the module of that name of the in-task library, ``numpy_random`` that of NumPy; or None.
     """
 
     env: Mapping[str, str]
-    env_of_imports: Mapping[str, str]
     cwd: str
     path: tuple[str, ...]
-    filters_of_imports: tuple[tuple[Any, ...], tuple[Any, ...]]
+    effects: tuple[Effects, ...]
     imported: frozenset[str]
     hidden: importing.Hidden
     adjust: Any
@@ -106,14 +116,16 @@ def _check_at_start(request: Request, template: Template, start_over: Callable[[
 def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
     hidden = template.hidden
     untouched = _relevant_environment(template.env, hidden)
+    waiting = list(template.effects)
 
     def check(other: str | None) -> None:
-        if other is not None or (hidden.has_theirs and _relevant_environment(os.environ, hidden) != untouched):
+        if other is not None or (waiting and _relevant_environment(os.environ, hidden) != untouched):
             start_over()
 
     def given(names: set[str]) -> None:
-        if not hidden.has_theirs and not names <= set(importing.OURS):
-            _repeat_effects(template)
+        for effects in [effects for effects in waiting if effects.top in names]:
+            waiting.remove(effects)
+            _repeat(effects)
         if "tensorflow" in names and template.adjust is not None:
             tensorflow_hooks.adjust(template.adjust)
 
@@ -129,12 +141,9 @@ def _relevant_environment(env: Mapping[str, str], hidden: importing.Hidden) -> d
     return {name: read[name] for name in read if "tensorflow" in hidden or not name.startswith("TF")}
 
 
-def _repeat_effects(template: Template) -> None:
-    """What the imports have changed beside ``sys.modules``, they change now for the program."""
-    for name, value in template.env_of_imports.items():
-        os.environ.setdefault(name, value)
-    front, back = template.filters_of_imports
-    fresh.set_warning_filters([*front, *warnings.filters, *back])
+def _repeat(effects: Effects) -> None:
+    os.environ.update(effects.env)
+    fresh.set_warning_filters([*effects.front, *warnings.filters, *effects.back])
 
 
 def _size_of_output() -> int | None:

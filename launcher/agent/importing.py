@@ -70,10 +70,8 @@ class Hidden:
     def __getitem__(self, name: str) -> ModuleType:
         return self._modules[name]
 
-    @property
-    def has_theirs(self) -> bool:
-        """Whether any of these is not a module of ours."""
-        return any(top_of(name) not in OURS for name in self._modules)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
 
     def hide(self, tops: Iterable[str]) -> None:
         """Takes the modules of these packages out of ``sys.modules``."""

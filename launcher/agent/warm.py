@@ -9,10 +9,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from launcher.agent import fresh
-from launcher.agent.forked import Template
+from launcher.agent.forked import Effects, Template
 from launcher.agent.importing import OURS, Hidden, recording, top_of
 from launcher.agent.tensorflow_hooks import load_adjust
 
@@ -23,16 +22,11 @@ _USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "{keras}.src.engine.base
 def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Template:
     """Imports ``modules``; ``tensorflow`` means tf.estimator and what it uses as well. Raises what an import raises."""
     env, path, filters = dict(os.environ), tuple(sys.path), tuple(warnings.filters)
-    adjust = None
     with recording() as needs:
-        for name in modules:
-            importlib.import_module(name)
-        if "tensorflow" in modules:
-            _import_estimator()
-            adjust = load_adjust()
+        effects = tuple(_import(name) for name in modules)
+        adjust = load_adjust() if "tensorflow" in modules else None
     sys.modules.pop("__mp_main__", None)  # multiprocessing's other name for __main__
     imported = frozenset({top_of(name) for name in sys.modules} - {top_of(name) for name in modules_at_start})
-    filters_of_imports = _added(filters, tuple(warnings.filters))
     numpy_random = sys.modules.get("numpy.random")
     fresh.set_warning_filters(filters)
     fresh.forget(sys.modules)
@@ -40,10 +34,9 @@ def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Templa
     hidden.hide(name for name in imported if name not in {*sys.stdlib_module_names, *OURS})
     return Template(
         env=env,
-        env_of_imports={name: value for name, value in os.environ.items() if env.get(name) != value},
+        effects=tuple(item for item in effects if item.top in {top_of(name) for name in hidden}),
         cwd=str(Path.cwd()),
         path=path,
-        filters_of_imports=filters_of_imports,
         imported=imported,
         hidden=hidden,
         adjust=adjust,
@@ -51,10 +44,19 @@ def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Templa
     )
 
 
-def _added(before: Sequence[Any], after: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The filters that now stand in front of the former ones, and those behind them."""
+def _import(name: str) -> Effects:
+    env, before = dict(os.environ), tuple(warnings.filters)
+    importlib.import_module(name)
+    if name == "tensorflow":
+        _import_estimator()
+    after = tuple(warnings.filters)
     start = min((position for position, item in enumerate(after) if item in before), default=len(after))
-    return tuple(after[:start]), tuple(item for item in after[start:] if item not in before)
+    return Effects(
+        top=top_of(name),
+        env={key: value for key, value in os.environ.items() if env.get(key) != value},
+        front=after[:start],
+        back=tuple(item for item in after[start:] if item not in before),
+    )
 
 
 def _import_estimator() -> None:

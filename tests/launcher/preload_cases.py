@@ -93,6 +93,8 @@ def cases() -> Iterator[Case]:
     yield Case("safe-script", ("arguments.py",), {"PYTHONSAFEPATH": "1"})
     yield Case("missing", ("missing.py", "x"))
     yield Case("code", ("-c", "import sys\nprint(sys.argv, sys.path[0], __name__, sorted(globals()))\n1/0", "x"))
+    child = "multiprocessing.get_context('spawn').Process(target=exec, args=('import sys; print(sys.path)',))"
+    yield Case("code-spawn", ("-c", f"import multiprocessing\nchild = {child}\nchild.start()\nchild.join()"))
     yield Case("code-wrong", ("-c", "print('never')\n1 +\n"))
     for name in (
         "wrong.py",

@@ -48,6 +48,7 @@ class Preload:
                 stderr=self._log,
                 cwd=cwd,
                 start_new_session=True,
+                preexec_fn=_spoil_signals,
             )
         self._socket.send(json.dumps({"modules": list(modules)}).encode())
 
@@ -90,7 +91,7 @@ class Preload:
 
     def run(self, program: Sequence[str], env: Mapping[str, str], cwd: str, *, by_file: bool = False) -> Ended:
         """Runs a task to its end."""
-        with tempfile.TemporaryFile() as output:
+        with tempfile.TemporaryFile("a+b") as output:
             answer = self.start(program, env, cwd, output.fileno(), by_file=by_file)
             pid = answer["pid"]
             assert isinstance(pid, int), answer
@@ -105,6 +106,13 @@ class Preload:
         """Ends it as the agent's death would; returns its exit status."""
         self._socket.close()
         return self.process.wait(DEADLINE_S)
+
+
+def _spoil_signals() -> None:
+    """As after ``&`` in a script, or below a program that blocks signals: tasks must not inherit it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGHUP])
 
 
 def execute(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Ended:

@@ -49,6 +49,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of every program here."""
     site = tmp_path_factory.mktemp("site")
     (site / "sitecustomize.py").write_text(FLUSH_LINES)
+    (site / "remembers.py").write_text("import tempfile\ntempfile.gettempdir()\n")
     return {
         "AGENT_PID": str(os.getpid()),
         "HOME": str(site),
@@ -75,7 +76,7 @@ def plain(env: dict[str, str], made: Path):
 
 @pytest.fixture(scope="session")
 def numpy_preload(env: dict[str, str]) -> Iterator[Preload]:
-    yield from running_preload(["numpy", "absl.app"], env)
+    yield from running_preload(["numpy", "absl.app", "remembers"], env)
 
 
 @pytest.fixture(scope="session")
