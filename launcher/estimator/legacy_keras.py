@@ -31,9 +31,14 @@ def is_chosen_by_user() -> bool:
 
 
 def give_to_estimator() -> None:
-    """Execute every module of tensorflow_estimator that is imported from now on with the view."""
+    """Execute every module of tensorflow_estimator that is imported from now on with the view.
+
+    It stands in for the finder of ordinary files, and just before it: others who wait for these modules come first.
+    """
     if not any(isinstance(finder, _EstimatorFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _EstimatorFinder())
+        files: Any = importlib.machinery.PathFinder
+        place = sys.meta_path.index(files) if files in sys.meta_path else len(sys.meta_path)
+        sys.meta_path.insert(place, _EstimatorFinder())
 
 
 def fill_gaps(v1: Any) -> None:

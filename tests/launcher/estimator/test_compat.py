@@ -65,6 +65,35 @@ assert tf.keras.Sequential([keras.layers.Dense(1)])(tf.zeros([2, 3])).shape == (
 print("keras", keras.__version__)
 """
 
+ADJUSTED = """
+import sys
+from launcher.adjustments import DEFAULT
+from launcher.estimator import adjust
+adjust.apply_on_import(DEFAULT)
+if sys.argv[1] == "install after":
+    from launcher.estimator.compat import install_on_import
+    install_on_import()
+import tensorflow as tf
+tf.estimator.Estimator
+from tensorflow.python.training import basic_session_run_hooks, monitored_session, session_manager
+from tensorflow_estimator.python.estimator import estimator, run_config, training
+
+def is_wrapped(owner, name):
+    return hasattr(getattr(owner, name), "__wrapped__")
+
+assert is_wrapped(session_manager.SessionManager, "prepare_session")
+assert is_wrapped(session_manager.SessionManager, "wait_for_session")
+assert is_wrapped(monitored_session._MonitoredSession, "__init__")
+assert is_wrapped(basic_session_run_hooks.CheckpointSaverHook, "_save")
+assert is_wrapped(estimator.Estimator, "_train_with_estimator_spec")
+assert is_wrapped(training._TrainingExecutor, "_start_continuous_evaluation")
+assert is_wrapped(run_config.RunConfig, "_maybe_overwrite_session_config_for_distributed_training")
+assert training._DELAY_SECS_PER_WORKER == 0
+adjust.undo()
+assert not is_wrapped(session_manager.SessionManager, "prepare_session")
+assert training._DELAY_SECS_PER_WORKER > 0
+"""
+
 WITHOUT_ESTIMATOR = """
 import importlib.util, sys
 import launcher.estimator.compat as compat
@@ -92,6 +121,13 @@ def run(program: str, *arguments: str) -> str:
 def test_every_way_in_and_the_canned_and_the_custom_estimators() -> None:
     output = run(START + WAYS_IN + TRAINING)
     assert "keras" in output
+
+
+@pytest.mark.tensorflow
+@pytest.mark.legacy
+@pytest.mark.parametrize("order", ["install before", "install after"])
+def test_adjustments_are_made_as_the_script_imports(order: str) -> None:
+    run((START if order == "install before" else "") + ADJUSTED, order)
 
 
 @pytest.mark.tensorflow  # not legacy: TensorFlow 2.15 has its own tf.estimator
