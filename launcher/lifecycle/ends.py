@@ -137,8 +137,6 @@ def stop_asked(draft: Draft, asked: StopAsked) -> None:
         return
     draft.set(stop_how=asked.how)
     stop_trainers(draft, f"asked to end ({asked.how})")
-    if not draft.state.launched:
-        draft.go(Phase.STOPPING, "stopped before it had started")
 
 
 def stop_trainers(draft: Draft, reason: str) -> None:

@@ -43,6 +43,8 @@ def look_at_the_clock(draft: Draft) -> None:
 
 def launch(draft: Draft) -> None:
     state = draft.state
+    if state.stop_how and not state.launched and state.phase is Phase.STARTING:
+        draft.go(Phase.STOPPING, "stopped before it had started")
     hosts = {planned.host for planned in state.plan.tasks}
     prepared = state.reserved >= hosts and (state.plan.model_dir is None or state.plan.model_dir in state.locked)
     if state.launched or not prepared or state.phase is not Phase.STARTING or state.stop_how:

@@ -86,7 +86,7 @@ class RunState:
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
     phase: Phase = Phase.STARTING
-    began_at: float = 0.0
+    began_at: float = math.inf
     reserved: frozenset[str] = frozenset()
     locked: frozenset[str] = frozenset()
     trains_in: str = ""

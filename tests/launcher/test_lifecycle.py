@@ -367,6 +367,17 @@ def test_time_limits(policy: Policy, seconds: float, kind: str) -> None:
     assert end.outcome is Outcome.TIMED_OUT and end.cause is not None and end.cause.kind == kind
 
 
+def test_a_deadline_counts_from_the_beginning_and_ends_what_has_not_started() -> None:
+    run = Run(make_plan(policy=Policy(timeout_s=60)))
+    assert run.happen(lifecycle.Ticked) == []
+    run.happen(lifecycle.Begun)
+    run.after(59)
+    assert run.ended() is None
+    run.after(1)
+    end = run.ended()
+    assert end is not None and end.outcome is Outcome.TIMED_OUT
+
+
 def test_a_ps_that_never_listens_times_out() -> None:
     run = Run(make_plan()).begin()
     run.started(*ONE_OF_EACH)
