@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -91,7 +92,8 @@ class Preload:
 
     def run(self, program: Sequence[str], env: Mapping[str, str], cwd: str, *, by_file: bool = False) -> Ended:
         """Runs a task to its end."""
-        with tempfile.TemporaryFile("a+b") as output:
+        with tempfile.TemporaryFile() as output:
+            fcntl.fcntl(output, fcntl.F_SETFL, os.O_APPEND)  # as the agent opens it
             answer = self.start(program, env, cwd, output.fileno(), by_file=by_file)
             pid = answer["pid"]
             assert isinstance(pid, int), answer
