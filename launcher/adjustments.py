@@ -29,8 +29,14 @@ class Adjustment:
 
 ADJUSTMENTS: tuple[Adjustment, ...] = (
     Adjustment(
+        name="model-dir",
+        title="an Estimator without a model_dir takes the run's own",
+        why="tf.estimator takes a temporary folder, another one in each task: the evaluator never sees a checkpoint",
+        roles=(PS, *TRAINERS, EVALUATOR),
+    ),
+    Adjustment(
         name="session-gate",
-        title="no session before every parameter server is proven to be this run's",
+        title="no session before every parameter server is proven to be this run's, and the model_dir is locked",
         why="a stale parameter server on the same port is trained on without any error: the job exits 0 with another"
         " job's variables",
         roles=TRAINERS,

@@ -81,9 +81,7 @@ def from_json(body: object) -> Message:
     cls = _KINDS[body["kind"]]
     known = {item.name for item in fields(cls)}
     values = {
-        key: from_json(value) if _is_message(value) else _frozen(value)
-        for key, value in body.items()
-        if key in known
+        key: from_json(value) if _is_message(value) else _frozen(value) for key, value in body.items() if key in known
     }
     try:
         return cls(**values)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from launcher import adjustments
-from launcher.estimator import device_filters, evaluator, heartbeat, sessions, trainer
+from launcher.estimator import device_filters, evaluator, heartbeat, model_dirs, sessions, trainer
 from launcher.estimator import task as tasks
 from launcher.estimator.final_save import FinalSave
 from launcher.estimator.patches import Patches
@@ -97,6 +97,7 @@ def _add_hooks(patches: Patches, task: Task, hooks: list[trainer.HookFactory]) -
 
 
 _SIMPLE: tuple[tuple[str, _Step], ...] = (
+    ("model-dir", _Step(module=model_dirs.ESTIMATOR, make=model_dirs.default_to_the_runs)),
     ("chief-rejoin", _Step(module=sessions.SESSION_MANAGER, make=sessions.keep_live_variables)),
     ("ready-poll", _Step(module=sessions.SESSION_MANAGER, make=sessions.poll_often)),
     ("session-gate", _Step(module=sessions.SESSION_MANAGER, make=sessions.gate_sessions)),

@@ -20,6 +20,7 @@ from launcher.protocol import (
     Drain,
     Gate,
     Message,
+    ModelDir,
     ProtocolError,
     Step,
     StopTraining,
@@ -96,18 +97,21 @@ class Channel:
                 with contextlib.suppress(OSError):  # full: the thread is being woken as it is
                     self._wake.send(b"\0", socket.MSG_DONTWAIT)
 
-    def wait_gate(self, is_over: Callable[[], bool] = lambda: False) -> Gate | None:
+    def wait_gate(self, is_over: Callable[[], bool] = lambda: False, *, model_dir: str = "") -> Gate | None:
         """Block until every ps is proven or ``is_over()``; None at once if the channel is closed.
 
-        Raises LauncherGoneError if the agent leaves while the gate is shut.
+        ``model_dir``: the chief's; the gate is open to it only when this run has locked that folder, too. Raises
+        LauncherGoneError if the agent leaves while the gate is shut.
         """
         if not self.open():
             return None
-        if not self._is_gate_open():
+        if not self._is_gate_open(model_dir):
+            if model_dir:
+                self.send(ModelDir(path=model_dir))
             self.send(Waiting(what="gate"))
-            self.wait(lambda: self._is_gate_open() or not self.is_open or is_over())
+            self.wait(lambda: self._is_gate_open(model_dir) or not self.is_open or is_over())
             self.send(Waiting(what=""))
-        if not self.is_open and not self._is_gate_open():
+        if not self.is_open and not self._is_gate_open(model_dir):
             raise LauncherGoneError("the launcher left before the parameter servers were proven to be its own")
         return self.gate
 
@@ -141,8 +145,8 @@ class Channel:
         self._socket = self._wake = self._woken = None
         self._queue.clear()
 
-    def _is_gate_open(self) -> bool:
-        return self.gate is not None and self.gate.open
+    def _is_gate_open(self, model_dir: str) -> bool:
+        return self.gate is not None and self.gate.open and model_dir in ("", self.gate.model_dir)
 
     def _has_unsent(self) -> bool:
         return bool(self._queue or self._partial)

@@ -28,17 +28,24 @@ _Original = Callable[..., Any]
 
 
 def gate_sessions(patches: Patches, task: Task) -> None:
-    """session-gate: a session is opened only while the agent says that every ps is proven."""
+    """session-gate: a session is opened only while the agent says that every ps is proven, and by the chief only in a
+    folder that the run has locked."""
 
     def gated(original: _Original, manager: Any, master: str, *args: Any, **kwargs: Any) -> Any:
         if master:
-            task.channel.wait_gate(lambda: task.terminated)
+            folder = kwargs.get("checkpoint_dir") or ""
+            task.channel.wait_gate(lambda: task.terminated, model_dir=_absolute(folder))
             _end_if_terminated(task)
         return original(manager, master, *args, **kwargs)
 
     manager = _session_manager()
     patches.wrap(manager, "prepare_session", gated)
     patches.wrap(manager, "wait_for_session", gated)
+
+
+def _absolute(folder: str) -> str:
+    """One name for a folder; one with a scheme, such as ``hdfs://``, has it already."""
+    return folder if not folder or "://" in folder else os.path.realpath(folder)
 
 
 def _end_if_terminated(task: Task) -> None:

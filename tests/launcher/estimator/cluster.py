@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -32,6 +33,7 @@ class Agent:
         self.changed = threading.Condition()
         self._lines: dict[str, socket.socket] = {}
         self._standing: list[Message] = []
+        self._model_dir = ""
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
         self._server.listen()
@@ -44,6 +46,11 @@ class Agent:
             self.tell(task, *messages)
 
     def tell(self, task: str, *messages: Message) -> None:
+        """Say this to one task. A gate names the folder that the chief has asked for, as if it had been locked."""
+        messages = tuple(
+            replace(message, model_dir=self._model_dir) if isinstance(message, protocol.Gate) else message
+            for message in messages
+        )
         with contextlib.suppress(OSError):
             self._lines[task].sendall(b"".join(protocol.encode(message) for message in messages))
 
@@ -85,6 +92,9 @@ class Agent:
                 if hello is None:
                     hello = message
                     self._lines[hello.task] = line
+                    self.tell(hello.task, *self._standing)
+                if isinstance(message, protocol.ModelDir):
+                    self._model_dir = message.path
                     self.tell(hello.task, *self._standing)
                 with self.changed:
                     self.reports.append((hello.task, hello.attempt, message))
