@@ -113,6 +113,8 @@ class Draft:
             global_step=0,
             restart_at=math.inf,
             restart_wanted=False,
+            finished=False,
+            term_at=math.inf,
         )
         self.move(record, TaskState.STARTING)
         self.do(StartTask(task=record.task, attempt=record.attempt))
@@ -124,6 +126,7 @@ class Draft:
         elif record.alive:
             if record.state is not TaskState.STOPPING:
                 self.move(record, TaskState.STOPPING, reason=reason)
+            self.update(self.tasks[record.task], term_at=math.inf)
             self.do(StopTask(task=record.task, attempt=record.attempt, grace_s=grace_s))
 
     def go(self, phase: Phase, reason: str = "") -> None:

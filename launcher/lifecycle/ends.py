@@ -6,7 +6,7 @@ from launcher import causes, events, protocol
 from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.state import TaskRecord
-from launcher.lifecycle.values import StopAsked, StopTask
+from launcher.lifecycle.values import StopAsked, StopTask, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskId, TaskState
 
 
@@ -140,8 +140,16 @@ def stop_asked(draft: Draft, asked: StopAsked) -> None:
 
 
 def stop_trainers(draft: Draft, reason: str) -> None:
+    """Trainers that can hear are told to stop at the next step, so that the chief's last save holds what the workers
+    have done; SIGTERM follows after the grace time. The others get SIGTERM at once."""
+    grace_s = trainer_grace_s(draft)
     for record in draft.of_role(*TRAINERS):
-        draft.stop(record, trainer_grace_s(draft), reason)
+        if record.ready and record.running and "save-on-term" in draft.state.plan.adjustments:
+            if record.state is not TaskState.STOPPING:
+                draft.move(record, TaskState.STOPPING, reason=reason, term_at=draft.now + grace_s)
+            draft.do(TellTask(task=record.task, message=protocol.StopTraining(reason=reason)))
+        else:
+            draft.stop(record, grace_s, reason)
 
 
 def trainer_grace_s(draft: Draft) -> float:

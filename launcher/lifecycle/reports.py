@@ -131,7 +131,7 @@ def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> N
             examples=report.examples,
         )
     )
-    record = draft.update(record, global_step=report.global_step, ready=True)
+    record = draft.update(record, global_step=report.global_step, ready=True, finished=True)
     progressed(draft)
     if TaskState.FINISHED in TRANSITIONS[record.state]:
         draft.move(record, TaskState.FINISHED, reason=report.reason)

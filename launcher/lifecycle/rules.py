@@ -19,6 +19,7 @@ def settle(draft: Draft) -> None:
     launch(draft)
     watch_gate(draft)
     restart_the_dead(draft)
+    hurry_the_stopping(draft)
     watch_barrier(draft)
     watch_training(draft)
     watch_drain(draft)
@@ -78,6 +79,13 @@ def watch_gate(draft: Draft) -> None:
                 draft.start(record)
 
 
+def hurry_the_stopping(draft: Draft) -> None:
+    """Those who have not stopped at a word get SIGTERM, and soon SIGKILL."""
+    for record in list(draft.tasks.values()):
+        if record.state is TaskState.STOPPING and draft.now >= record.term_at:
+            draft.stop(record, min(5.0, draft.state.plan.policy.grace_s), "did not stop when it was told to")
+
+
 def restart_the_dead(draft: Draft) -> None:
     for record in list(draft.tasks.values()):
         if record.state is TaskState.BACKOFF and draft.now >= record.restart_at:
@@ -97,7 +105,7 @@ def watch_barrier(draft: Draft) -> None:
 
 def may_train(draft: Draft, record: TaskRecord, reached: bool) -> bool:
     """Whether a worker may still apply gradients. One that is not ready when the last step is reached will not."""
-    if record.state is TaskState.FINISHED or record.state.final:
+    if record.finished or record.state.final:
         return False
     if record.state is TaskState.STOPPING:
         return record.running and record.ready

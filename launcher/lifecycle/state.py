@@ -49,7 +49,7 @@ class TaskRecord:
 
     ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was; ``restarts``: how often it
     was started again; ``restart_at``: when the back-off ends; ``died_at``: when the attempt before died, until the
-    task has recovered.
+    task has recovered; ``finished``: its last gradient is applied; ``term_at``: when SIGTERM follows the word to stop.
     """
 
     planned: PlannedTask
@@ -66,6 +66,8 @@ class TaskRecord:
     died_at: float | None = None
     global_step: int = 0
     restart_wanted: bool = False
+    finished: bool = False
+    term_at: float = math.inf
 
     @property
     def task(self) -> TaskId:
@@ -118,7 +120,7 @@ def initial(plan: Plan) -> RunState:
 
 def next_wakeup(state: RunState) -> float:
     """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
-    due = [state.drain_until, *(record.restart_at for record in state.tasks.values())]
+    due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
     if state.phase in (Phase.STARTING, Phase.TRAINING):
         due.append(run_deadline(state))
         due.extend(start_deadline(state, record) for record in state.tasks.values())

@@ -23,7 +23,7 @@ GOOD = {
     "worker": "gate,ready,step=9:288,finished=9",
     "evaluator": "ready,drain",
 }
-ENDLESS = {**GOOD, "chief": "gate,ready,step=1,hang", "worker": "gate,ready,step=1,hang", "evaluator": "ready,hang"}
+ENDLESS = {**GOOD, "chief": "gate,ready,step=1,stop", "worker": "gate,ready,step=1,stop", "evaluator": "ready,hang"}
 
 OPTIONS = ("--workers", "2", "--ps", "1", "--no-preload", "--plain", "--run-dir", "run")
 

@@ -322,16 +322,39 @@ def test_the_gate_waits_until_the_folder_that_the_chief_names_is_locked() -> Non
 def test_interrupt_saves_evaluates_and_ends() -> None:
     run = Run(make_plan()).until_training()
     run.happen(lifecycle.StopAsked, how="interrupt")
-    assert set(run.stops()) == {"chief:0", "worker:0", "worker:1"}
-    run.finished("chief:0", step=50)
-    run.exits("worker:0")
+    for task in ("chief:0", "worker:0", "worker:1"):
+        assert run.told_to(task, protocol.StopTraining)
+    run.finished("chief:0", "worker:0", step=50)
     assert run.told_to("chief:0", protocol.Barrier) == []
     run.exits("worker:1")
     assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()]
+    run.exits("worker:0")
     run.exits("chief:0")
+    assert run.stops() == ["ps:0"]
     assert run.told_to("evaluator:0", protocol.Drain)
     end = run.end_stopping()
     assert (end.outcome, end.how) == (Outcome.INTERRUPTED, "interrupt")
+
+
+def test_trainers_that_do_not_stop_at_a_word_get_signals() -> None:
+    run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
+    run.happen(lifecycle.StopAsked, how="interrupt")
+    assert run.stops() == []
+    assert lifecycle.next_wakeup(run.state) == run.now + 7
+    run.after(7)
+    assert run.stops() == ["chief:0", "worker:0", "worker:1"]
+    run.after(7)
+    assert run.stops() == ["chief:0", "worker:0", "worker:1"]
+
+
+@pytest.mark.parametrize("adjustments", [(), ALL])
+def test_trainers_that_cannot_hear_get_signals_at_once(adjustments: tuple[str, ...]) -> None:
+    run = Run(make_plan(adjustments=adjustments)).begin()
+    run.started("ps:0")
+    run.listening("ps:0")
+    run.started("chief:0", "worker:0", "worker:1")
+    run.happen(lifecycle.StopAsked, how="interrupt")
+    assert run.stops() == ["chief:0", "worker:0", "worker:1"]
 
 
 def test_second_interrupt_stops_at_once() -> None:
