@@ -139,6 +139,8 @@ def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> N
 
 def on_checkpoint(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.CheckpointSaved)
+    if record.task.role is Role.CHIEF and draft.state.barrier_open:
+        draft.set(saved_last=True)
     draft.record(events.CheckpointWritten(task=record.task.name, global_step=report.global_step, path=report.path))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from launcher import causes, protocol
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
-from launcher.lifecycle.state import TRANSITIONS, TaskRecord, hang_deadline, run_deadline, start_deadline
+from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, hang_deadline, run_deadline, start_deadline
 from launcher.lifecycle.values import End, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskState
 
@@ -21,6 +21,7 @@ def settle(draft: Draft) -> None:
     restart_the_dead(draft)
     hurry_the_stopping(draft)
     watch_barrier(draft)
+    drain_early(draft)
     watch_training(draft)
     watch_drain(draft)
     unwind(draft)
@@ -112,6 +113,18 @@ def may_train(draft: Draft, record: TaskRecord, reached: bool) -> bool:
     return record.ready if reached else True
 
 
+def drain_early(draft: Draft) -> None:
+    """When the last checkpoint is there, the evaluator need not wait until the trainers' processes have gone."""
+    if draft.state.saved_last and draft.state.phase is Phase.TRAINING and _evaluates_at_the_end(draft.state):
+        for record in draft.of_role(Role.EVALUATOR):
+            drain(draft, record)
+
+
+def _evaluates_at_the_end(state: RunState) -> bool:
+    """Whoever is in a hurry, or has no terminal any more, gets a checkpoint and no evaluation."""
+    return state.stop_how not in ("terminate", "hangup", "kill")
+
+
 def watch_training(draft: Draft) -> None:
     """Training is over when the success policy says so, or when it was stopped and every trainer has ended."""
     if draft.state.phase is not Phase.TRAINING or not draft.state.launched:
@@ -136,7 +149,7 @@ def stop_late_workers(draft: Draft) -> None:
 
 def training_over(draft: Draft, chief: TaskRecord) -> None:
     draft.set(drain_until=math.inf)
-    if draft.state.stop_how in ("terminate", "hangup", "kill") or draft.state.phase is Phase.STOPPING:
+    if not _evaluates_at_the_end(draft.state):
         draft.go(Phase.STOPPING, "stopped")
         return
     draft.go(Phase.DRAINING, "training is over")

@@ -82,7 +82,8 @@ class TaskRecord:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunState:
     """Everything that decides. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
-    variables; ``trains_in``: the folder that the chief has named; ``drain_until``: when patience with late workers, or
+    variables; ``trains_in``: the folder that the chief has named; ``saved_last``: it has saved
+    behind the barrier; ``drain_until``: when patience with late workers, or
     with the evaluator, ends."""
 
     plan: Plan
@@ -96,6 +97,7 @@ class RunState:
     gate: protocol.Gate = _SHUT
     initialised: bool = False
     barrier_open: bool = False
+    saved_last: bool = False
     max_steps: int | None = None
     global_step: int = 0
     progress_at: float = 0.0

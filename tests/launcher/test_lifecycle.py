@@ -192,6 +192,19 @@ def test_a_whole_run_ends_in_order() -> None:
     assert run.state.phase is Phase.ENDED
 
 
+def test_the_evaluator_is_drained_as_soon_as_the_last_checkpoint_is_there() -> None:
+    run = Run(make_plan()).until_training()
+    run.report("chief:0", protocol.CheckpointSaved(global_step=50, path="/m/50"))
+    run.finished("worker:0", "worker:1", "chief:0")
+    assert run.told_to("evaluator:0", protocol.Drain) == []
+    run.report("chief:0", protocol.CheckpointSaved(global_step=100, path="/m/100"))
+    assert run.told_to("evaluator:0", protocol.Drain) == [protocol.Drain(global_step=100)]
+    run.exits("evaluator:0")
+    for task in ("worker:0", "worker:1", "chief:0"):
+        run.exits(task)
+    assert run.end_stopping().outcome is Outcome.SUCCEEDED
+
+
 def test_barrier_waits_for_a_worker_that_will_be_restarted() -> None:
     run = Run(make_plan(max_steps=None)).until_training()
     run.exits("worker:1", None, signal=9)
