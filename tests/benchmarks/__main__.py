@@ -1,0 +1,96 @@
+"""``python -m tests.benchmarks``: measures, and prints bar, measured figure, ratio and whether the bar is met.
+
+Nothing here fails: a machine is as fast as it is. The JSON with every sample goes to ``bench-results/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks import plan_10000, startup
+from tests.benchmarks.processes import become_subreaper
+
+Row = tuple[str, str, float, float, str]  # what, unit, bar, measured, how it came about
+
+
+def median(samples: Sequence[dict[str, float]], key: str) -> float:
+    return statistics.median(sample[key] for sample in samples)
+
+
+def startup_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """The rows of one TensorFlow version."""
+    samples = startup.measure(python, rounds, steps)
+    ours, hand, mended = samples["tflaunch"], samples["by_hand"], samples["mended"]
+    rows = []
+    for what, key, bar, base, base_name in (
+        ("wall time", "wall_s", 0.35, hand, "by hand"),
+        ("wall time, poll mended", "wall_s", 0.7, mended, "mended"),
+        ("CPU", "cpu_s", 0.55, hand, "by hand"),
+        ("until every trainer has stepped", "first_steps_s", 0.35, hand, "by hand"),
+        ("memory (PSS)", "pss_mib", 0.75, hand, "by hand"),
+    ):
+        mine, theirs = median(ours, key), median(base, key)
+        unit = "MiB" if key == "pss_mib" else "s"
+        rows.append(
+            (f"{name}: {what}", "ratio", bar, mine / theirs, f"{mine:.1f} {unit}, {base_name} {theirs:.1f} {unit}")
+        )
+    return rows, samples
+
+
+def help_row() -> Row:
+    seconds = []
+    for _ in range(9):
+        began = time.perf_counter()
+        subprocess.run([Path(sys.executable).parent / "tflaunch", "--help"], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - began)
+    return ("tflaunch --help", "s", 0.25, statistics.median(seconds), "median of 9")
+
+
+def plan_row() -> Row:
+    return ("plan of 10,000 tasks, every TF_CONFIG", "s", 2.0, plan_10000.seconds(), "one run")
+
+
+def show(rows: Sequence[Row]) -> None:
+    width = max(len(row[0]) for row in rows)
+    print(f"\n{'':{width}}  {'bar':>6}  {'measured':>8}  met")
+    for what, unit, bar, measured, how in rows:
+        met = "yes" if measured <= bar else "NO"
+        print(f"{what:{width}}  {bar:6.2f}  {measured:8.3f}  {met:3}  {unit}; {how}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--legacy-python", type=Path, help="interpreter of an environment with TensorFlow 2.15.1")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--only", choices=("startup", "small"), help="leave the others out")
+    args = parser.parse_args()
+    become_subreaper()
+    rows: list[Row] = []
+    samples: dict[str, object] = {}
+    if args.only != "startup":
+        rows += [help_row(), plan_row()]
+    if args.only != "small":
+        pythons = {"newest": Path(sys.executable)} | ({"2.15.1": args.legacy_python} if args.legacy_python else {})
+        for name, python in pythons.items():
+            print(f"TensorFlow {name}, {args.rounds} rounds of {args.steps} steps")
+            more, samples[name] = startup_rows(name, python.absolute(), args.rounds, args.steps)
+            rows += more
+    show(rows)
+    folder = Path("bench-results")
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
+    file.write_text(json.dumps({"machine": platform.platform(), "rows": rows, "samples": samples}, indent=2))
+    print(f"\nevery sample: {file}")
+
+
+if __name__ == "__main__":
+    main()
