@@ -13,10 +13,10 @@ demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
 
 test: lint
-	$(BIN)/python -m pytest -m "not soak" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(PYTEST_ARGS)
 
 test-legacy: $(LEGACY_VENV)/.installed
-	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" $(PYTEST_ARGS)
+	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ def run_id(done: Finished) -> str:
 @pytest.mark.legacy
 def test_an_unmodified_script_trains_on_four_roles(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    arguments = ["--steps", "200", "--model_dir", str(model), "--flag", HOSTILE]
+    arguments = ["--steps", "1500", "--model_dir", str(model), "--flag", HOSTILE]
     done = tflaunch(
         *("local", "--workers", "2", "--ps", "1", "--run-dir", "run", "--plain", "--"),
         *("python", str(SCRIPT), *arguments),
@@ -36,9 +36,9 @@ def test_an_unmodified_script_trains_on_four_roles(tmp_path: Path) -> None:
         assert f"argv {json.dumps(arguments)}" in done.log(task["task"])
         assert task["state"] == ("stopped" if task["task"] == "ps:0" else "succeeded")
     steps = {name: done.task(name)["local_steps"] for name in ("chief:0", "worker:0", "worker:1")}
-    assert sum(steps.values()) >= 200 and min(steps.values()) >= 20, steps
+    assert min(steps.values()) >= sum(steps.values()) / 10, steps
     last = done.report["checkpoints"][-1]["global_step"]
-    assert done.report["metrics"]["global_step"] == last >= 200
+    assert done.report["metrics"]["global_step"] == last >= 1500
     assert alive(run_id(done)) == []
 
 
