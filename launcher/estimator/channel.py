@@ -66,6 +66,7 @@ class Channel:
         self._wake: socket.socket | None = None
         self._woken: socket.socket | None = None
         self._opened = False
+        self._was_open = False
 
     @property
     def is_open(self) -> bool:
@@ -98,7 +99,7 @@ class Channel:
                     self._wake.send(b"\0", socket.MSG_DONTWAIT)
 
     def wait_gate(self, is_over: Callable[[], bool] = lambda: False, *, model_dir: str = "") -> Gate | None:
-        """Block until every ps is proven or ``is_over()``; None at once if the channel is closed.
+        """Block until every ps is proven or ``is_over()``; None at once if no agent was ever there.
 
         ``model_dir``: the chief's; the gate is open to it only when this run has locked that folder, too. Raises
         LauncherGoneError if the agent leaves while the gate is shut.
@@ -139,6 +140,7 @@ class Channel:
         """In a forked child: give back the copies of the descriptors, so that only the task itself holds the line."""
         self._changed = threading.Condition()
         self._opened = True
+        self._was_open = False
         for end in (self._socket, self._wake, self._woken):
             if end is not None:
                 end.close()
@@ -156,6 +158,7 @@ class Channel:
         if connection is None:
             return
         self._socket = connection
+        self._was_open = True
         self._wake, self._woken = socket.socketpair()
         self._queue.appendleft(TaskHello(task=self.task, attempt=self.attempt, pid=self._pid))
         self._write()
