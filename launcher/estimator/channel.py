@@ -104,7 +104,7 @@ class Channel:
         ``model_dir``: the chief's; the gate is open to it only when this run has locked that folder, too. Raises
         LauncherGoneError if the agent leaves while the gate is shut.
         """
-        if not self.open():
+        if not self.open() and not self._was_open:
             return None
         if not self._is_gate_open(model_dir):
             if model_dir:
