@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -65,6 +65,7 @@ class Meter:
 
     began: float
     cpu_s: float = 0.0
+    ended: dict[int, int] = field(default_factory=dict)
 
     def wait_for(self, done: Callable[[], bool], timeout_s: float) -> float:
         """Reaps while it waits for ``done``; gives the seconds since the start."""
@@ -75,18 +76,17 @@ class Meter:
             time.sleep(0.01)
         return time.monotonic() - self.began
 
-    def reap(self) -> dict[int, int]:
-        """Takes in every child that has ended: exit status by pid. Their CPU, and that of theirs, is added."""
-        ended: dict[int, int] = {}
+    def reap(self) -> None:
+        """Takes in every child that has ended (``ended``: exit code by pid); adds its CPU, and that of its own."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                return ended
+                return
             if pid == 0:
-                return ended
+                return
             self.cpu_s += usage.ru_utime + usage.ru_stime
-            ended[pid] = os.waitstatus_to_exitcode(status)
+            self.ended[pid] = os.waitstatus_to_exitcode(status)
 
     def end(self, timeout_s: float = 30.0) -> None:
         """Kills what is still below us and takes it in."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.benchmarks.processes import Meter, descendants, pss_mib, spawn
 
 SCRIPT = Path(__file__).parents[1] / "e2e" / "canned.py"
+WITH_ESTIMATOR = Path(__file__).parent / "with_estimator.py"
 TRAINERS = ("chief-0", "worker-0", "worker-1")
 TIMEOUT_S = 300.0
 
@@ -70,21 +71,20 @@ def all_have_stepped(logs: Sequence[Path]) -> bool:
 def by_hand(python: Path, folder: Path, args: Sequence[str]) -> Sample:
     """Five processes, as a folder of bash scripts would start them."""
     meter = Meter(began=time.monotonic())
-    command = [str(python), str(SCRIPT), "--model_dir", str(folder / "model"), *args]
+    command = [str(python), str(WITH_ESTIMATOR), str(SCRIPT), "--model_dir", str(folder / "model"), *args]
     tasks = {
         slug: spawn(command, clean_env(python) | {"TF_CONFIG": config}, folder / f"{slug}.log", folder)
         for slug, config in tf_configs().items()
     }
     first_s = meter.wait_for(lambda: all_have_stepped([folder / f"{slug}.log" for slug in TRAINERS]), TIMEOUT_S)
     memory = pss_mib(descendants())
-    left = {task.pid: slug for slug, task in tasks.items() if slug != "ps-0"}
+    waited_for = {task.pid: slug for slug, task in tasks.items() if slug != "ps-0"}
 
     def ended() -> bool:
-        for pid, code in meter.reap().items():
-            if pid in left and code != 0:
-                raise RuntimeError(f"{left[pid]} ended with {code}: see {folder}")
-            left.pop(pid, None)
-        return not left
+        for pid in waited_for.keys() & meter.ended.keys():
+            if meter.ended[pid] != 0:
+                raise RuntimeError(f"{waited_for[pid]} ended with {meter.ended[pid]}: see {folder}")
+        return waited_for.keys() <= meter.ended.keys()
 
     wall_s = meter.wait_for(ended, TIMEOUT_S)
     meter.end()
@@ -112,18 +112,12 @@ def by_tflaunch(python: Path, folder: Path, args: Sequence[str]) -> Sample:
         folder / "tflaunch.log",
         folder,
     )
-    codes: dict[int, int] = {}
     logs = [run_dir / "logs" / f"{slug}.log" for slug in TRAINERS]
     first_s = meter.wait_for(lambda: all_have_stepped(logs), TIMEOUT_S)
     memory = pss_mib(descendants())
-
-    def ended() -> bool:
-        codes.update(meter.reap())
-        return client.pid in codes
-
-    wall_s = meter.wait_for(ended, TIMEOUT_S)
-    if codes[client.pid] != 0:
-        raise RuntimeError(f"tflaunch ended with {codes[client.pid]}: see {folder}")
+    wall_s = meter.wait_for(lambda: client.pid in meter.ended, TIMEOUT_S)
+    if meter.ended[client.pid] != 0:
+        raise RuntimeError(f"tflaunch ended with {meter.ended[client.pid]}: see {folder}")
     meter.wait_for(lambda: not descendants(), 30.0 + wall_s)
     meter.reap()
     return Sample(wall_s=wall_s, cpu_s=meter.cpu_s, first_steps_s=first_s, pss_mib=memory)
