@@ -15,7 +15,7 @@ from launcher.command import fill
 from launcher.errors import HostError
 from launcher.model import BoundPlan, Plan, PlannedTask, TaskId
 from launcher.preload_env import import_environment
-from launcher.tf_config import REDUCED_VARIABLE, VARIABLE, TfConfigs, tf_configs
+from launcher.tf_config import VARIABLE, TfConfigs, tf_configs
 
 
 def with_run_dir(plan: Plan, run_dir: str) -> Plan:
@@ -75,14 +75,13 @@ def start_message(bound: BoundPlan, task: TaskId, attempt: int, *, run: str) -> 
     config = configs.of(task)
     env: dict[str, str | None] = {
         **planned.env,
+        **config.pieces,
         VARIABLE: config.text,
         protocol.TASK_VARIABLE: task.name,
         protocol.ATTEMPT_VARIABLE: str(attempt),
         protocol.RUN_VARIABLE: run,
         protocol.TUNE_VARIABLE: tune_of(bound.plan, planned),
     }
-    if config.reduced:
-        env[REDUCED_VARIABLE] = "1"
     return protocol.Start(
         generation=bound.generation,
         task=task.name,

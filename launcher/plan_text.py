@@ -16,7 +16,7 @@ from launcher.binding import tune_of
 from launcher.model import ROLES, Plan, PlannedHost, PlannedTask
 from launcher.plan_json import plain
 from launcher.protocol import JsonValue
-from launcher.tf_config import REDUCED_VARIABLE, TfConfigs, symbolic_tf_configs
+from launcher.tf_config import TfConfigs, symbolic_tf_configs
 
 REDACTED = "•••"
 WIDTH = 110
@@ -90,7 +90,7 @@ def _task_rows(plan: Plan, planned: PlannedTask, configs: TfConfigs) -> Iterator
     if planned.gpus:
         yield "GPUs", ", ".join(map(str, planned.gpus))
     config = configs.of(planned.task)
-    env = {**redacted_env(planned), **({REDUCED_VARIABLE: "1"} if config.reduced else {})}
+    env = redacted_env(planned)
     yield "env", "  ".join(f"{name}={_shown_value(value)}" for name, value in sorted(env.items()))
     yield "TF_CONFIG", _shortened(config.text)
     yield "adjusted", tune_of(plan, planned).replace(",", " ") or "nothing"

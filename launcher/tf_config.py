@@ -7,15 +7,17 @@ it, ``model_dir`` names the folder of the checkpoints. Two rules are not written
   user's ``session_config`` wait for a server that never starts.
 - Linux holds a variable of at most 128 KiB (``MAX_ARG_STRLEN``, execve(2)). A cluster that does not fit is *reduced*:
   addresses that a task never talks to are ``PLACEHOLDER``, so that the lists keep their lengths, which is all that
-  RunConfig takes from them. A trainer talks to the parameter servers and to nobody else; a parameter server learns the
-  trainers' addresses from their sessions (``ConfigProto.cluster_def``); the evaluator talks to nobody.
+  RunConfig takes from them. A trainer talks to the parameter servers and to nobody else, the evaluator to nobody. A
+  parameter server talks to all trainers: it gets the full one besides, in pieces, and puts it together in its own
+  process, where that limit does not hold (``launcher.estimator.cluster_pieces``).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from launcher.errors import Problem, SpecError
 from launcher.model import ROLES, Plan, PlannedHost, Role, TaskId
@@ -23,8 +25,9 @@ from launcher.model import ROLES, Plan, PlannedHost, Role, TaskId
 MAX_VARIABLE_BYTES = 131072  # name, "=", value and the final NUL
 PLACEHOLDER = "0:1"
 VARIABLE = "TF_CONFIG"
-REDUCED_VARIABLE = "TFLAUNCH_REDUCED_CLUSTER"
+PIECE_PREFIX = "TFLAUNCH_TF_CONFIG_"
 
+_PIECE_BYTES = 120_000
 _ROLE_ORDER = (Role.CHIEF, Role.PS, Role.WORKER)
 _MAX_VALUE_BYTES = MAX_VARIABLE_BYTES - len(VARIABLE) - 2
 _HOLE = json.dumps(PLACEHOLDER)
@@ -32,10 +35,12 @@ _HOLE = json.dumps(PLACEHOLDER)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TfConfig:
-    """One task's TF_CONFIG, compact JSON. ``reduced``: it names only those whom the task talks to."""
+    """One task's TF_CONFIG, compact JSON. ``reduced``: the addresses of some others are missing; ``pieces``: the full
+    one, for a task that needs it all the same, by variable."""
 
     text: str
     reduced: bool
+    pieces: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class TfConfigs:
@@ -60,7 +65,12 @@ class TfConfigs:
         text = self._text(self._reduced(task), task)
         if len(text) > _MAX_VALUE_BYTES:
             raise SpecError([Problem("spec", None, "roles", self._too_large(task, len(text)))])
-        return TfConfig(text=text, reduced=True)
+        return TfConfig(text=text, reduced=True, pieces=self._pieces(task) if task.role is Role.PS else {})
+
+    def _pieces(self, task: TaskId) -> Mapping[str, str]:
+        full = self._text(self._full, task)
+        starts = range(0, len(full), _PIECE_BYTES)
+        return {f"{PIECE_PREFIX}{n}": full[start : start + _PIECE_BYTES] for n, start in enumerate(starts)}
 
     def _text(self, cluster: str, task: TaskId) -> str:
         return f'{{"cluster":{{{cluster}{self._own_evaluator(task)}}}{self._rest(task)}}}'

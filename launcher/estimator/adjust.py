@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from launcher import adjustments
-from launcher.estimator import device_filters, evaluator, heartbeat, model_dirs, sessions, trainer
+from launcher.estimator import cluster_pieces, device_filters, evaluator, heartbeat, model_dirs, sessions, trainer
 from launcher.estimator import task as tasks
 from launcher.estimator.final_save import FinalSave
 from launcher.estimator.patches import Patches
@@ -67,6 +67,7 @@ def _begin(names: frozenset[str]) -> Task:
     if unknown:
         raise ValueError(f"no such adjustment: {', '.join(unknown)}; there are {', '.join(adjustments.NAMES)}")
     undo()
+    cluster_pieces.join(os.environ)
     return tasks.begin(os.environ)
 
 

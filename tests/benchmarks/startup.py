@@ -76,8 +76,6 @@ def by_hand(python: Path, folder: Path, args: Sequence[str]) -> Sample:
         slug: spawn(command, clean_env(python) | {"TF_CONFIG": config}, folder / f"{slug}.log", folder)
         for slug, config in tf_configs().items()
     }
-    first_s = meter.wait_for(lambda: all_have_stepped([folder / f"{slug}.log" for slug in TRAINERS]), TIMEOUT_S)
-    memory = pss_mib(descendants())
     waited_for = {task.pid: slug for slug, task in tasks.items() if slug != "ps-0"}
 
     def ended() -> bool:
@@ -86,6 +84,9 @@ def by_hand(python: Path, folder: Path, args: Sequence[str]) -> Sample:
                 raise RuntimeError(f"{waited_for[pid]} ended with {meter.ended[pid]}: see {folder}")
         return waited_for.keys() <= meter.ended.keys()
 
+    logs = [folder / f"{slug}.log" for slug in TRAINERS]
+    first_s = meter.wait_for(lambda: all_have_stepped(logs) or ended(), TIMEOUT_S)  # a late worker may find no work
+    memory = pss_mib(descendants())
     wall_s = meter.wait_for(ended, TIMEOUT_S)
     meter.end()
     return Sample(wall_s=wall_s, cpu_s=meter.cpu_s, first_steps_s=first_s, pss_mib=memory)

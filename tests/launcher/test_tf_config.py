@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
+from launcher.estimator import cluster_pieces
 from launcher.model import ROLES, Role, TaskId
-from launcher.tf_config import MAX_VARIABLE_BYTES, PLACEHOLDER, TfConfigs
+from launcher.tf_config import MAX_VARIABLE_BYTES, PIECE_PREFIX, PLACEHOLDER, TfConfigs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -88,6 +89,20 @@ def test_what_holds_for_a_cluster_that_does_not_fit(ps: int, workers: int) -> No
         assert named["ps"] == addresses[Role.PS]
         own = {task.index: addresses[Role.WORKER][task.index]} if task.role is Role.WORKER else {}
         assert named["worker"] == [own.get(index, PLACEHOLDER) for index in range(workers)]
+
+
+def test_a_parameter_server_of_a_reduced_cluster_puts_the_full_one_together() -> None:
+    addresses = cluster(3, 9000, host="node0123.cluster.example.org")
+    config = TfConfigs(addresses, "/m").of(TaskId(Role.PS, 2))
+    environ = {"TF_CONFIG": config.text, **config.pieces}
+    assert len(config.pieces) > 1
+    assert all(len(f"{name}={value}\0") <= MAX_VARIABLE_BYTES for name, value in environ.items())
+    cluster_pieces.join(environ)
+    assert environ.keys() == {"TF_CONFIG"}
+    full = json.loads(environ["TF_CONFIG"])
+    assert full["cluster"] == {role.value: list(addresses[role]) for role in (Role.CHIEF, Role.PS, Role.WORKER)}
+    assert full["task"] == {"type": "ps", "index": 2} and full["model_dir"] == "/m"
+    assert PIECE_PREFIX == cluster_pieces.PIECE_PREFIX
 
 
 def test_the_evaluator_of_a_reduced_cluster_knows_itself() -> None:
