@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher import client, control, report, runs
-from launcher.console import JsonConsole, LiveConsole, PlainConsole, RunConsole
+from launcher.agent.sweep import sweep
+from launcher.console import open_console
 from launcher.errors import UsageError
-from launcher.model import TaskId
+from launcher.model import Outcome, TaskId
+from launcher.protocol import JsonValue
 from launcher.view import RunView
 
 if TYPE_CHECKING:
+    from launcher.model import Plan
     from launcher.resolve import Request
 
 
@@ -32,6 +36,7 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
     from launcher.resolve import resolve
 
     resolved = resolve(request)
+    _check_transports(resolved.plan)
     for note in resolved.plan.notes:
         click.echo(f"tflaunch: {note}", err=True)
     if resolved.sample_data:
@@ -42,6 +47,16 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
         click.echo(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
         return 0
     return _show(folder, own=True, as_json=as_json, plain=plain)
+
+
+def _check_transports(plan: Plan) -> None:
+    remote = [host.name for host in plan.hosts if host.transport != "local"]
+    if remote:
+        raise UsageError(
+            f"hosts over SSH ({', '.join(remote[:5])}) cannot be used yet; tflaunch local SPEC runs all tasks here"
+        )
+    if len(plan.hosts) > 1:
+        raise UsageError(f"{len(plan.hosts)} hosts without ssh: only one of them can be this machine")
 
 
 def _run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:
@@ -61,19 +76,11 @@ def _make_sample_data(command: tuple[str, ...]) -> None:
         raise UsageError(f"the sample data could not be made (exit code {made.returncode}): {' '.join(command)}")
 
 
-def _console(view: RunView, folder: runs.RunFolder, *, as_json: bool, plain: bool) -> RunConsole:
-    if as_json:
-        return JsonConsole(sys.stdout)
-    if plain or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        return PlainConsole(view, folder, sys.stdout, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
-    from rich.console import Console
-
-    return LiveConsole(view, folder, Console())
-
-
 def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool) -> int:
     view = RunView()
-    exit_code = client.watch(folder, view, _console(view, folder, as_json=as_json, plain=plain), own=own)
+    form = "json" if as_json else "plain" if plain else "live"
+    console = open_console(view, folder, sys.stdout, form=form, environ=os.environ)
+    exit_code = client.watch(folder, view, console, own=own)
     if not as_json:
         click.echo(report.summary(view, folder, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ), nl=False)
     return 1 if exit_code is None else exit_code
@@ -84,7 +91,7 @@ def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool) -> i
 
 def ls(runs_dir: Path, *, as_json: bool) -> int:
     """Lists the runs, newest first."""
-    rows = [report.status_of(folder) for folder in runs.list_runs(runs_dir)]
+    rows = [_status(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return 0
@@ -95,10 +102,20 @@ def ls(runs_dir: Path, *, as_json: bool) -> int:
     return 0
 
 
+def _status(folder: runs.RunFolder) -> dict[str, JsonValue]:
+    """Where a run stands. What a lost one may have left on this machine is taken down by the way."""
+    state = report.status_of(folder)
+    if state["outcome"] == Outcome.LOST.value:
+        started = report.load_view(folder).started
+        if started is not None and started.run_id and started.host == socket.gethostname():
+            sweep(started.run_id)
+    return state
+
+
 def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
     """Prints where a run stands."""
     folder = find(runs_dir, run)
-    state = report.status_of(folder)
+    state = _status(folder)
     if as_json:
         click.echo(json.dumps(state, indent=2))
         return 0

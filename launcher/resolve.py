@@ -8,14 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import adjustments
 from launcher import plan as plans
 from launcher.errors import UsageError
 from launcher.model import ROLES, Plan
-from launcher.spec import ClusterSpec, Override, apply_overrides, parse_spec, read_spec
+from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
 
-LOCAL_SPEC = "roles: {ps: {count: 1}, chief: {}, worker: {count: 1}, evaluator: {}}"
-SAMPLE_NAME = "esmm"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -46,7 +43,7 @@ class Resolved:
 
 def resolve(request: Request) -> Resolved:
     """The plan. Raises UsageError or SpecError for anything wrong with what the user said."""
-    spec = read_spec(request.spec) if request.spec is not None else parse_spec(LOCAL_SPEC, "the defaults")
+    spec = read_spec(request.spec) if request.spec is not None else local_spec()
     overrides = dict(_overrides(request))
     sample: tuple[str, ...] = ()
     if request.command == ():
@@ -57,18 +54,14 @@ def resolve(request: Request) -> Resolved:
         command = ["python", "-m", "jobs.esmm", "train", "--data", str(data), "--model-dir", "{model_dir}"]
         overrides["command"] = Override(command, "the sample job")
     spec = apply_overrides(spec, overrides) if overrides else spec
-    _check_local(request, spec)
+    if request.local_only and any(host.ssh is not None for host in spec.hosts or ()):
+        spec = on_this_machine(spec)
     around = plans.Surroundings(python=sys.executable, cwd=str(request.cwd), env=request.environ)
     return Resolved(plan=plans.build_plan(spec, around), sample_data=sample)
 
 
 def _cache_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _check_local(request: Request, spec: ClusterSpec) -> None:
-    if request.local_only and spec.hosts and any(host.ssh is not None for host in spec.hosts):
-        raise UsageError(f"{request.spec} names hosts to be reached by SSH; start it with: tflaunch run {request.spec}")
 
 
 def _overrides(request: Request) -> Iterator[tuple[str, Override]]:
@@ -150,9 +143,5 @@ def _restarts(request: Request) -> Iterator[tuple[str, Override]]:
 
 def _tune(request: Request) -> Iterator[tuple[str, Override]]:
     words, origin = _words(request, "tune")
-    for word in ",".join(words).split(",") if words else []:
-        if word == "none":
-            for name in adjustments.NAMES:
-                yield f"tune.{name}", Override(False, origin)
-        elif word:
-            yield f"tune.{word.lstrip('+-')}", Override(not word.startswith("-"), origin)
+    for name, on in parse_tune(words).items():
+        yield f"tune.{name}", Override(on, origin)
