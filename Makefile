@@ -7,7 +7,7 @@ LEGACY_LOCK := requirements/lock-tf2.15.txt
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-legacy lint format bench soak schema lock clean
+.PHONY: demo test test-small test-legacy matrix lint format bench soak schema lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
@@ -17,6 +17,17 @@ test: lint
 
 test-legacy: $(LEGACY_VENV)/.installed
 	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 $(PYTEST_ARGS)
+
+# The smaller set on the newest TensorFlow, with every Python that is here.
+matrix:
+	@for version in 3.10 3.11 3.12 3.13; do \
+	  if python$$version -c '' 2>/dev/null; then \
+	    $(MAKE) --no-print-directory VENV=.venv-py$$version PYTHON=python$$version test-small || exit 1; \
+	  else echo "python$$version: none here, left out"; fi; \
+	done
+
+test-small: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
