@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Finished, alive, tflaunch
+from tests.e2e.running import TIMEOUT_S, Finished, alive, environment, tflaunch
 
 HOSTILE = "a \"b\" $(c) {d,e} ü \\ 'f'"
 SCRIPT = Path(__file__).parent / "canned.py"
@@ -63,3 +65,23 @@ def test_the_sample_job_trains_and_exports(tmp_path: Path) -> None:
     exports = list((done.run_dir / "model" / "export").glob("*/*/saved_model.pb"))
     assert len(exports) == 1
     assert alive(run_id(done)) == []
+
+
+def test_a_cluster_trains_whose_tf_config_does_not_fit_a_variable(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    runner = [sys.executable, str(Path(__file__).parent / "small_limit.py")]
+    arguments = ["local", "--workers", "3", "--ps", "1", "--run-dir", "run", "--plain", "--"]
+    script = ["python", str(SCRIPT), "--steps", "1500", "--model_dir", str(model)]
+    done = subprocess.run(
+        [*runner, *arguments, *script],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    workers = [task for task in report["tasks"] if task["task"].startswith("worker")]
+    assert len(workers) == 3 and all(task["local_steps"] > 0 for task in workers)
+    assert "0:1" in (tmp_path / "run" / "logs" / "worker-0.log").read_text()
