@@ -18,6 +18,7 @@ def logits(checkpoint: str, *, ps_tasks: int, saves: bool, ids: tuple[int, ...] 
     schema = Schema(features=(Feature(name="a", ids=7), Feature(name="b", ids=4)))
     config = ModelConfig(schema=schema, embedding_dim=3, towers=(5,), optimizer="adam")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.set_random_seed(3)  # with some others all activations are zero
         features = {"a": tf.constant(ids, tf.int64), "b": tf.constant([1] * len(ids), tf.int64)}
         outputs = esmm_logits(features, config, ps_tasks=ps_tasks)
         saver = tf.compat.v1.train.Saver()
