@@ -6,6 +6,7 @@ tf.estimator left TensorFlow in 2.16; ``install()`` supplies it from the package
 from __future__ import annotations
 
 import tensorflow as tf
+
 from launcher.estimator.compat import install
 
 install()

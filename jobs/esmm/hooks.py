@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from launcher.estimator import add_examples
-
 from jobs._tf import estimator, tf
+from launcher.estimator import add_examples
 
 
 class ExamplesHook(estimator.SessionRunHook):  # type: ignore[misc]

@@ -1,8 +1,7 @@
 """Has packages named like the launcher's."""
 
-import jobs.mine
-
 import jobs
+import jobs.mine
 import launcher
 from launcher import VALUE
 
