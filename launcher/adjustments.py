@@ -96,6 +96,12 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
         roles=(CHIEF,),
     ),
     Adjustment(
+        name="session-close",
+        title="a trainer that has finished waits at most 0.5 s for its session to be closed",
+        why="closing the sessions of several trainers at once can stall for 4 to 16 s, with everybody idle",
+        roles=TRAINERS,
+    ),
+    Adjustment(
         name="heartbeat",
         title="tasks report readiness, steps, checkpoints and evaluations",
         why="without it a hang cannot be told from a long step; it costs one fetched scalar a second",

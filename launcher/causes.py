@@ -6,6 +6,7 @@ Pure: takes what the agent reported (exit, signal, last lines) and names a kind,
 from __future__ import annotations
 
 import re
+import shlex
 import signal as signals
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from launcher.protocol import JsonValue
 _EXCEPTION_LINE = re.compile(
     r"^([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning|Failure|Abort)\w*)(?::\s*(.*))?$"
 )
+_NO_MODULE = re.compile(r"No module named '?([\w.]+)'?\)?\s*\Z")
 _FRAME_LINE = re.compile(r'^  File "(.+)", line (\d+), in (.+)$')
 _KNOCK_ON = ("UnavailableError", "AbortedError", "CancelledError")
 
@@ -64,9 +66,18 @@ def of_exit(host: str, body: protocol.Exited) -> Cause:
             kind="exception",
             exit=body.exit_code,
             message=f"{body.task} raised {name}{': ' + text if text else ''}{where}",
-            advice=f"read the traceback, {log}",
+            advice=_EXCEPTION_ADVICE.get(name.rsplit(".", 1)[-1], f"read the traceback, {log}"),
             knock_on=name.rsplit(".", 1)[-1] in _KNOCK_ON,
             permanent=name.rsplit(".", 1)[-1] in _PERMANENT,
+        )
+    missing = _NO_MODULE.search(body.tail) if body.exit_code == 1 else None
+    if missing is not None:
+        return made(
+            kind="exception",
+            exit=1,
+            permanent=True,
+            message=f"{body.task}: there is no module {missing[1]}",
+            advice="correct the module's name, or install it for the interpreter of the tasks",
         )
     if body.exit_code == 2:
         return made(
@@ -74,7 +85,7 @@ def of_exit(host: str, body: protocol.Exited) -> Cause:
             exit=2,
             permanent=True,
             message=f"{body.task} refused its arguments (exit code 2)" + _last_line(body.tail),
-            advice="correct the command after --",
+            advice="correct the command",
         )
     if body.exit_code == 0:
         return made(
@@ -99,8 +110,19 @@ _SIGNAL_ADVICE = {
     int(signals.SIGILL): "this TensorFlow needs a newer processor: install a build for this one",
     int(signals.SIGABRT): "a failed check in native code: its message is in the last lines of the log",
 }
+_EXCEPTION_ADVICE = {
+    "NanLossDuringTrainingError": "the loss is not a number: lower the learning rate, and look for NaN in the input",
+}
 _PERMANENT = frozenset(
-    {"ModuleNotFoundError", "ImportError", "SyntaxError", "IndentationError", "NameError", "UnrecognizedFlagError"}
+    {
+        "NanLossDuringTrainingError",
+        "ModuleNotFoundError",
+        "ImportError",
+        "SyntaxError",
+        "IndentationError",
+        "NameError",
+        "UnrecognizedFlagError",
+    }
 )
 
 
@@ -127,13 +149,13 @@ def refused(host: str, body: protocol.Refused) -> Cause:
 _REFUSED_ADVICE = {
     "prove": "stop that process, or let this run take other ports",
     "reserve": "free ports on that host or widen its range (hosts[].ports)",
-    "lock_model_dir": "wait for that run or stop it, or give this one a model_dir of its own (--model-dir)",
+    "lock_model_dir": "give this run a model_dir of its own (--model-dir)",
 }
 
 
 def not_started(task: str, host: str, message: str) -> Cause:
     return Cause(
-        task=task, host=host, kind="not_started", permanent=True, message=message, advice="correct the command after --"
+        task=task, host=host, kind="not_started", permanent=True, message=message, advice="correct the command"
     )
 
 
@@ -141,13 +163,14 @@ def host_lost(host: str, message: str) -> Cause:
     return Cause(task=None, host=host, kind="host", message=message, advice="see that the host is up, and start again")
 
 
-def deadline(timeout_s: float) -> Cause:
+def deadline(timeout_s: float, model_dir: str | None) -> Cause:
+    again = f"start it again with --model-dir {model_dir} to go on from the last checkpoint, or " if model_dir else ""
     return Cause(
         task=None,
         host=None,
         kind="timeout",
         message=f"the run took longer than policy.timeout_s = {timeout_s:g} s",
-        advice="start it again to go on from the last checkpoint, or allow more time (--timeout-s)",
+        advice=f"{again}allow more time (--timeout-s)",
     )
 
 
@@ -194,15 +217,15 @@ def launcher_failed(error: BaseException | None) -> Cause:
     )
 
 
-def to_json(cause: Cause) -> dict[str, JsonValue]:
-    """The ``cause`` of ``report.json``."""
+def to_json(cause: Cause, *, run: str) -> dict[str, JsonValue]:
+    """The ``cause`` of ``report.json``. ``run``: what commands find the run by."""
     return {
         "task": cause.task,
         "host": cause.host,
         "kind": cause.kind,
         "exit": cause.exit,
         "message": cause.message,
-        "advice": cause.advice,
+        "advice": cause.advice.replace("logs RUN", f"logs {shlex.quote(run)}"),
         "tail": cause.tail,
     }
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from launcher import __version__
-from launcher.errors import EXIT_USAGE, TflaunchError
+from launcher.errors import EXIT_USAGE, TflaunchError, UsageError
 
 if TYPE_CHECKING:
     from launcher.resolve import Request
@@ -42,6 +42,8 @@ def run(argv: Sequence[str]) -> int:
         return 130
     except click.ClickException as error:
         error.show()
+        if command is None and "unexpected extra argument" in error.format_message():
+            _complain("what the tasks are to run comes behind --, as in: tflaunch local -- python train.py")
         return EXIT_USAGE
     except TflaunchError as error:
         _complain(str(error))
@@ -223,7 +225,11 @@ def attach(run: str | None, as_json: bool, plain: bool) -> int:
     """Shows RUN as it goes on. Ctrl-C ends the showing, not the run."""
     from launcher import commands
 
-    return commands.attach(_runs_dir(), run, as_json=as_json, plain=plain)
+    try:
+        return commands.attach(_runs_dir(), run, as_json=as_json, plain=plain)
+    except KeyboardInterrupt:
+        click.echo("tflaunch: the run goes on; end it with: tflaunch stop", err=True)
+        return 0
 
 
 @cli.command(short_help="End a run.")
@@ -262,6 +268,8 @@ def _request(context: click.Context, *, local_only: bool = False) -> Request:
             where = flag.opts[0] if source.name == "COMMANDLINE" else str(flag.envvar)
             given[name] = (value, where)
     spec = given.pop("spec", (None, ""))[0]
+    if str(spec).endswith(".py") or spec in ("python", "python3"):
+        raise UsageError(f"to train with {spec}, write it behind --, as in: tflaunch local -- python train.py")
     return Request(
         spec=Path(str(spec)) if spec is not None else None,
         command=context.obj,

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -99,7 +100,7 @@ def watch(folder: runs.RunFolder, view: RunView, console: RunConsole, *, own: bo
         console.start()
         return _follow(folder, view, console, lambda: line is not None and line.is_open())
     finally:
-        console.stop(time.time())
+        _show(partial(console.stop, time.time()))
         if line is not None:
             line.close()
 
@@ -139,6 +140,15 @@ def _pass_signals_on(line: control.Control) -> None:
         signal.signal(number, pass_on)
 
 
+def _show(draw: Callable[[], None]) -> None:
+    """Draws. Nobody may be reading any more (``| head``); a run is not ended by that."""
+    try:
+        draw()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stderr.write("tflaunch: nobody reads the output any more; the run goes on\n")
+
+
 def _follow(folder: runs.RunFolder, view: RunView, console: RunConsole, alive: Callable[[], bool]) -> int | None:
     reader = EventReader(folder.events)
     exit_code: int | None = None
@@ -146,10 +156,10 @@ def _follow(folder: runs.RunFolder, view: RunView, console: RunConsole, alive: C
         last_round = not alive()
         for recorded in reader.read():
             view.apply(recorded)
-            console.show(recorded)
+            _show(partial(console.show, recorded))
             if isinstance(recorded.event, RunEnded):
                 exit_code = recorded.event.exit_code
-        console.tick(time.time())
+        _show(partial(console.tick, time.time()))
         if last_round:
             return exit_code
         time.sleep(_POLL_S)

@@ -61,12 +61,14 @@ def _check_transports(plan: Plan) -> None:
 
 def _run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:
     wanted = request.value("run_dir")
-    if wanted is None:
-        return runs.RunFolder.create(runs_dir, name, datetime.now(timezone.utc))
     try:
+        if wanted is None:
+            return runs.RunFolder.create(runs_dir, name, datetime.now(timezone.utc))
         return runs.RunFolder.create_at(Path(str(wanted)))
     except OSError as error:
-        raise UsageError(f"--run-dir {wanted}: {error.strerror or error}") from error
+        where = f"--run-dir {str(wanted)!r}" if wanted is not None else f"cannot make {runs_dir.absolute()}"
+        advice = "; name another folder by --run-dir" if wanted is None else ""
+        raise UsageError(f"{where}: {error.strerror or error}{advice}") from error
 
 
 def _make_sample_data(command: tuple[str, ...]) -> None:
@@ -78,6 +80,7 @@ def _make_sample_data(command: tuple[str, ...]) -> None:
 
 def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool) -> int:
     view = RunView()
+    view.only_watched = not own
     form = "json" if as_json else "plain" if plain else "live"
     console = open_console(view, folder, sys.stdout, form=form, environ=os.environ)
     exit_code = client.watch(folder, view, console, own=own)
@@ -138,6 +141,8 @@ def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> 
         run, task = None, run
     folder = find(runs_dir, run)
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    if task and _task(task) not in report.load_view(folder).tasks:
+        raise UsageError(f"{folder.run} has no task {task}")
     wait = (lambda: client.pause_while_live(folder)) if follow else None
     print_logs(folder, _task(task) if task else None, out=sys.stdout, color=color, wait=wait)
     return 0

@@ -131,6 +131,13 @@ class EvaluationDone(RunEvent, kind="evaluation_done"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelDirKnown(RunEvent, kind="model_dir_known"):
+    """The folder in which the chief trains, where the plan does not name it."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetKnown(RunEvent, kind="target_known"):
     """How many global steps the training is to reach; None: as long as there is input."""
 

@@ -40,6 +40,7 @@ PHASE_STYLES = {
     Phase.ENDED: "bold",
 }
 FOOTER = (("Ctrl-C", "bold"), (" save, evaluate and end", "dim"), ("   twice ", "bold"), (" stop now", "dim"))
+LEAVING_FOOTER = (("Ctrl-C", "bold"), (" leave, the run goes on", "dim"))
 STOPPING_FOOTER = (("Ctrl-C", "bold"), (" stop now, without waiting", "dim"))
 
 
@@ -239,6 +240,6 @@ def _notice(at: float, text: str, style: str, width: int, zone: tzinfo | None, g
 def _footer(view: RunView, width: int, glyphs: Glyphs) -> Line:
     if view.ended:
         return ((crop("ended", width, glyphs.mark), "dim"),)
-    left = STOPPING_FOOTER if view.stop is not None else FOOTER
+    left = LEAVING_FOOTER if view.only_watched else STOPPING_FOOTER if view.stop is not None else FOOTER
     run = ((one_line(view.run), "dim"),) if width_of(view.run) < width // 2 else ()
     return spread(left, run, width, glyphs.mark)

@@ -56,7 +56,7 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
         "name": view.name,
         "started": _utc(view.started_at) if view.started else None,
         "ended": _utc(view.last_at) if outcome else None,
-        "model_dir": view.started.model_dir if view.started else None,
+        "model_dir": view.model_dir,
         "command": list(view.started.command) if view.started else [],
         "version": view.started.version if view.started else "",
         "hosts": [{"host": host.name, "state": host.state, "facts": host.facts} for host in view.hosts.values()],
@@ -221,7 +221,7 @@ def _cause_lines(view: RunView) -> list[Line]:
     cause = cause_of(view)
     if cause is None:
         return []
-    where = f" on {cause['host']}" if cause.get("host") else ""
+    where = f" on {cause['host']}" if cause.get("host") and len(view.hosts) > 1 else ""
     lines = [_row("cause", f"{cause.get('message', '')}{where}", "red")]
     task = next((task for task in view.ordered() if task.task.name == cause.get("task")), None)
     tail = str(cause.get("tail") or (task.tail if task else ""))
@@ -244,7 +244,7 @@ def _metric_lines(view: RunView) -> list[Line]:
 
 
 def _place_lines(view: RunView, folder: RunFolder) -> list[Line]:
-    model_dir = view.started.model_dir if view.started else None
+    model_dir = view.model_dir
     lines = [_row("logs", str(folder.logs))]
     if model_dir:
         lines.insert(0, _row("model", model_dir))

@@ -13,6 +13,7 @@ from launcher.errors import UsageError
 from launcher.model import ROLES, Plan
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
 
+SAMPLE_JOB = ("-m", "jobs.esmm", "train")  # without --data it reads the sample data of the user's cache folder
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -49,19 +50,27 @@ def resolve(request: Request) -> Resolved:
     if request.command == ():
         raise UsageError("nothing follows --; write the command there: -- python train.py")
     if request.command is None and spec.command is None and (request.spec is None or request.local_only):
-        data = _cache_folder(request.environ) / "tflaunch" / "esmm-sample"
-        sample = (sys.executable, "-m", "jobs.esmm", "generate", "--out", str(data), "--if-missing")
-        command = ["python", "-m", "jobs.esmm", "train", "--data", str(data), "--model-dir", "{model_dir}"]
+        command = ["python", "-m", "jobs.esmm", "train", "--model-dir", "{model_dir}"]
         overrides["command"] = Override(command, "the sample job")
     spec = apply_overrides(spec, overrides) if overrides else spec
+    if spec.command is not None and spec.command[1:4] == SAMPLE_JOB and "--data" not in spec.command:
+        sample = (sys.executable, "-m", "jobs.esmm", "generate", "--if-missing")
     if request.local_only and any(host.ssh is not None for host in spec.hosts or ()):
         spec = on_this_machine(spec)
     around = plans.Surroundings(python=sys.executable, cwd=str(request.cwd), env=request.environ)
-    return Resolved(plan=plans.build_plan(spec, around), sample_data=sample)
+    plan = plans.build_plan(spec, around)
+    _check_script(plan)
+    return Resolved(plan=plan, sample_data=sample)
 
 
-def _cache_folder(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def _check_script(plan: Plan) -> None:
+    """A script that is not there is better said now than by five processes."""
+    for planned in plan.tasks:
+        script = planned.program[0] if planned.program else "-"
+        if script.startswith("-") or plan.hosts[0].transport != "local":
+            return
+        if not (Path(planned.cwd) / script).exists():
+            raise UsageError(f"there is no script {script} in {planned.cwd}")
 
 
 def _overrides(request: Request) -> Iterator[tuple[str, Override]]:

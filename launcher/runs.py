@@ -163,7 +163,7 @@ def find(runs_dir: Path, run: str | None = None) -> RunFolder:
     names = {folder.run: folder for folder in runs}
     if run in names:
         return names[run]
-    if "/" in run or run in (".", ".."):
+    if "/" in run or run in (".", "..") or (run and RunFolder(Path(run)).exists):
         return RunFolder.open(Path(run))
     matches = [name for name in names if name.startswith(run)] if run else []
     if len(matches) == 1:

@@ -250,13 +250,17 @@ class Supervisor:
                 exit_code=exit_code,
                 duration_s=round(time.monotonic() - self._began, 3),
                 global_step=self._state.global_step or None,
-                cause=causes.to_json(cause) if cause else None,
+                cause=causes.to_json(cause, run=self._name_for_commands()) if cause else None,
             )
         )
         self._log.close()
         self._output.close()
         report.write_report(report.load_view(self.folder), self.folder)
         return exit_code
+
+    def _name_for_commands(self) -> str:
+        """What ``tflaunch logs`` and the like find this run by."""
+        return self.folder.run if self.folder.path.parent.name == "runs" else str(self.folder.path)
 
     # --- the end
 

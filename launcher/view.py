@@ -74,6 +74,8 @@ class RunView:
         self.phase = Phase.STARTING
         self.phase_reason = ""
         self.max_steps: int | None = None
+        self.model_dir: str | None = None
+        self.only_watched = False  # whoever looks does not own the run: Ctrl-C ends the looking
         self.tasks: dict[TaskId, TaskView] = {}
         self.hosts: dict[str, HostView] = {}
         self.preloads: dict[tuple[str, str], ev.PreloadChanged] = {}
@@ -182,6 +184,7 @@ class RunView:
     @_fold.register
     def _(self, event: ev.RunStarted, at: float) -> None:
         self.started, self.started_at, self.max_steps = event, at, event.max_steps
+        self.model_dir = event.model_dir
         for body in event.tasks:
             task = self._task(body.get("task") or body.get("name"))
             if task is not None:
@@ -244,6 +247,10 @@ class RunView:
     @_fold.register
     def _(self, event: ev.EvaluationDone, at: float) -> None:
         self.evaluations.append(At(at, event))
+
+    @_fold.register
+    def _(self, event: ev.ModelDirKnown, at: float) -> None:
+        self.model_dir = event.path
 
     @_fold.register
     def _(self, event: ev.TargetKnown, at: float) -> None:

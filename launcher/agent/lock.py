@@ -49,7 +49,8 @@ def lock(path: str, owner: Owner) -> tuple[int | None, str]:
                 return fd, _note(former, owner)
             os.close(fd)  # its owner removed it after we had opened it
     except OSError as error:
-        raise LockError(f"cannot lock {path}: {error.strerror}; choose a model_dir that you may write to") from error
+        why = "it is no folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
+        raise LockError(f"cannot use {path} as model_dir: {why}; choose a folder that you may write to") from error
     raise LockError(f"cannot lock {path}: somebody keeps replacing {LOCK_FILE} in it; try again")
 
 

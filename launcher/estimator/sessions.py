@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,9 @@ from launcher.estimator.task import Task
 from launcher.protocol import Waiting
 
 SESSION_MANAGER = "tensorflow.python.training.session_manager"
+SESSION = "tensorflow.python.client.session"
 _POLL_S = 0.2
+_CLOSE_S = 0.5
 _LOG_EVERY_S = 30.0
 _log = logging.getLogger("tensorflow")
 
@@ -91,6 +94,20 @@ def poll_often(patches: Patches, task: Task) -> None:
     patches.wrap(_session_manager(), "wait_for_session", reported)
 
 
+def leave_when_finished(patches: Patches, task: Task) -> None:
+    """session-close: a trainer whose work is done and saved does not wait long for its session to be closed."""
+
+    def close(original: _Original, session: Any) -> None:
+        if not task.finished or not session._target:
+            original(session)
+            return
+        closing = threading.Thread(target=original, args=(session,), name="tflaunch-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_S)
+
+    patches.wrap(_tf_session().BaseSession, "close", close)
+
+
 def keep_live_variables(patches: Patches, task: Task) -> None:
     """chief-rejoin: a chief that comes back, or lost its link only, restores nothing that is still alive."""
 
@@ -143,4 +160,4 @@ def _session_manager() -> Any:
 
 
 def _tf_session() -> Any:
-    return importlib.import_module("tensorflow.python.client.session")
+    return importlib.import_module(SESSION)

@@ -19,7 +19,8 @@ class Task:
 
     ``examples``: examples trained by this attempt, None if the job never said. ``sessions``: sessions opened so far.
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``kept``: the newest session kept the
-    live variables of the parameter servers. ``loss``: the tensor that the Estimator now in training fetches.
+    live variables of the parameter servers. ``finished``: its last step is done. ``loss``: the tensor that the
+    Estimator now in training fetches.
     """
 
     channel: Channel
@@ -29,6 +30,7 @@ class Task:
     sessions: int = 0
     terminated: bool = False
     kept: bool = False
+    finished: bool = False
     loss: Any = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 

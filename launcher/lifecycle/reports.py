@@ -169,6 +169,7 @@ def on_model_dir(draft: Draft, record: TaskRecord, report: protocol.Message) -> 
     assert isinstance(report, protocol.ModelDir)
     if record.task.role is Role.CHIEF and report.path != draft.state.trains_in:
         draft.set(trains_in=report.path)
+        draft.record(events.ModelDirKnown(path=report.path))
         if report.path not in draft.state.locked:
             draft.do(LockModelDir(path=report.path))
 

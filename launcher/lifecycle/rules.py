@@ -32,7 +32,7 @@ def look_at_the_clock(draft: Draft) -> None:
         return
     policy = draft.state.plan.policy
     if draft.now >= run_deadline(draft.state):
-        cause = causes.deadline(policy.timeout_s or 0.0)
+        cause = causes.deadline(policy.timeout_s or 0.0, draft.state.trains_in or draft.state.plan.model_dir)
         draft.set(outcome=Outcome.TIMED_OUT, cause=cause, stop_how="deadline")
         stop_trainers(draft, cause.message)
     for record in draft.tasks.values():

@@ -27,6 +27,8 @@ class Override:
 
 def read_spec(path: FilePath) -> ClusterSpec:
     """The spec in a file. Raises SpecError for its content, UsageError if it cannot be read."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no file; name a cluster spec")
     try:
         data = path.read_bytes()
     except OSError as error:

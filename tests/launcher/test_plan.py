@@ -174,7 +174,8 @@ def test_a_start_message_is_complete() -> None:
         "TFLAUNCH_DEFAULT_MODEL_DIR": "{run_dir}/model",
         "TFLAUNCH_RUN": "r-1",
         "TFLAUNCH_TASK": "worker:1",
-        "TFLAUNCH_TUNE": "model-dir,session-gate,ready-poll,worker-start,device-filters,final-save,save-on-term",
+        "TFLAUNCH_TUNE": "model-dir,session-gate,ready-poll,worker-start,device-filters,final-save,save-on-term,"
+        "session-close",
         "TF_GRPC_REUSE_PORT": "1",
     }
     assert (message.program, message.argv[0], message.cwd) == (("train.py",), "/venv/bin/python", "/work")

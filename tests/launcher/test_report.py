@@ -115,7 +115,7 @@ def test_the_summary_of_a_failure_names_cause_lines_and_advice(folder: RunFolder
     assert "\x1b" not in text
     for words in (
         "ctr-nightly failed",
-        "cause     ps:0 raised ValueError: a shape must not change (model.py:12 in build) on node01",
+        "cause     ps:0 raised ValueError: a shape must not change (model.py:12 in build)",
         "| ValueError: a shape changed",
         "to do     read the traceback",
         "metrics   ctr_auc 0.664",

@@ -248,5 +248,5 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read the cluster spec: Is a directory"):
+    with pytest.raises(UsageError, match="is no file; name a cluster spec"):
         read_spec(tmp_path)

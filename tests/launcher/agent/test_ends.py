@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_locked_is_let_through_with_a_note(host: Host) -
 
 def test_a_model_dir_that_cannot_be_made_is_refused(host: Host) -> None:
     host.send(protocol.LockModelDir(path="/proc/model"))
-    assert "choose a model_dir" in host.wait(protocol.Refused).message
+    assert "cannot use /proc/model as model_dir" in host.wait(protocol.Refused).message
 
 
 def test_everything_is_private(host: Host) -> None:

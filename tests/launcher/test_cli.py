@@ -1,0 +1,88 @@
+"""The command line as a user meets it: every slip is one clear line and exit code 2, and nothing is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from launcher.cli import run
+
+SCRIPT = "import sys\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TFLAUNCH_", "TF_CONFIG"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["local", "--wrokers", "2"], "--workers"),
+        (["local", "--workers", "-1"], "--workers"),
+        (["local", "--ps", "0", "--workers", "2", "--", "train.py"], "ps"),
+        (["local", "--"], "nothing follows --"),
+        (["local", "--", "nosuch.py"], "there is no script nosuch.py"),
+        (["local", "train.py"], "write it behind --"),
+        (["local", "python", "train.py"], "comes behind --"),
+        (["local", "--tune", "redy-poll", "--", "train.py"], "did you mean 'ready-poll'"),
+        (["local", "--env", "NO_SUCH_VARIABLE", "--", "train.py"], "NO_SUCH_VARIABLE"),
+        (["local", "--env-file", "none", "--", "train.py"], "none"),
+        (["local", "--restarts", "x", "--", "train.py"], "--restarts"),
+        (["local", "--inject", "kill wroker:1 at step 3", "--", "train.py"], "wroker"),
+        (["local", "--model-dir", "", "--", "train.py"], "model_dir"),
+        (["local", "--run-dir", ".", "--", "train.py"], "not empty"),
+        (["local", "none.yaml"], "none.yaml"),
+        (["local", "."], "is a directory"),
+        (["run"], "SPEC"),
+        (["status", "nosuch"], "no run"),
+        (["logs", "nosuch"], "no run"),
+        (["stop"], "no runs"),
+        (["restart", "a", "b"], "no run"),
+        (["nosuch"], "nosuch"),
+    ],
+)
+def test_a_slip_is_said_in_words(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    said = capsys.readouterr()
+    assert words in said.err and "Traceback" not in said.err
+    assert not list(Path("runs").glob("*"))
+
+
+def test_a_fifo_is_no_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("spec.yaml")
+    assert run(["plan", "spec.yaml"]) == 2
+    assert "is no file" in capsys.readouterr().err
+
+
+def test_a_tf_config_in_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    assert run(["plan", "--", "train.py"]) == 2
+    assert "unset TF_CONFIG" in capsys.readouterr().err
+
+
+def test_flags_override_the_environment_and_that_the_spec(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("spec.yaml").write_text("name: spec\nroles: {ps: {}, chief: {}}\npolicy: {timeout_s: 1}\n")
+    monkeypatch.setenv("TFLAUNCH_NAME", "environment")
+    monkeypatch.setenv("TFLAUNCH_TIMEOUT_S", "2")
+    assert run(["plan", "spec.yaml", "--timeout-s", "3", "--", "train.py"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("environment: ")
+    assert "TFLAUNCH_NAME" in text and "--timeout-s" in text
+    assert not Path("runs").exists()
+
+
+def test_a_remote_spec_is_not_run_here_by_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("spec.yaml").write_text("hosts: [{name: a, ssh: {}}]\nroles: {ps: {}, chief: {}}\ncommand: [python, t.py]\n")
+    assert run(["run", "spec.yaml", "--model-dir", "/shared/m"]) == 2
+    assert "SSH" in capsys.readouterr().err
