@@ -144,8 +144,9 @@ class LiveConsole:
     def start(self) -> None:
         from rich.live import Live
 
+        # On the alternate screen: whatever a resize, or a key that the terminal echoes, leaves there is drawn over.
         self._live = Live(
-            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=False
+            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, screen=True
         )
         self._live.start()
 
@@ -165,9 +166,9 @@ class LiveConsole:
 
     def stop(self, now: float) -> None:
         if self._live is not None:
-            self._draw(self._live, now)
             self._live.stop()
             self._live = None
+            self._console.print(_Picture(self.lines(now)))
 
     def lines(self, now: float) -> tuple[Line, ...]:
         """What is to be seen now. One line of the terminal stays free for the cursor."""

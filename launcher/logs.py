@@ -8,6 +8,7 @@ different tasks never mix.
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -130,6 +131,10 @@ def tail_from(path: Path, lines: int) -> tuple[list[str], int]:
     return found[-lines:] if lines > 0 else [], end
 
 
+# What TensorFlow writes at the end of healthy sessions, and the second halves of its warnings.
+_NOISE = re.compile(r"Local rendezvous is aborting|Instructions for updating|Use tf\.keras instead|^\s+\[\[\{\{node")
+
+
 class LastLines:
     """The line that each task wrote last, at the cost of one small read for a log that has grown."""
 
@@ -151,7 +156,7 @@ class LastLines:
 def _last_line(data: bytes) -> str:
     assembler = LineAssembler()
     lines = assembler.feed(data) + assembler.flush()
-    return next((line for line in reversed(lines) if line.strip()), "")
+    return next((line for line in reversed(lines) if line.strip() and not _NOISE.search(line)), "")
 
 
 # --- printing ----------------------------------------------------------------------------------------------------
