@@ -99,6 +99,7 @@ class Supervisor:
                 timeout_s = None if math.isinf(wait_s) else max(0.0, wait_s)
                 happening = await asyncio.wait_for(self._queue.get(), timeout_s)
             except asyncio.TimeoutError:
+                await asyncio.sleep(0)  # a time-out of 0 s would leave the lines no turn
                 happening = lifecycle.Ticked(now=time.monotonic())
             self._state, actions = lifecycle.step(self._state, happening)
             for action in actions:

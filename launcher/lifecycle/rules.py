@@ -143,6 +143,7 @@ def stop_late_workers(draft: Draft) -> None:
     if math.isinf(draft.state.drain_until):
         draft.set(drain_until=draft.now + grace_s)
     elif draft.now >= draft.state.drain_until:
+        draft.set(drain_until=draft.now + grace_s)
         for record in draft.of_role(Role.WORKER):
             draft.stop(record, 0.0, f"still running {grace_s:g} s after the chief had ended")
 

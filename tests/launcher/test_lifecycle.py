@@ -115,7 +115,9 @@ class Run:
 
     def after(self, seconds: float) -> list[lifecycle.Action]:
         self.now += seconds
-        return self.happen(lifecycle.Ticked)
+        actions = self.happen(lifecycle.Ticked)
+        assert lifecycle.next_wakeup(self.state) > self.now, "the supervisor would never rest"
+        return actions
 
     def starts(self) -> list[tuple[str, int]]:
         return [(item.task.name, item.attempt) for item in self.actions if isinstance(item, lifecycle.StartTask)]

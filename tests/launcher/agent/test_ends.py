@@ -137,9 +137,9 @@ def test_finish_leaves_nothing(host: Host, tmp_path: Path) -> None:
 def test_a_model_dir_is_refused_while_another_run_holds_it(make_host: MakeHost, tmp_path: Path) -> None:
     model = str(tmp_path / "deep" / "model")
     first, second = make_host().connect(), make_host().connect()
-    for host in (first, second):
-        host.send(protocol.LockModelDir(path=model))
+    first.send(protocol.LockModelDir(path=model))
     assert first.wait(protocol.Locked).note == ""
+    second.send(protocol.LockModelDir(path=model))
     message = second.wait(protocol.Refused).message
     assert first.welcome is not None
     for fact in (first.options.run, first.welcome.host, str(first.welcome.pid), "stop that run"):
