@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from launcher import causes, events, protocol
 from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
@@ -11,7 +13,7 @@ from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskId, Task
 
 
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
-    record = draft.update(record, running=False, waits_for="")
+    record = draft.update(record, running=False, waits_for="", term_at=math.inf)
     if record.task.role is Role.PS:
         draft.set(initialised=False)
     if record.restart_wanted and draft.state.phase in (Phase.STARTING, Phase.TRAINING):

@@ -362,6 +362,14 @@ def test_trainers_that_do_not_stop_at_a_word_get_signals() -> None:
     assert run.stops() == ["chief:0", "worker:0", "worker:1"]
 
 
+def test_the_supervisor_rests_while_a_deaf_worker_outlives_the_chief() -> None:
+    run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
+    run.happen(lifecycle.StopAsked, how="hangup")
+    run.exits("chief:0")
+    for _ in range(4):
+        run.after(lifecycle.next_wakeup(run.state) - run.now)
+
+
 @pytest.mark.parametrize("adjustments", [(), ALL])
 def test_trainers_that_cannot_hear_get_signals_at_once(adjustments: tuple[str, ...]) -> None:
     run = Run(make_plan(adjustments=adjustments)).begin()
