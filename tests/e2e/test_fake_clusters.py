@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -136,7 +137,8 @@ def live(tmp_path: Path) -> Iterator[Callable[..., Live]]:
             run.client.wait()
         if (run.folder / "events.jsonl").exists():
             for pid in alive(run_id(run.folder)):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_good_run(tmp_path: Path) -> None:
