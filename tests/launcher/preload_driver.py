@@ -117,6 +117,13 @@ def _spoil_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGHUP])
 
 
+def _usual_signals() -> None:
+    """As in a terminal, however these tests were started (``nohup`` and ``&`` leave signals ignored)."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
 def execute(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Ended:
     """Runs a command to its end, as a task would be started by exec."""
     with tempfile.TemporaryFile() as output:
@@ -128,6 +135,7 @@ def execute(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Ended:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=_usual_signals,
         )
         try:
             status = process.wait(DEADLINE_S)
