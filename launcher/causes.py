@@ -195,6 +195,17 @@ def hang(global_step: int, hang_s: float) -> Cause:
     )
 
 
+def straggler(planned: PlannedTask, global_step: int, hang_s: float) -> Cause:
+    return Cause(
+        task=planned.task.name,
+        host=planned.host,
+        kind="hang",
+        message=f"{planned.task} has not trained for {hang_s:.0f} s (its last step: {global_step}), while the chief "
+        "waited for it to save",
+        advice=f"the others' work is saved; see what it does: tflaunch logs RUN {planned.task}",
+    )
+
+
 def drain_timeout(planned: PlannedTask, bound_s: float) -> Cause:
     return Cause(
         task=planned.task.name,

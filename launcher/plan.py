@@ -15,7 +15,19 @@ from launcher import adjustments, preload_env
 from launcher.binding import bind, preload_messages, start_message, with_run_dir
 from launcher.command import Command, fill, max_steps, option, parse_command, uses
 from launcher.errors import Problem, SpecError, UsageError
-from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, Role, StartMode, Success, TaskId
+from launcher.model import (
+    DEFAULT_USED_UP,
+    ROLES,
+    Plan,
+    PlannedHost,
+    PlannedTask,
+    Policy,
+    Role,
+    StartMode,
+    Success,
+    TaskId,
+    UsedUp,
+)
 from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place
 from launcher.plan_json import plan_from_json, plan_to_json
 from launcher.spec.hosts import HostSite, expand_host
@@ -24,7 +36,7 @@ from launcher.spec.texts import expand_range, is_shareable
 from launcher.tf_config import VARIABLE, check_size
 
 if TYPE_CHECKING:
-    from launcher.spec.types import ClusterSpec
+    from launcher.spec.types import ClusterSpec, PolicyKeys
 
 __all__ = [
     "Surroundings",
@@ -265,6 +277,8 @@ def _policy(spec: ClusterSpec, remote: bool) -> Policy:
     return Policy(
         success=Success(keys.success),
         restarts=MappingProxyType({role: getattr(keys.restarts, role.value) for role in ROLES}),
+        restart_window_s=keys.restart_window_s,
+        used_up=MappingProxyType({**DEFAULT_USED_UP, **_used_up(keys)}),
         backoff_s=keys.backoff_s,
         start_timeout_s=keys.start_timeout_s,
         hang_timeout_s=keys.hang_timeout_s,
@@ -273,6 +287,12 @@ def _policy(spec: ClusterSpec, remote: bool) -> Policy:
         grace_s=keys.grace_s,
         lease_s=keys.lease_s or (REMOTE_LEASE_S if remote else LOCAL_LEASE_S),
     )
+
+
+def _used_up(keys: PolicyKeys) -> Mapping[Role, UsedUp]:
+    """A missing worker matters if each of them decides about success."""
+    worker = keys.used_up.worker or ("go_on" if keys.success == "chief" else "fail")
+    return {Role.WORKER: UsedUp(worker), Role.EVALUATOR: UsedUp(keys.used_up.evaluator)}
 
 
 def _adjustments(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypedDict
 
-from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, StartMode, Success, TaskId
+from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, StartMode, Success, TaskId, UsedUp
 from launcher.protocol import JsonValue
 
 VERSION = 1
@@ -186,10 +186,12 @@ def _task(task: _Reader, kinds: Sequence[_Shared]) -> PlannedTask:
 
 
 def _policy(policy: _Reader) -> Policy:
-    restarts = _Reader(policy.body["restarts"])
+    restarts, used_up = _Reader(policy.body["restarts"]), _Reader(policy.body["used_up"])
     return Policy(
         success=Success(policy.text("success")),
         restarts=MappingProxyType({role: restarts.whole(role.value) for role in ROLES}),
+        restart_window_s=policy.maybe_number("restart_window_s"),
+        used_up=MappingProxyType({role: UsedUp(used_up.text(role.value)) for role in ROLES}),
         backoff_s=policy.number("backoff_s"),
         start_timeout_s=policy.number("start_timeout_s"),
         hang_timeout_s=policy.maybe_number("hang_timeout_s"),

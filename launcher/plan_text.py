@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from launcher import adjustments
 from launcher.binding import tune_of
-from launcher.model import ROLES, Plan, PlannedHost, PlannedTask
+from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Role
 from launcher.plan_json import plain
 from launcher.protocol import JsonValue
 from launcher.tf_config import TfConfigs, symbolic_tf_configs
@@ -132,6 +132,9 @@ def _settings(plan: Plan) -> Iterator[Row]:
     yield "policy.success", policy.success.value
     for role in ROLES:
         yield f"policy.restarts.{role}", str(policy.restarts[role])
+    yield "policy.restart_window_s", _bound(policy.restart_window_s)
+    for role in (Role.WORKER, Role.EVALUATOR):
+        yield f"policy.used_up.{role}", policy.used_up[role].value
     yield "policy.backoff_s", f"{policy.backoff_s:g}"
     yield "policy.start_timeout_s", f"{policy.start_timeout_s:g}"
     yield "policy.hang_timeout_s", _bound(policy.hang_timeout_s)

@@ -111,6 +111,7 @@ class Draft:
             speaks=False,
             waits_for="",
             global_step=0,
+            stepped_at=0.0,
             restart_at=math.inf,
             restart_wanted=False,
             finished=False,

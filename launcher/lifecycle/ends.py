@@ -9,7 +9,7 @@ from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import StopAsked, StopTask, TellTask
-from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskId, TaskState
+from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, UsedUp
 
 
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
@@ -51,6 +51,7 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
             restart_at=draft.now + delay_s,
             died_at=draft.now,
             restarts=record.restarts + 1,
+            restarted_at=(*recent_restarts(draft, record), draft.now),
         )
         return
     record = draft.move(record, TaskState.FAILED, reason=f"{cause.message}; {refusal}", exited=body)
@@ -59,13 +60,20 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
 
 def backoff_s(draft: Draft, record: TaskRecord) -> float:
     """The first restart of a task that had been ready comes at once; after that the waits double, to a minute."""
-    if record.restarts == 0 and record.ready:
+    recent = len(recent_restarts(draft, record))
+    if recent == 0 and record.ready:
         return 0.0
-    return float(min(60.0, draft.state.plan.policy.backoff_s * 2.0 ** max(0, record.restarts - 1)))
+    return float(min(60.0, draft.state.plan.policy.backoff_s * 2.0 ** max(0, recent - 1)))
+
+
+def recent_restarts(draft: Draft, record: TaskRecord) -> tuple[float, ...]:
+    """Those that the policy counts: the ones of the last ``restart_window_s``."""
+    window_s = draft.state.plan.policy.restart_window_s
+    return tuple(at for at in record.restarted_at if window_s is None or draft.now - at < window_s)
 
 
 def restarts_left(draft: Draft, record: TaskRecord) -> int:
-    return draft.state.plan.policy.restarts[record.task.role] - record.restarts
+    return draft.state.plan.policy.restarts[record.task.role] - len(recent_restarts(draft, record))
 
 
 def no_restart(draft: Draft, record: TaskRecord, body: protocol.Exited, cause: Cause) -> str | None:
@@ -88,14 +96,16 @@ def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:
     """What one task's final failure means for the run."""
     if draft.state.phase in (Phase.STOPPING, Phase.ENDED):
         return
-    everyone_matters = draft.state.plan.policy.success is Success.ALL_WORKERS
-    if record.task.role is Role.WORKER and not everyone_matters:
-        draft.notice("warning", f"{record.task} has failed for good; the others go on without it", record.task)
-    elif record.task.role is Role.EVALUATOR and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
-        draft.set(outcome=Outcome.FAILED, cause=draft.state.cause or cause)
-        draft.notice("error", f"{record.task} has failed for good; training goes on unevaluated", record.task)
-    else:
+    used_up = draft.state.plan.policy.used_up[record.task.role]
+    if used_up is UsedUp.FAIL:
         draft.fail(cause)
+        return
+    consequence = "the others go on without it"
+    if used_up is UsedUp.FAIL_AT_END:
+        draft.set(outcome=Outcome.FAILED, cause=draft.state.cause or cause)
+        consequence += "; the run has failed, whatever they reach"
+    severity = "error" if used_up is UsedUp.FAIL_AT_END else "warning"
+    draft.notice(severity, f"{record.task} has failed for good; {consequence}", record.task)
 
 
 def agent_renewed(draft: Draft, host: str) -> None:

@@ -104,7 +104,8 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
 
 def on_step(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Step)
-    record = draft.update(record, global_step=report.global_step)
+    stepped_at = draft.now if report.local_steps > 0 else record.stepped_at
+    record = draft.update(record, global_step=report.global_step, stepped_at=stepped_at)
     progressed(draft)
     draft.record(
         events.Progressed(

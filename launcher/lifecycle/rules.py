@@ -8,7 +8,16 @@ from dataclasses import replace
 from launcher import causes, protocol
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
-from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, hang_deadline, run_deadline, start_deadline
+from launcher.lifecycle.state import (
+    TRANSITIONS,
+    RunState,
+    TaskRecord,
+    hang_deadline,
+    may_train,
+    run_deadline,
+    start_deadline,
+    straggler_deadline,
+)
 from launcher.lifecycle.values import End, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskState
 
@@ -97,20 +106,28 @@ def watch_barrier(draft: Draft) -> None:
     chief = next(iter(draft.of_role(Role.CHIEF)))
     arrived = chief.state is TaskState.FINISHED or (chief.state is TaskState.STOPPING and chief.speaks)
     if not arrived or draft.state.barrier_open:
+        draft.set(barrier_at=math.inf)
         return
-    reached = draft.state.max_steps is not None and draft.state.global_step >= draft.state.max_steps
-    if not any(may_train(draft, record, reached) for record in draft.of_role(Role.WORKER)):
+    if math.isinf(draft.state.barrier_at):
+        draft.set(barrier_at=draft.now)
+    for record in draft.of_role(Role.WORKER):
+        if draft.now >= straggler_deadline(draft.state, record):
+            leave_behind(draft, record)
+    if not any(may_train(draft.state, record) for record in draft.of_role(Role.WORKER)):
         draft.set(barrier_open=True)
         draft.do(TellTask(task=chief.task, message=protocol.Barrier()))
 
 
-def may_train(draft: Draft, record: TaskRecord, reached: bool) -> bool:
-    """Whether a worker may still apply gradients. One that is not ready when the last step is reached will not."""
-    if record.finished or record.state.final:
-        return False
-    if record.state is TaskState.STOPPING:
-        return record.running and record.ready
-    return record.ready if reached else True
+def leave_behind(draft: Draft, record: TaskRecord) -> None:
+    """The chief waits no longer for a worker that hangs. Where each worker matters, that is the run's failure."""
+    waited_s = draft.now - max(record.stepped_at, record.started_at)
+    if draft.state.plan.policy.success is Success.ALL_WORKERS and not draft.state.stop_how:
+        cause = causes.straggler(record.planned, record.global_step, waited_s)
+        draft.set(outcome=Outcome.TIMED_OUT, cause=draft.state.cause or cause)
+    draft.notice(
+        "warning", f"{record.task} has not trained for {waited_s:.0f} s: the others end without it", record.task
+    )
+    draft.stop(record, 0.0, "hangs while the chief waits for it")
 
 
 def drain_early(draft: Draft) -> None:

@@ -48,8 +48,9 @@ class TaskRecord:
     """What is known of one task. Times in monotonic seconds.
 
     ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was; ``restarts``: how often it
-    was started again; ``restart_at``: when the back-off ends; ``died_at``: when the attempt before died, until the
-    task has recovered; ``finished``: its last gradient is applied; ``term_at``: when SIGTERM follows the word to stop.
+    was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``died_at``: when the
+    attempt before died, until the task has recovered; ``finished``: its last gradient is applied; ``stepped_at``: when
+    it last did a step; ``term_at``: when SIGTERM follows the word to stop.
     """
 
     planned: PlannedTask
@@ -62,9 +63,11 @@ class TaskRecord:
     waits_for: str = ""
     early_deaths: int = 0
     restarts: int = 0
+    restarted_at: tuple[float, ...] = ()
     restart_at: float = math.inf
     died_at: float | None = None
     global_step: int = 0
+    stepped_at: float = 0.0
     restart_wanted: bool = False
     finished: bool = False
     term_at: float = math.inf
@@ -82,9 +85,9 @@ class TaskRecord:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunState:
     """Everything that decides. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
-    variables; ``trains_in``: the folder that the chief has named; ``saved_last``: it has saved
-    behind the barrier; ``drain_until``: when patience with late workers, or
-    with the evaluator, ends."""
+    variables; ``trains_in``: the folder that the chief has named; ``barrier_at``: when the chief arrived at the
+    barrier; ``saved_last``: it has saved behind the barrier; ``drain_until``: when patience with late workers, or with
+    the evaluator, ends."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
@@ -96,6 +99,7 @@ class RunState:
     launched: bool = False
     gate: protocol.Gate = _SHUT
     initialised: bool = False
+    barrier_at: float = math.inf
     barrier_open: bool = False
     saved_last: bool = False
     max_steps: int | None = None
@@ -123,6 +127,7 @@ def initial(plan: Plan) -> RunState:
 def next_wakeup(state: RunState) -> float:
     """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
     due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
+    due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
     if state.phase in (Phase.STARTING, Phase.TRAINING):
         due.append(run_deadline(state))
         due.extend(start_deadline(state, record) for record in state.tasks.values())
@@ -145,7 +150,35 @@ def start_deadline(state: RunState, record: TaskRecord) -> float:
     return math.inf
 
 
+def may_train(state: RunState, record: TaskRecord) -> bool:
+    """Whether a worker may still apply gradients. One that is not ready when the last step is reached will not."""
+    if record.finished or record.state.final:
+        return False
+    if record.state is TaskState.STOPPING:
+        return record.running and record.ready
+    return record.ready if last_step_reached(state) else True
+
+
+def last_step_reached(state: RunState) -> bool:
+    return state.max_steps is not None and state.global_step >= state.max_steps
+
+
+def straggler_deadline(state: RunState, record: TaskRecord) -> float:
+    """Until when the chief waits for a worker before its last save: after the last step a worker has the grace time to
+    notice; before it, it must go on training."""
+    waited_for = not state.barrier_open and may_train(state, record)
+    if math.isinf(state.barrier_at) or not waited_for or record.state is TaskState.STOPPING:
+        return math.inf
+    if last_step_reached(state):
+        return state.barrier_at + state.plan.policy.grace_s
+    hang_s = state.plan.policy.hang_timeout_s
+    if hang_s is None or record.state is TaskState.BACKOFF:
+        return math.inf
+    return max(record.stepped_at, record.started_at, state.barrier_at) + hang_s
+
+
 def hang_deadline(state: RunState) -> float:
     hang_s = state.plan.policy.hang_timeout_s
     trains = any(record.state is TaskState.TRAINING for record in state.of_role(*TRAINERS))
-    return math.inf if hang_s is None or not trains else state.progress_at + hang_s
+    waits_for_stragglers = math.isfinite(state.barrier_at)
+    return math.inf if hang_s is None or not trains or waits_for_stragglers else state.progress_at + hang_s

@@ -34,6 +34,7 @@ def cross_problems(parts: Parts) -> Iterator[Finding]:
     yield from _tune_known(parts)
     yield from _drills_fit(parts)
     yield from _python_fits(parts)
+    yield from _success_fits(parts)
 
 
 def _roles_fit(parts: Parts) -> Iterator[Finding]:
@@ -209,3 +210,13 @@ def _python_fits(parts: Parts) -> Iterator[Finding]:
     for key in written:
         if not python.venv:
             yield ("python", key), "needs python.venv, the environment to install into"
+
+
+def _success_fits(parts: Parts) -> Iterator[Finding]:
+    policy = parts.tree.get("policy")
+    used_up = policy.get("used_up") if isinstance(policy, Mapping) else None
+    if not isinstance(policy, Mapping) or not isinstance(used_up, Mapping):
+        return
+    if policy.get("success") == "all_workers" and used_up.get("worker") == "go_on":
+        message = "is 'go_on', but with success: all_workers no worker may be missing; write fail or fail_at_end"
+        yield ("policy", "used_up", "worker"), message

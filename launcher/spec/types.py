@@ -157,6 +157,15 @@ class Restarts(Section):
     """Training does not notice an evaluator's restart."""
 
 
+class UsedUpKeys(Section):
+    """What it means for the run that a task has failed for good. Without parameter servers or chief nothing goes on."""
+
+    worker: Literal["fail", "fail_at_end", "go_on"] | None = None
+    """null: go_on if the chief alone decides about success, else fail."""
+    evaluator: Literal["fail", "fail_at_end", "go_on"] = "fail_at_end"
+    """By default training goes on to its end, and the run has failed, since nothing was evaluated."""
+
+
 class PolicyKeys(Section):
     """When a run has succeeded, and how long and how often to try."""
 
@@ -164,6 +173,10 @@ class PolicyKeys(Section):
     """Who must end well: the chief, or each worker too."""
     restarts: Annotated[Restarts, BeforeValidator(_restarts_of_all)] = Field(default_factory=Restarts)
     """How often a task may be started again, by role; one number means it for all."""
+    restart_window_s: Seconds | None = _POLICY.restart_window_s
+    """Restarts longer ago than this are not counted any more; null counts them for ever."""
+    used_up: Annotated[UsedUpKeys, _MAYBE_MAPPING] = Field(default_factory=UsedUpKeys)
+    """What the run does without a task that has failed for good."""
     backoff_s: SecondsOrZero = _POLICY.backoff_s
     """Pause before the first restart of a task; doubles with each further one."""
     start_timeout_s: Seconds = _POLICY.start_timeout_s

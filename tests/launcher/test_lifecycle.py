@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from launcher import lifecycle, protocol
 from launcher.model import (
+    DEFAULT_USED_UP,
     Outcome,
     Phase,
     Plan,
@@ -20,9 +21,11 @@ from launcher.model import (
     Success,
     TaskId,
     TaskState,
+    UsedUp,
 )
 
 ALL = ("session-gate", "final-save", "eval-drain", "save-on-term", "heartbeat")
+ALL_MATTER = {**DEFAULT_USED_UP, Role.WORKER: UsedUp.FAIL}
 ONE_OF_EACH = ("ps:0", "chief:0", "worker:0", "worker:1", "evaluator:0")
 
 
@@ -240,7 +243,7 @@ def test_a_killed_worker_is_restarted_in_place() -> None:
 
 
 def test_back_off_doubles_and_restarts_are_used_up() -> None:
-    policy = Policy(restarts={**Policy().restarts, Role.WORKER: 3}, success=Success.ALL_WORKERS)
+    policy = Policy(restarts={**Policy().restarts, Role.WORKER: 3}, success=Success.ALL_WORKERS, used_up=ALL_MATTER)
     run = Run(make_plan(policy=policy)).until_training()
     waits = []
     for _ in range(3):
@@ -452,7 +455,7 @@ def test_late_workers_are_stopped_after_the_grace_time() -> None:
 
 
 def test_all_workers_policy_waits_for_everybody() -> None:
-    run = Run(make_plan(policy=Policy(grace_s=7, success=Success.ALL_WORKERS))).until_training()
+    run = Run(make_plan(policy=Policy(grace_s=7, success=Success.ALL_WORKERS, used_up=ALL_MATTER))).until_training()
     run.exits("chief:0")
     run.after(3600 * 5)
     assert "worker:0" not in run.stops() or run.state.outcome is Outcome.TIMED_OUT
@@ -538,3 +541,85 @@ def test_whatever_happens_a_run_can_be_ended(
             run.exits(record.task.name, None, signal=9)
     assert run.ended() is not None
     assert all(record.state.final for record in run.state.tasks.values())
+
+
+def at_the_barrier(policy: Policy, *, step: int) -> Run:
+    """The chief has done its last step, worker:0 too; worker:1 hangs."""
+    run = Run(make_plan(policy=policy)).until_training()
+    run.finished("chief:0", "worker:0", step=step)
+    assert run.record("worker:1").state is TaskState.TRAINING
+    assert not run.told_to("chief:0", protocol.Barrier)
+    return run
+
+
+@pytest.mark.parametrize(("step", "bound_s"), [(100, 30.0), (60, 500.0)], ids=["last step reached", "input ended"])
+def test_a_worker_that_hangs_is_left_behind(step: int, bound_s: float) -> None:
+    run = at_the_barrier(Policy(hang_timeout_s=500.0, grace_s=30.0), step=step)
+    run.after(bound_s - 1.0)
+    assert not run.stops()
+    run.after(1.0)
+    assert run.stops() == ["worker:1"]
+    run.exits("worker:1", None, signal=9)
+    assert run.told_to("chief:0", protocol.Barrier)
+    for task in ("chief:0", "worker:0", "evaluator:0"):
+        run.exits(task, 0)
+    end = run.end_stopping()
+    assert (end.outcome, end.cause) == (Outcome.SUCCEEDED, None)
+
+
+def test_where_each_worker_matters_one_that_hangs_times_the_run_out() -> None:
+    policy = Policy(hang_timeout_s=500.0, success=Success.ALL_WORKERS, used_up=ALL_MATTER)
+    run = at_the_barrier(policy, step=60)
+    run.after(500.0)
+    run.exits("worker:1", None, signal=9)
+    assert run.told_to("chief:0", protocol.Barrier), "what was trained is saved all the same"
+    for task in ("chief:0", "worker:0", "evaluator:0"):
+        run.exits(task, 0)
+    end = run.end_stopping()
+    assert end.outcome is Outcome.TIMED_OUT and end.cause is not None
+    assert (end.cause.task, end.cause.kind) == ("worker:1", "hang")
+
+
+def test_a_worker_that_goes_on_training_is_waited_for() -> None:
+    run = at_the_barrier(Policy(hang_timeout_s=500.0), step=60)
+    for step in range(61, 65):
+        run.after(400.0)
+        run.report("worker:1", protocol.Step(global_step=step, local_steps=step))
+    assert not run.stops()
+
+
+def test_restarts_of_long_ago_do_not_count() -> None:
+    policy = Policy(restarts={**Policy().restarts, Role.WORKER: 1}, restart_window_s=3600.0, hang_timeout_s=None)
+    run = Run(make_plan(policy=policy)).until_training()
+    for _ in range(3):
+        run.exits("worker:0", None, signal=9)
+        assert run.record("worker:0").state is TaskState.STARTING, "the first of late comes back at once"
+        run.started("worker:0")
+        run.trains("worker:0")
+        run.now += 3600.0
+    run.exits("worker:0", None, signal=9)
+    run.started("worker:0")
+    run.trains("worker:0")
+    run.now += 3599.0
+    run.exits("worker:0", None, signal=9)
+    assert run.record("worker:0").state is TaskState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("used_up", "outcome"),
+    [(UsedUp.GO_ON, Outcome.SUCCEEDED), (UsedUp.FAIL_AT_END, Outcome.FAILED), (UsedUp.FAIL, Outcome.FAILED)],
+)
+def test_what_a_task_that_failed_for_good_means(used_up: UsedUp, outcome: Outcome) -> None:
+    for task in ("worker:1", "evaluator:0"):
+        role = TaskId.parse(task).role
+        policy = Policy(restarts={**Policy().restarts, role: 0}, used_up={**DEFAULT_USED_UP, role: used_up})
+        run = Run(make_plan(policy=policy)).until_training()
+        run.exits(task, 1)
+        assert ("chief:0" in run.stops() or bool(run.told_to("chief:0", protocol.StopTraining))) == (
+            used_up is UsedUp.FAIL
+        )
+        if used_up is not UsedUp.FAIL:
+            run.finished("chief:0", "worker:0", "worker:1")
+            for other in sorted({"chief:0", "worker:0", "worker:1", "evaluator:0"} - {task}):
+                run.exits(other, 0)
+        assert run.end_stopping().outcome is outcome
