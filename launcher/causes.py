@@ -159,8 +159,9 @@ def not_started(task: str, host: str, message: str) -> Cause:
     )
 
 
-def host_lost(host: str, message: str) -> Cause:
-    return Cause(task=None, host=host, kind="host", message=message, advice="see that the host is up, and start again")
+def host_lost(host: str, message: str, advice: str = "") -> Cause:
+    what = f"host {host}: {message}"
+    return Cause(task=None, host=host, kind="host", message=what, advice=advice or "see that it is up, and start again")
 
 
 def deadline(timeout_s: float, model_dir: str | None) -> Cause:

@@ -50,13 +50,9 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
 
 
 def _check_transports(plan: Plan) -> None:
-    remote = [host.name for host in plan.hosts if host.transport != "local"]
-    if remote:
-        raise UsageError(
-            f"hosts over SSH ({', '.join(remote[:5])}) cannot be used yet; tflaunch local SPEC runs all tasks here"
-        )
-    if len(plan.hosts) > 1:
-        raise UsageError(f"{len(plan.hosts)} hosts without ssh: only one of them can be this machine")
+    here = [host.name for host in plan.hosts if host.transport == "local"]
+    if len(here) > 1:
+        raise UsageError(f"{len(here)} hosts without ssh ({', '.join(here[:5])}): only one of them can be this machine")
 
 
 def _run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:

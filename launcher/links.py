@@ -18,6 +18,7 @@ from launcher.transports import Transport, TransportError
 
 _ACK_AFTER_S = 0.2
 _RETRY_S = 0.2
+_LONGEST_RETRY_S = 2.0
 _STREAM_LIMIT_BYTES = protocol.MAX_LINE_BYTES
 
 
@@ -59,8 +60,9 @@ class OutputFiles:
 class AgentLink:
     """One host's agent. ``run`` keeps the line; what arrives goes to the callbacks, in order.
 
-    ``on_welcome(host, welcome, renewed)``; ``on_event(host, body)``; ``on_lost(host, message)`` when the agent
-    cannot be had within ``patience_s``.
+    ``on_welcome(host, welcome, renewed)``; ``on_event(host, body)``; ``on_lost(host, message, advice)`` when the
+    agent cannot be had within ``patience_s``. Where a line may be cut unnoticed, a third of that without a word ends
+    it.
     """
 
     def __init__(
@@ -85,9 +87,10 @@ class AgentLink:
         self._ack_due = False
         self._sent = 0
         self._unconfirmed: deque[protocol.Message] = deque()
+        self._heard_at = 0.0
         self.on_welcome: Callable[[PlannedHost, protocol.Welcome, bool], None] = lambda *_: None
         self.on_event: Callable[[PlannedHost, protocol.Message], None] = lambda *_: None
-        self.on_lost: Callable[[PlannedHost, str], None] = lambda *_: None
+        self.on_lost: Callable[[PlannedHost, str, str], None] = lambda *_: None
 
     def send(self, message: protocol.Message) -> None:
         """Says ``message`` now, or when the line is up again."""
@@ -104,25 +107,29 @@ class AgentLink:
     async def run(self) -> None:
         """Holds the line until cancelled, or until the agent cannot be had any more."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._patience_s
+        deadline, retry_s = clock() + self._patience_s, _RETRY_S
         while True:
+            advice = ""
             try:
                 reader, self._writer = await self._transport.open(self.host)
-                deadline = clock() + self._patience_s
-                await self._talk(reader)
+                try:
+                    await self._talk(reader)
+                finally:
+                    deadline, retry_s = clock() + self._patience_s, _RETRY_S
                 message = "the link was closed"
             except (OSError, TransportError, asyncio.IncompleteReadError, protocol.ProtocolError) as error:
                 message = str(error)
-                if isinstance(error, TransportError) and error.final:
-                    deadline = 0.0
+                if isinstance(error, TransportError):
+                    advice, deadline = error.advice, 0.0 if error.final else deadline
             finally:
                 self._hang_up()
             if self._finishing:
                 return
             if clock() >= deadline:
-                self.on_lost(self.host, f"{self.host.name}: {message}")
+                self.on_lost(self.host, message, advice)
                 return
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(retry_s)
+            retry_s = min(_LONGEST_RETRY_S, 2 * retry_s)
 
     def _hang_up(self) -> None:
         self._welcomed = False
@@ -131,6 +138,25 @@ class AgentLink:
             self._writer = None
 
     async def _talk(self, reader: asyncio.StreamReader) -> None:
+        keeping = asyncio.create_task(self._keep_alive()) if self._transport.can_fall_silent else None
+        try:
+            await self._listen(reader)
+        finally:
+            if keeping is not None:
+                keeping.cancel()
+
+    async def _keep_alive(self) -> None:
+        """Says that we live, and hangs up when the agent has not said so for too long."""
+        clock = asyncio.get_running_loop().time
+        self._heard_at = clock()
+        while self._writer is not None:
+            if clock() - self._heard_at > self._patience_s / 3:
+                self._writer.transport.abort()
+                return
+            self._writer.write(protocol.encode(protocol.Ping()))
+            await asyncio.sleep(self._patience_s / 12)
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
         assert self._writer is not None
         hello = protocol.Hello(
             run=self._run, incarnation=self._incarnation, acked=self._acked, output=dict(self._output.received)
@@ -138,6 +164,7 @@ class AgentLink:
         self._writer.write(protocol.encode(hello))
         while line := await reader.readline():
             message = protocol.decode(line)
+            self._heard_at = asyncio.get_running_loop().time()
             if isinstance(message, protocol.Output):
                 self._output.write(message, await reader.readexactly(message.size))
                 self._ack_soon()

@@ -131,7 +131,10 @@ class _Planner:
         home = self._around.env.get("HOME", "")
         if folder.startswith("~/") and home:
             return f"{home}{folder[1:]}"
-        if is_shareable(folder) or folder.startswith("{run_dir}"):
+        return folder if is_shareable(folder) or folder.startswith("{run_dir}") else self._from_here(folder)
+
+    def _from_here(self, folder: str) -> str:
+        if folder.startswith(("/", "~/")) or folder == "~":
             return folder
         return f"{self._around.cwd.rstrip('/')}/{folder.removeprefix('./')}"
 
@@ -185,6 +188,8 @@ class _Planner:
 
     def _cwd(self, site: HostSite) -> str:
         sync = self._spec.sync
+        if self._spec.cwd is not None:
+            return self._from_here(self._spec.cwd)
         return sync.to if sync is not None and site.ssh is not None else self._around.cwd
 
     def _kind(self, role: Role, remote: bool, gpus: tuple[int, ...]) -> _Kind:

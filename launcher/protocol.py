@@ -123,6 +123,11 @@ class Ack(Message, kind="ack"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ping(Message, kind="ping"):
+    """Over lines that may be cut unnoticed: the supervisor lives. Neither counted nor kept; answered by ``Pong``."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reserve(Message, kind="reserve"):
     """Hold one port for each task from now to the end. ``low``/``high``: the allowed range; None for any."""
 
@@ -247,6 +252,11 @@ class Output(Message, kind="output"):
     attempt: int
     offset: int
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pong(Message, kind="pong"):
+    """The agent lives."""
 
 
 @dataclass(frozen=True, kw_only=True)

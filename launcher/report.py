@@ -221,14 +221,18 @@ def _cause_lines(view: RunView) -> list[Line]:
     cause = cause_of(view)
     if cause is None:
         return []
-    where = f" on {cause['host']}" if cause.get("host") and len(view.hosts) > 1 else ""
-    lines = [_row("cause", f"{cause.get('message', '')}{where}", "red")]
+    message, host = str(cause.get("message", "")), cause.get("host")
+    where = f" on {host}" if host and len(view.hosts) > 1 and not message.startswith(f"host {host}: ") else ""
+    lines = [_row("cause", f"{message}{where}", "red")]
     task = next((task for task in view.ordered() if task.task.name == cause.get("task")), None)
     tail = str(cause.get("tail") or (task.tail if task else ""))
     for text in harmless(tail).rstrip().splitlines()[-SHOWN_LINES:]:
         lines.append((("          | ", "red"), (text.expandtabs(), "dim")))
     if cause.get("advice"):
         lines.append(_row("to do", str(cause["advice"]), "yellow"))
+    for name, lost in view.hosts.items():
+        if lost.state == "lost" and name != host:
+            lines.append(_row("also", f"host {name}: {lost.message}", "red"))
     if others := knocked_on(view):
         names = ", ".join(task.task.name for task in others[:4]) + (f" and {len(others) - 4} more" * (len(others) > 4))
         lines.append(_row("followed", f"{names} failed as a consequence or later", "dim"))

@@ -69,7 +69,7 @@ def _check_script(plan: Plan) -> None:
         script = planned.program[0] if planned.program else "-"
         if script.startswith("-") or plan.hosts[0].transport != "local":
             return
-        if not (Path(planned.cwd) / script).exists():
+        if not (Path(planned.cwd).expanduser() / script).exists():
             raise UsageError(f"there is no script {script} in {planned.cwd}")
 
 

@@ -54,6 +54,7 @@ class Supervisor:
         self._bound: BoundPlan | None = None
         self._ports: dict[TaskId, int] = {}
         self._welcomed: set[str] = set()
+        self._lost_early: list[lifecycle.HostLost] = []
         self._expected_output: dict[str, int] = {}
         self._agent_env: dict[str, str] = {}
         self._links = {host.name: self._link(host, transport_for(host)) for host in plan.hosts}
@@ -135,7 +136,15 @@ class Supervisor:
             self._put(lifecycle.AgentRenewed(now=time.monotonic(), host=host.name))
             return
         self._welcomed.add(host.name)
-        if len(self._welcomed) == len(self._links):
+        self._begin_when_all_have_answered()
+
+    def _begin_when_all_have_answered(self) -> None:
+        """Begins, or says of every host that cannot be had why."""
+        if len(self._welcomed) + len(self._lost_early) < len(self._links):
+            return
+        for lost in self._lost_early:
+            self._put(lost)
+        if not self._lost_early:
             self._put(lifecycle.Begun(now=time.monotonic()))
 
     def _on_event(self, host: PlannedHost, body: protocol.Message) -> None:
@@ -145,9 +154,15 @@ class Supervisor:
             self._expected_output[f"{TaskId.parse(body.task).slug}.{body.attempt}"] = body.output_bytes
         self._put(lifecycle.Told(now=time.monotonic(), host=host.name, body=body))
 
-    def _on_lost(self, host: PlannedHost, message: str) -> None:
-        self._record(events.HostChanged(host=host.name, state="lost", message=message))
-        self._put(lifecycle.HostLost(now=time.monotonic(), host=host.name, message=message))
+    def _on_lost(self, host: PlannedHost, message: str, advice: str) -> None:
+        words = f"{message}; {advice}" if advice else message
+        self._record(events.HostChanged(host=host.name, state="lost", message=words))
+        lost = lifecycle.HostLost(now=time.monotonic(), host=host.name, message=message, advice=advice)
+        if host.name in self._welcomed:
+            self._put(lost)
+        else:
+            self._lost_early.append(lost)
+            self._begin_when_all_have_answered()
 
     def _on_request(self, message: protocol.Message) -> str:
         if isinstance(message, control.AskStop):
@@ -281,17 +296,29 @@ class Supervisor:
         _, late = await asyncio.wait(lines, timeout=_FINISH_PATIENCE_S)
         for task in late:
             task.cancel()
-        for host in self.plan.hosts:
-            await self._transport_for(host).close(host)
+        await asyncio.gather(*(self._transport_for(host).close(host) for host in self.plan.hosts))
 
 
 def transport_table(run_id: str, plan: Plan, environ: Mapping[str, str]) -> Callable[[PlannedHost], Transport]:
     """The way to each host of the plan: by its ``transport``."""
     from launcher.transports.local import LocalTransport
 
-    policy = plan.policy
-    local = LocalTransport(run=run_id, lease_s=policy.lease_s, grace_s=policy.grace_s, environ=environ)
-    return lambda host: local
+    lease_s, grace_s = plan.policy.lease_s, plan.policy.grace_s
+    table: dict[str, Transport] = {
+        "local": LocalTransport(run=run_id, lease_s=lease_s, grace_s=grace_s, environ=environ)
+    }
+    if any(host.transport == "ssh" for host in plan.hosts):
+        from launcher.transports.ssh_agents import SshTransport
+
+        interpreters = dict.fromkeys(planned.python[0] for planned in plan.tasks if planned.python)
+        table["ssh"] = SshTransport(
+            run=run_id,
+            lease_s=lease_s,
+            grace_s=grace_s,
+            ps_wait_s=grace_s if len(plan.hosts) > 1 else 0.0,
+            pythons=tuple(interpreters),
+        )
+    return lambda host: table[host.transport]
 
 
 def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> int:

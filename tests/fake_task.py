@@ -5,7 +5,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
   ignore-term                                from here on TERM does nothing
   child, child-setsid                        leave a grandchild that sleeps for an hour (in a session of its own)
   print=TEXT, spam=BYTES:SEED                write to standard output; spam is what ``spam_bytes`` gives
-  env=NAME, argv, cwd                        print what was passed, as JSON lines
+  env=NAME, argv, orig-argv, cwd, umask      print what was passed, as JSON lines
   listen                                     listen on the own address in TF_CONFIG, with SO_REUSEPORT
   touch=PATH, wait-file=PATH                 make a file; wait until one is there
   ready, finished=STEP, step=STEP[:EXAMPLES], saved=STEP, waiting=WHAT, garbage    say so over the task socket
@@ -146,6 +146,8 @@ WORDS = {
     "spam": spam,
     "env": lambda value: show([value, os.environ.get(value)]),
     "argv": lambda value: show(sys.argv[1:]),
+    "orig-argv": lambda value: show(sys.orig_argv),
+    "umask": lambda value: show(os.umask(0)),
     "cwd": lambda value: show(str(Path.cwd())),
     "listen": lambda value: listen(),
     "touch": lambda value: Path(value).touch(),

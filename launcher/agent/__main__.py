@@ -1,4 +1,4 @@
-"""``python -I -S launcher/agent/__main__.py (relay|keeper) OPTIONS`` and ``... sweep RUN``.
+"""``python -I -S launcher/agent/__main__.py (relay|keeper|sweep) OPTIONS``.
 
 Isolated and without ``site``, so that it starts in milliseconds and nothing of the user's Python set-up reaches it.
 """
@@ -12,7 +12,11 @@ def main() -> int:
     """Runs the program that the first argument names; imports nothing else."""
     # pathlib would cost the relay a third of its start
     sys.path.insert(0, __file__.rpartition("/launcher/agent/")[0] or ".")
-    program, argument = sys.argv[1], sys.argv[2]
+    return run(sys.argv[1], sys.argv[2])
+
+
+def run(program: str, argument: str) -> int:
+    """Runs one of the programs, with its options as JSON; returns its exit code."""
     if program == "relay":
         from launcher.agent import relay
 
@@ -23,7 +27,7 @@ def main() -> int:
         return keeper.main(argument)
     from launcher.agent import sweep
 
-    return 0 if sweep.sweep(argument) else 1
+    return sweep.main(argument)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ class Agent:
         self._keeper.watch(self._loop, self._keeper_died)
         self._loop.on_child(self._attempts.reap)
         self._lease.run()
+        if self._options.silence_s:
+            self._link.expect_words(self._options.silence_s)
         self._loop.run()
 
     def _say(self, body: protocol.Message) -> None:
@@ -93,7 +95,7 @@ class Agent:
         if connected:
             self._lease.renew()
         else:
-            self._lease.run()
+            self._lease.run(silent_s=time.monotonic() - self._link.heard_at)
 
     # --- commands
 

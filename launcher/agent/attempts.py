@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from launcher import protocol
@@ -56,6 +58,8 @@ class Attempts:
 
     def start(self, command: protocol.Start) -> None:
         """Starts an attempt; what prevents it is said as ``Refused``."""
+        here = partial(environment.at_home, base=self._base)
+        command = replace(command, cwd=here(command.cwd), argv=(*map(here, command.argv[:1]), *command.argv[1:]))
         try:
             task = TaskId.parse(command.task)
             if (former := self._alive.get(task.name)) is not None:

@@ -16,6 +16,12 @@ def changed(base: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def at_home(path: str, base: Mapping[str, str]) -> str:
+    """``~`` and ``~/…`` as a path of this host."""
+    home = base.get("HOME") or str(Path.home())
+    return f"{home}{path[1:]}" if path == "~" or path.startswith("~/") else path
+
+
 def of_task(base: Mapping[str, str], start: protocol.Start, home: Path) -> dict[str, str]:
     """The complete environment of an attempt: the agent's, the plan's, and what says who the task is."""
     own = {

@@ -20,7 +20,7 @@ class FolderError(Exception):
     """The folder cannot be used; the text says why and what to do."""
 
 
-def runtime_folder(run: str, *, base: str = "/tmp", uid: int | None = None) -> str:
+def runtime_folder(run: str, *, base: str = "/tmp", uid: int | str | None = None) -> str:
     """The folder of that run on this host: short enough for sockets, and with a name that people recognise."""
     readable = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in run)
     owner = os.getuid() if uid is None else uid
@@ -49,8 +49,11 @@ def listen(path: Path) -> socket.socket:
     """A listening unix socket of mode 0600 at ``path``, replacing what a dead predecessor left there."""
     path.unlink(missing_ok=True)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    server.bind(str(path))  # the umask of the keeper makes it 0600
-    path.chmod(0o600)
+    umask = os.umask(0o177)  # for a moment only: tasks get the user's
+    try:
+        server.bind(str(path))
+    finally:
+        os.umask(umask)
     server.listen(128)
     server.setblocking(False)
     return server

@@ -32,7 +32,6 @@ def main(argument: str) -> int:
     """Listens, then goes to the background: when the first process ends with 0, the agent can be connected to."""
     options = Options.from_json(argument)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whatever the program that started it has left open
-    os.umask(0o077)
     home = Path(options.folder)
     try:
         folder.make_private(home)

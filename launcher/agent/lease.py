@@ -33,10 +33,10 @@ class Lease:
         """Whether the end has begun."""
         return self._passed_at is not None
 
-    def run(self) -> None:
-        """Nobody is connected any more."""
+    def run(self, *, silent_s: float = 0.0) -> None:
+        """Nobody is connected any more; ``silent_s`` of the lease are over already."""
         self.renew()
-        self._timer = self._loop.later(self._options.lease_s, self.end)
+        self._timer = self._loop.later(max(0.0, self._options.lease_s - silent_s), self.end)
 
     def renew(self) -> None:
         """Somebody is connected."""

@@ -10,10 +10,12 @@ from typing import NamedTuple
 class Options(NamedTuple):
     """``folder`` holds the sockets and files of the run on this host; see ``folder.runtime_folder``.
 
-    ``lease_s``: how long tasks live while no supervisor is connected. ``grace_s``: the longest wait between TERM and
-    KILL when the lease has passed. ``ps_wait_s``: how long after the lease a ps lives on at least, for trainers of
-    other hosts to save; 0 where the run has only this host. ``start``: whether a keeper may be started; a run that had
-    one before must not take another for it, since the ports and the lock died with the first.
+    ``lease_s``: how long tasks live while no supervisor is connected. ``grace_s``: the longest wait between TERM
+    and KILL when the lease has passed. ``ps_wait_s``: how long after the lease a ps lives on at least, for trainers
+    of other hosts to save; 0 where the run has only this host. ``silence_s``: after how long without a word from
+    the supervisor its line counts as lost, where a line may be cut unnoticed; 0 where it cannot. ``start``: whether
+    a keeper may be started; a run that had one before must not take another for it, since the ports and the lock
+    died with the first.
     """
 
     run: str
@@ -21,6 +23,7 @@ class Options(NamedTuple):
     lease_s: float = 3.0
     grace_s: float = 30.0
     ps_wait_s: float = 0.0
+    silence_s: float = 0.0
     start: bool = True
 
     def to_json(self) -> str:

@@ -137,7 +137,7 @@ class Preloads:
         log = os.open(self._log(one), flags, 0o600)
         try:
             return spawn(
-                [*one.command.python, str(_PRELOAD_FILE)],
+                [environment.at_home(one.command.python[0], self._base), *one.command.python[1:], str(_PRELOAD_FILE)],
                 cwd="/",
                 env=environment.changed(self._base, changes),
                 output_fd=log,

@@ -18,13 +18,14 @@ from launcher.agent.options import Options
 READY_MARKER = b"tflaunch-agent-ready\n"  # launcher.protocol has it, too, and costs more to import than all of this
 RUN_VARIABLE = "TFLAUNCH_RUN"
 EXIT_GONE = 69  # there is no agent, and none may be started
+EXIT_LEFT = 70  # the agent has gone, and the run's folder has not: something may be left on this host
 EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
 _CONNECT_LIMIT_S = 60.0
 _CHUNK_BYTES = 65536
 
 
 def main(argument: str) -> int:
-    """Runs the relay until either side closes; returns the exit code. Blocks."""
+    """Runs the relay until either side closes; returns the exit code, 0 if the run has ended here. Blocks."""
     options = Options.from_json(argument)
     agent = connect(options)
     if agent is None:
@@ -33,7 +34,7 @@ def main(argument: str) -> int:
         return 1 if options.start else EXIT_GONE
     os.write(1, READY_MARKER)
     pump(agent)
-    return 0
+    return EXIT_LEFT if os.path.exists(options.folder) else 0  # noqa: PTH110 - pathlib costs too much here
 
 
 def connect(options: Options) -> socket.socket | None:

@@ -85,7 +85,7 @@ def _reset_signals() -> None:
 def _explain(trouble: str, program: str, cwd: str) -> str:
     stage, number, text = trouble.split(" ", 2)
     if stage == "folder":
-        return f"cannot work in {cwd}: {text}; give the task a folder that exists on this host"
+        return f"cannot work in {cwd}: {text}; make that folder on this host, or name another (cwd)"
     if int(number) == errno.ENOENT:
         where = "" if "/" in program else " in the task's PATH"
         return f"command {program!r} not found{where}; install it on this host or give its full path"

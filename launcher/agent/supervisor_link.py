@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,8 +23,8 @@ _POLL_GROWTH = 1.5
 class SupervisorLink:
     """At most one supervisor speaks; a newer connection replaces the older one when it has said its ``Hello``.
 
-    ``on_command`` gets every command but ``Hello`` and ``Ack``; ``on_change(connected)`` is called when the supervisor
-    comes or goes.
+    ``on_command`` gets every command but ``Hello``, ``Ack`` and ``Ping``; ``on_change(connected)`` is called when the
+    supervisor comes or goes. ``heard_at``: when he was last heard (monotonic seconds).
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class SupervisorLink:
         self._wire: Wire | None = None
         self._received = 0
         self._poll_s = _POLL_S
+        self.heard_at = time.monotonic()
         self.on_command: Callable[[protocol.Message], None] = lambda message: None
         self.on_change: Callable[[bool], None] = lambda connected: None
         self.on_ack: Callable[[], None] = lambda: None
@@ -52,6 +54,14 @@ class SupervisorLink:
         line = self._outbox.add(body)
         if self._wire is not None:
             self._wire.send(line)
+
+    def expect_words(self, silence_s: float) -> None:
+        """From now on a line on which nothing was heard for ``silence_s`` counts as lost."""
+        if self._wire is not None and time.monotonic() - self.heard_at > silence_s:
+            wire, self._wire = self._wire, None
+            wire.close()
+            self.on_change(False)
+        self._loop.later(silence_s / 4, lambda: self.expect_words(silence_s))
 
     def hang_up(self) -> None:
         """Sends what waits and closes. Blocks, within bounds."""
@@ -71,6 +81,7 @@ class SupervisorLink:
     def _lost(self, wire: Wire) -> None:
         if wire is self._wire:
             self._wire = None
+            self.heard_at = time.monotonic()
             self.on_change(False)
 
     def _hear(self, wire: Wire, line: bytes) -> None:
@@ -80,8 +91,12 @@ class SupervisorLink:
             return
         if isinstance(message, protocol.Hello):
             self._greet(wire, message)
-        elif wire is not self._wire:
             return
+        if wire is not self._wire:
+            return
+        self.heard_at = time.monotonic()
+        if isinstance(message, protocol.Ping):
+            wire.send(protocol.encode(protocol.Pong()))
         elif isinstance(message, protocol.Ack):
             self._outbox.acknowledge(message.seq)
             self._outputs.acknowledge(message.output)
@@ -98,6 +113,7 @@ class SupervisorLink:
         if self._wire is not None and self._wire is not wire:
             self._wire.close()
         self._wire = wire
+        self.heard_at = time.monotonic()
         if hello.incarnation in ("", self._outbox.incarnation):
             self._outbox.acknowledge(hello.acked)
         self._outputs.resume(hello.output)

@@ -11,8 +11,15 @@ import time
 from pathlib import Path
 
 from launcher.agent import folder, processes
+from launcher.agent.options import Options
 
 RUN_VARIABLE = "TFLAUNCH_RUN"  # launcher.protocol has it, too, and costs more to import than all of this
+
+
+def main(argument: str) -> int:
+    """Sweeps for a supervisor on another host."""
+    options = Options.from_json(argument)
+    return 0 if sweep(options.run, options.folder) else 1
 
 
 def members(run: str) -> list[int]:
@@ -26,14 +33,14 @@ def _run_of(pid: int) -> bytes | None:
     return processes.environment(pid).get(RUN_VARIABLE.encode())
 
 
-def sweep(run: str, *, limit_s: float = 10.0) -> bool:
-    """KILLs every process of that run, never itself, until none is left, and removes the run's folder on this host;
-    False if ``limit_s`` did not suffice. Blocks."""
+def sweep(run: str, home: str = "", *, limit_s: float = 10.0) -> bool:
+    """KILLs every process of that run, never itself, until none is left, and removes the run's folder on this host
+    (``home``, if it is not the usual one); False if ``limit_s`` did not suffice. Blocks."""
     deadline = time.monotonic() + limit_s
     while left := members(run):
         if time.monotonic() > deadline:
             return False
         processes.kill(left)
         time.sleep(0.005)
-    folder.remove(Path(folder.runtime_folder(run)))
+    folder.remove(Path(home or folder.runtime_folder(run)))
     return True

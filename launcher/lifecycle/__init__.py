@@ -96,4 +96,4 @@ def _take(draft: Draft, happening: Happening) -> None:
     elif isinstance(happening, AgentRenewed):
         agent_renewed(draft, happening.host)
     elif isinstance(happening, HostLost):
-        host_lost(draft, happening.host, happening.message)
+        host_lost(draft, happening.host, happening.message, happening.advice)

@@ -114,9 +114,9 @@ def agent_renewed(draft: Draft, host: str) -> None:
     tasks_died(draft, host)
 
 
-def host_lost(draft: Draft, host: str, message: str) -> None:
+def host_lost(draft: Draft, host: str, message: str, advice: str = "") -> None:
     """Nobody there does anything any more."""
-    draft.fail(causes.host_lost(host, message))
+    draft.fail(causes.host_lost(host, message, advice))
     tasks_died(draft, host)
 
 

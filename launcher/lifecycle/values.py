@@ -40,10 +40,11 @@ class AgentRenewed(Happening):
 
 @dataclass(frozen=True, kw_only=True)
 class HostLost(Happening):
-    """A host cannot be reached any more."""
+    """A host cannot be reached any more. ``advice``: what to do about it, if something is known."""
 
     host: str
     message: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

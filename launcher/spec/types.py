@@ -88,6 +88,8 @@ class Ssh(Section):
     """Port of the SSH server; without it the one of ~/.ssh/config, else 22."""
     key: Text | None = None
     """File with the private key; without it the keys of your agent and of ~/.ssh."""
+    connect_timeout_s: Annotated[float, Field(ge=1, le=3600)] | None = None
+    """How long to try to connect; without it what ~/.ssh/config says, else 15."""
 
 
 class Host(Section):
@@ -226,6 +228,9 @@ class ClusterSpec(Section):
     """What each task runs: a list of words. {model_dir}, {role}, {index} and {run_dir} are filled in."""
     model_dir: Text | None = None
     """Folder of the checkpoints, the same for all tasks. With several hosts, one that all of them reach."""
+    cwd: Text | None = None
+    """Folder in which the tasks work, ~ being the home on their host; without it sync.to where files are synced, else
+    the folder that tflaunch is started in."""
     env: Env = Field(default_factory=dict)
     """Environment variables of all tasks. Their values are never shown."""
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)] | None = None

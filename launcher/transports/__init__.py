@@ -16,15 +16,18 @@ _CHATTER_BYTES = 1024 * 1024
 
 
 class TransportError(Exception):
-    """No pipe could be opened; the text says why and what to do. ``final``: trying again will not help."""
+    """No pipe could be opened; the text says why, ``advice`` what to do. ``final``: trying again will not help."""
 
-    def __init__(self, message: str, *, final: bool = False) -> None:
+    def __init__(self, message: str, *, advice: str = "", final: bool = False) -> None:
         super().__init__(message)
+        self.advice = advice
         self.final = final
 
 
 class Transport(Protocol):
-    """A way to hosts."""
+    """A way to hosts. ``can_fall_silent``: a pipe may be cut without its end being seen, so that silence must tell."""
+
+    can_fall_silent: bool
 
     async def open(self, host: PlannedHost) -> Pipe:
         """A pipe to the run's agent on that host, which is started if there is none; raises TransportError.
@@ -41,6 +44,8 @@ class FakeTransport:
 
     For tests. ``opened`` counts the pipes by host; an exception of ``refuse`` is raised instead of opening.
     """
+
+    can_fall_silent = False
 
     def __init__(self, serve: Callable[[PlannedHost, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]):
         self._serve = serve
@@ -73,10 +78,13 @@ class FakeTransport:
 
 
 async def skip_to_agent(reader: asyncio.StreamReader) -> None:
-    """Reads up to the line that a relay begins with; raises TransportError if none comes.
+    """Reads up to the line that a relay begins with; raises TransportError if none comes."""
+    await skip_to(reader, READY_MARKER)
 
-    What the start-up files of a shell print comes before it.
-    """
+
+async def skip_to(reader: asyncio.StreamReader, *markers: bytes) -> bytes:
+    """Reads up to the first line that ends with one of ``markers`` and gives that one; raises TransportError if none
+    comes. What the start-up files of a shell print comes before it."""
     skipped = 0
     line = b""
     while skipped < _CHATTER_BYTES:
@@ -84,8 +92,9 @@ async def skip_to_agent(reader: asyncio.StreamReader) -> None:
         if not part:
             break
         line = part
-        if line.endswith(READY_MARKER):
-            return
+        for marker in markers:
+            if line.endswith(marker):
+                return marker
         skipped += len(part)
     said = f"; it said: {line.decode('utf-8', 'replace').strip()}" if line else ""
     raise TransportError(f"the agent did not come up{said}")

@@ -23,6 +23,8 @@ class LocalTransport:
     """Starts a keeper where there is none, and joins the run's agent. ``environ`` is what the agent, and with it every
     task, starts from."""
 
+    can_fall_silent = False
+
     def __init__(
         self,
         *,

@@ -82,7 +82,16 @@ def test_flags_override_the_environment_and_that_the_spec(
     assert not Path("runs").exists()
 
 
-def test_a_remote_spec_is_not_run_here_by_mistake(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("spec.yaml").write_text("hosts: [{name: a, ssh: {}}]\nroles: {ps: {}, chief: {}}\ncommand: [python, t.py]\n")
+def test_hosts_that_are_not_there_are_named_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    hosts = "hosts: [{name: a.invalid, ssh: {}}, {name: b.invalid, ssh: {}}]"
+    Path("spec.yaml").write_text(f"{hosts}\nroles: {{ps: {{}}, chief: {{}}}}\ncommand: [python, t.py]\n")
+    assert run(["run", "spec.yaml", "--model-dir", "/shared/m"]) == 3
+    said = capsys.readouterr().out
+    assert all(f"host {name}.invalid: the name '{name}.invalid' leads nowhere" in said for name in "ab")
+
+
+def test_one_host_without_ssh_is_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    hosts = "hosts: [{name: a, address: localhost}, {name: b, address: 127.0.0.2}]"
+    Path("spec.yaml").write_text(f"{hosts}\nroles: {{ps: {{}}, chief: {{}}}}\ncommand: [ls]\n")
     assert run(["run", "spec.yaml", "--model-dir", "/shared/m"]) == 2
-    assert "SSH" in capsys.readouterr().err
+    assert "a, b" in capsys.readouterr().err

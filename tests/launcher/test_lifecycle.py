@@ -478,7 +478,7 @@ def test_a_renewed_agent_means_that_its_tasks_died() -> None:
 
 def test_a_lost_host_ends_the_run() -> None:
     run = Run(make_plan()).until_training()
-    run.happen(lifecycle.HostLost, host="here", message="here: the keeper has died")
+    run.happen(lifecycle.HostLost, host="here", message="the keeper has died")
     end = run.ended()
     assert end is not None and end.cause is not None and end.cause.kind == "host" and "keeper" in end.cause.message
 

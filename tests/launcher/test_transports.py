@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ from launcher.agent.folder import MAX_SOCKET_PATH_BYTES, runtime_folder
 from launcher.model import PlannedHost
 from launcher.transports import FakeTransport, Pipe, Transport, TransportError, skip_to_agent
 from launcher.transports.local import LocalTransport
+from launcher.transports.ssh_agents import SshTransport
+from tests.hosts.fixtures import three_hosts
+from tests.hosts.namespaces import Network
+
+__all__ = ["three_hosts"]
 
 HOST = PlannedHost(name="a", address="127.0.0.1")
 RUN = f"transports-{os.getpid()}"
@@ -35,10 +41,15 @@ async def serve_fake(host: PlannedHost, reader: asyncio.StreamReader, writer: as
         writer.write(protocol.encode(protocol.Welcome(incarnation="fake", version=1, **facts)))
 
 
-@pytest.fixture(params=["fake", "local"])
-def transport(request: pytest.FixtureRequest) -> Transport:
+@pytest.fixture(params=["fake", "local", "ssh"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Transport:
     if request.param == "fake":
         return FakeTransport(serve_fake)
+    if request.param == "ssh":
+        hosts: Network = request.getfixturevalue("three_hosts")
+        monkeypatch.setenv("HOME", str(hosts.user_home))
+        monkeypatch.setattr(sys.modules[__name__], "HOST", hosts.planned("a"))
+        return SshTransport(run=RUN, lease_s=30, grace_s=0.1)
     request.addfinalizer(lambda: sweep.sweep(RUN))
     return LocalTransport(run=RUN, lease_s=30, grace_s=0.1, environ=os.environ)
 
@@ -71,6 +82,20 @@ def test_the_pipe_ends_when_the_run_does(transport: Transport) -> None:
         await transport.close(HOST)
 
     run(work())
+
+
+def test_nothing_is_left_when_it_is_closed(transport: Transport, request: pytest.FixtureRequest) -> None:
+    async def work() -> None:
+        await welcome(await transport.open(HOST))
+        await transport.close(HOST)
+        await transport.close(HOST)
+
+    run(work())
+    assert sweep.members(RUN) == []
+    if isinstance(transport, SshTransport):
+        hosts: Network = request.getfixturevalue("three_hosts")
+        assert hosts.host("a").ours() == {}
+        assert list(hosts.host("a").tmp.glob("tflaunch-*/*")) == []
 
 
 def test_long_lines_pass(transport: Transport) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,20 @@ def test_exit_code_tail_and_length_of_output(host: Host) -> None:
     assert (exited.exit_code, exited.signal, exited.stopped) == (3, None, False)
     assert (exited.tail, exited.output_bytes) == ("last words", 11)
     assert host.wait_output("worker-1.1", 11) == b"last words\n"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_files_of_tasks_are_as_open_as_the_user_makes_them(make_host: Callable[..., Host], umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        host = make_host().connect()
+    finally:
+        os.umask(before)
+    exited = host.run("chief:0", "umask", "cwd", cwd="~")
+    lines = host.wait_output("chief-0.1", exited.output_bytes).splitlines()
+    assert [json.loads(line) for line in lines] == [umask, str(Path.home())]
+    sockets = [Path(host.options.folder) / name for name in (folder.AGENT_SOCKET, folder.TASK_SOCKET)]
+    assert [path.stat().st_mode & 0o777 for path in sockets] == [0o600, 0o600]
 
 
 def test_a_crash_names_its_signal(host: Host) -> None:

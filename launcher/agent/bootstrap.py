@@ -1,0 +1,127 @@
+"""The first program of ours on a host: finds the agent's files, or asks for them, and runs one of its programs.
+
+It arrives over the connection and is executed by a Python that knows nothing of us, so it stands alone. Its second line
+of input says what is wanted: ``digest`` of the files, the ``size`` of what will be sent if they are missing, the
+``program`` to run (relay, sweep) and its ``options``, in whose ``folder`` ``{uid}`` stands for the user's number. The
+files are kept in the user's cache folder by their digest, so that they travel once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+WANTED_MARKER = b"tflaunch-agent-wanted\n"
+EXIT_NO_ROOM = 66
+_KEEP_S = 200 * 86400
+_OURS = "launcher/agent/__main__.py"
+
+
+def main() -> NoReturn:
+    """Runs the program; its exit code ends the process."""
+    with open(0, "rb", 0, closefd=False) as stream:  # unbuffered: what follows the line is not ours
+        request = json.loads(stream.readline())
+    home = _find(request["digest"]) or _receive(request)
+    sys.path.insert(0, home)
+    from launcher.agent.__main__ import run
+
+    options = request["options"]
+    options["folder"] = options["folder"].replace("{uid}", str(os.getuid()))
+    sys.exit(run(request["program"], json.dumps(options)))
+
+
+def _places() -> list[str]:
+    """Folders that may hold the files, the better one first."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return [cache + "/tflaunch", f"/tmp/tflaunch-{os.getuid()}"]
+
+
+def _find(digest: str) -> str | None:
+    """The folder with these files, None if there is none that only we can have written."""
+    for place in _places():
+        home = place + "/agent-" + digest
+        try:
+            facts = os.lstat(home)
+            os.lstat(home + "/" + _OURS)
+            os.utime(home)
+        except OSError:
+            continue
+        if facts.st_uid == os.getuid() and not facts.st_mode & 0o022:
+            return home
+    return None
+
+
+def _receive(request: dict[str, Any]) -> str:
+    import hashlib
+    import zlib
+
+    os.write(1, WANTED_MARKER)
+    data = b""
+    while len(data) < request["size"]:
+        part = os.read(0, request["size"] - len(data))
+        if not part:
+            sys.exit("the connection ended while the agent was being sent")
+        data += part
+    if hashlib.sha256(data).hexdigest()[: len(request["digest"])] != request["digest"]:
+        sys.exit("the agent arrived damaged; try again")
+    files = json.loads(zlib.decompress(data))
+    troubles = []
+    for place in _places():
+        try:
+            return _store(place, request["digest"], files)
+        except OSError as error:
+            troubles.append(f"{place}: {error.strerror}")
+    sys.stderr.write("cannot store the agent ({})\n".format("; ".join(troubles)))
+    sys.exit(EXIT_NO_ROOM)
+
+
+def _store(place: str, digest: str, files: dict[str, str]) -> str:
+    """Writes the files and gives them their name when all are there. Another one may be doing the same."""
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    home, draft = place + "/agent-" + digest, f"{place}/.agent-{os.uname().nodename}-{os.getpid()}"
+    _forget_old(place)
+    try:
+        os.mkdir(draft, 0o700)
+        for name, text in files.items():
+            path = draft + "/" + name
+            os.makedirs(os.path.dirname(path), exist_ok=True)  # below the draft, which is closed to others
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        _name(draft, home)
+    except OSError:
+        _remove(draft)
+        raise
+    return _find(digest) or home
+
+
+def _name(draft: str, home: str) -> None:
+    try:
+        os.rename(draft, home)
+    except OSError:
+        if os.path.exists(home + "/" + _OURS):
+            _remove(draft)  # another one was faster
+            return
+        _remove(home)
+        os.rename(draft, home)
+
+
+def _forget_old(place: str) -> None:
+    """Removes what no run has used for long."""
+    import time
+
+    for name in os.listdir(place):
+        path = place + "/" + name
+        if name.startswith(("agent-", ".agent-")) and os.lstat(path).st_mtime < time.time() - _KEEP_S:
+            _remove(path)
+
+
+def _remove(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""Connections to other hosts. The one file that knows Fabric, and with it paramiko, which does the work below.
+
+Two of Fabric's habits are put right here: it accepts unknown host keys, and it goes through several jump hosts in the
+wrong order. Its ``env=`` and ``timeout=`` are not used: the first inlines values unquoted, the second does not bound
+the connecting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import math
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fabric
+import paramiko
+from paramiko.config import SSHConfig
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from launcher.model import PlannedHost
+from launcher.transports import Pipe, TransportError, ssh_settings
+from launcher.transports.channel_pipe import open_pipe
+
+_T = TypeVar("_T")
+
+_FAN_OUT = 16  # handshakes at a time: more would only make each of them slower
+_CONNECT_TIMEOUT_S = 15
+_TRIES = 3
+_TRY_AGAIN_S = 0.5
+_ERRORS = (OSError, EOFError, paramiko.SSHException)
+
+
+class Program:
+    """A program that runs on a host: its standard streams, and how it ended."""
+
+    def __init__(self, channel: Any, pipe: Pipe, pool: ThreadPoolExecutor) -> None:
+        self.reader, self.writer = pipe
+        self._channel = channel
+        self._pool = pool
+
+    async def ended(self, limit_s: float) -> tuple[int | None, str]:
+        """Its exit code and what it wrote to standard error; None if it has not said so within ``limit_s``."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._await_end, limit_s)
+
+    def _await_end(self, limit_s: float) -> tuple[int | None, str]:
+        self._channel.status_event.wait(limit_s)
+        code = self._channel.exit_status
+        self._channel.settimeout(0.2)
+        said = b""
+        try:
+            while part := self._channel.recv_stderr(65536):
+                said += part
+        except _ERRORS:
+            pass
+        return (code if code >= 0 else None), said.decode("utf-8", "replace").strip()
+
+
+class Line:
+    """A connection that is up."""
+
+    def __init__(self, connection: Any, pool: ThreadPoolExecutor) -> None:
+        self._connection = connection
+        self._pool = pool
+
+    async def start(self, command: str) -> Program:
+        """Runs a command by the user's login shell; raises TransportError."""
+        try:
+            channel = await asyncio.get_running_loop().run_in_executor(self._pool, self._execute, command)
+        except _ERRORS as error:
+            raise TransportError(f"the connection broke off: {error}") from error
+        return Program(channel, await open_pipe(channel), self._pool)
+
+    def _execute(self, command: str) -> Any:
+        channel = self._connection.create_session()
+        channel.exec_command(command)
+        return channel
+
+    async def close(self) -> None:
+        """Closes it, and those to jump hosts. What runs at the far end is told by the end of its standard input."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, _close, self._connection)
+
+
+def _close(connection: Any) -> None:
+    below = connection.gateway
+    connection.close()
+    if isinstance(below, fabric.Connection):
+        _close(below)
+
+
+class Dialer:
+    """Connects to hosts as ``hosts[].ssh``, ~/.ssh/config and known_hosts say."""
+
+    def __init__(self) -> None:
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it has to say comes as an exception, too
+        self._pool = ThreadPoolExecutor(_FAN_OUT, thread_name_prefix="ssh")
+        text = ssh_settings.config_text(Path("~/.ssh/config").expanduser())
+        self._config = fabric.Config(lazy=True, ssh_config=SSHConfig.from_text(text))
+
+    async def dial(self, host: PlannedHost, *, tries: int = _TRIES, limit_s: float = math.inf) -> Line:
+        """A line to the host. Raises TransportError within ``limit_s`` and the host's connect time-out; what may have
+        been bad luck is tried again before that, up to ``tries`` times."""
+        clock = asyncio.get_running_loop().time
+        deadline: float | None = None
+        for left in range(tries - 1, -1, -1):
+            connection = self._connection(host)
+            deadline = deadline or clock() + min(limit_s, connection.connect_timeout)
+            try:
+                await asyncio.wait_for(self._open(connection), max(0.1, deadline - clock()))
+                return Line(connection, self._pool)
+            except (*_ERRORS, asyncio.TimeoutError) as error:
+                trouble = explain(error, connection)
+                if trouble.final or not left or clock() + _TRY_AGAIN_S >= deadline:
+                    raise trouble from error
+            await asyncio.sleep(_TRY_AGAIN_S)
+        raise AssertionError("unreachable")
+
+    async def _open(self, connection: Any) -> None:
+        if not connection.gateway:
+            connection.connect_kwargs["sock"] = await self._socket(connection)
+            connection.host = connection.ssh_config.get("hostkeyalias", connection.host)
+        await self._blocking(connection.open)
+
+    async def _socket(self, connection: Any) -> socket.socket:
+        """The network's part, outside of the pool: hosts that do not answer keep nobody else waiting."""
+        found = await self._blocking(
+            lambda: socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+        )
+        trouble: OSError = OSError(errno.EHOSTUNREACH, "no address")
+        for family, kind, protocol, _, address in found:
+            made = socket.socket(family, kind, protocol)
+            made.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(made, address)
+                return made
+            except OSError as error:
+                made.close()
+                trouble = error
+            except BaseException:
+                made.close()
+                raise
+        raise trouble
+
+    async def _blocking(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    # --- what a connection is made of
+
+    def _connection(self, host: PlannedHost) -> Any:
+        ssh = host.ssh
+        given: dict[str, Any] = {key: ssh[key] for key in ("user",) if key in ssh}
+        if "port" in ssh:
+            given["port"] = int(ssh["port"])
+        if "connect_timeout_s" in ssh:
+            given["connect_timeout"] = max(1, round(float(ssh["connect_timeout_s"])))
+        keys = [str(Path(ssh["key"]).expanduser())] if "key" in ssh else []
+        if keys and not Path(keys[0]).is_file():
+            message = f"there is no key {keys[0]} on this machine"
+            raise TransportError(message, advice="correct hosts[].ssh.key", final=True)
+        accept = ssh.get("accept_new_host_keys") == "True"
+        return self._prepared(ssh.get("host", host.address), given, keys=keys, accept=accept)
+
+    def _prepared(self, name: str, given: dict[str, Any], *, keys: list[str], accept: bool, depth: int = 0) -> Any:
+        """A connection that is not open yet, with those to its jump hosts below it."""
+        kwargs = {"key_filename": keys} if keys else {}
+        made = fabric.Connection(name, config=self._config, gateway=False, connect_kwargs=kwargs, **given)
+        settings = made.ssh_config
+        made.connect_timeout = made.connect_timeout or _CONNECT_TIMEOUT_S
+        for bound in ("banner_timeout", "auth_timeout", "channel_timeout"):
+            made.connect_kwargs[bound] = made.connect_timeout
+        made.connect_kwargs["look_for_keys"] = settings.get("identitiesonly") != "yes"
+        self._know_host_keys(made, accept=accept)
+        hops = ssh_settings.jumps(settings) if depth < 3 else ()
+        for hop in hops:
+            below, made.gateway = made.gateway, self._prepared(hop, {}, keys=[], accept=accept, depth=depth + 1)
+            made.gateway.gateway = below or made.gateway.gateway
+        if not hops and settings.get("proxycommand"):
+            made.gateway = settings["proxycommand"]
+        return made
+
+    def _know_host_keys(self, connection: Any, *, accept: bool) -> None:
+        users, systems = ssh_settings.known_hosts_files(connection.ssh_config)
+        for file in (*users, *systems):
+            if file.is_file():
+                connection.client.load_system_host_keys(str(file))
+        connection.client.set_missing_host_key_policy(_Unknown(users[0] if accept and users else None))
+
+
+class _UnknownHostKeyError(paramiko.SSHException):
+    """Nobody has said that this key is the host's; ``line`` says so in a file of known hosts."""
+
+    def __init__(self, key: Any, line: str) -> None:
+        super().__init__(f"its host key is not known: {key.get_name()} {key.fingerprint}")
+        self.line = line
+
+
+class _Unknown(paramiko.MissingHostKeyPolicy):
+    """What becomes of a host key that is not known: it is refused, or written down if there is a file for it."""
+
+    _writing = threading.Lock()
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+        line = f"{hostname} {key.get_name()} {key.get_base64()}"
+        if self._file is None:
+            raise _UnknownHostKeyError(key, line)
+        with self._writing:
+            ssh_settings.add_known_host(self._file, line)
+
+
+def explain(error: BaseException, connection: Any) -> TransportError:
+    """What went wrong while connecting, in words for the user."""
+    port = "" if connection.port == 22 else f" -p {connection.port}"
+    by_hand = f"ssh{port} {connection.user}@{connection.original_host}"
+    place = f"{connection.host}:{connection.port}"
+    if isinstance(error, _UnknownHostKeyError):
+        advice = (
+            f"if that is its key, add this line to ~/.ssh/known_hosts: {error.line} (or use --accept-new-host-keys)"
+        )
+        return TransportError(str(error), advice=advice, final=True)
+    if isinstance(error, paramiko.BadHostKeyException):
+        known = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
+        return TransportError(
+            f"its host key is {error.key.fingerprint}, not the one you know: somebody may be in between",
+            advice=f"only if you know that the host was set up anew: ssh-keygen -R '{known}', then {by_hand}",
+            final=True,
+        )
+    if isinstance(error, paramiko.PasswordRequiredException):
+        message = f"the key for {connection.user} at {place} has a passphrase"
+        return TransportError(message, advice="give it to your SSH agent: ssh-add", final=True)
+    if isinstance(error, paramiko.AuthenticationException) or "No authentication methods" in str(error):
+        return TransportError(
+            f"{connection.user} was not let in at {place}: no key fits{_keys(connection)}",
+            advice=f"see that this works without a password: {by_hand} (hosts[].ssh.user, hosts[].ssh.key)",
+            final=True,
+        )
+    if isinstance(error, paramiko.ChannelException):
+        return TransportError(f"the jump host cannot reach {place}: {error.text}", advice=f"try {by_hand}")
+    return _network_trouble(error, connection, place)
+
+
+def _network_trouble(error: BaseException, connection: Any, place: str) -> TransportError:
+    if isinstance(error, NoValidConnectionsError):
+        error = next(iter(error.errors.values()))
+    number = getattr(error, "errno", None)
+    if isinstance(error, socket.gaierror):
+        return TransportError(
+            f"the name {connection.host!r} leads nowhere ({error.strerror})",
+            advice="correct address or ssh.host in hosts[]",
+            final=number == socket.EAI_NONAME,
+        )
+    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+        return TransportError(
+            f"no answer from {place} within {connection.connect_timeout} s",
+            advice="is the host up, does a firewall drop connections, is it slow (hosts[].ssh.connect_timeout_s)?",
+        )
+    if number == errno.ECONNREFUSED:
+        advice = "is sshd running there, is the port right (hosts[].ssh.port)?"
+        return TransportError(f"{place} refuses connections", advice=advice)
+    if number in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return TransportError(f"there is no way to {place} ({_said(error)})", advice="is the host up?")
+    if isinstance(error, (paramiko.SSHException, EOFError, ConnectionError)):
+        advice = "is that an SSH server, and not too busy (MaxStartups)?"
+        return TransportError(f"{place} does not speak SSH as it should ({_said(error)})", advice=advice)
+    return TransportError(f"cannot connect to {place}: {_said(error)}")
+
+
+def _said(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error) or "it hung up"
+
+
+def _keys(connection: Any) -> str:
+    names = connection.connect_kwargs.get("key_filename", [])
+    return f" ({', '.join(names)})" if names else ""

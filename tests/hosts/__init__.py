@@ -1,0 +1,1 @@
+"""Tests over several hosts, which are made of namespaces (see ``namespaces``)."""
