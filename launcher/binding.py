@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from launcher import adjustments, protocol
+from launcher import adjustments, drills, protocol
 from launcher.command import fill
 from launcher.errors import HostError
 from launcher.model import BoundPlan, Plan, PlannedTask, TaskId
@@ -82,6 +82,8 @@ def start_message(bound: BoundPlan, task: TaskId, attempt: int, *, run: str) -> 
         protocol.RUN_VARIABLE: run,
         protocol.TUNE_VARIABLE: tune_of(bound.plan, planned),
     }
+    if task.role.trains and (steps := drills.steps_of(bound.plan.inject)):
+        env[protocol.REPORT_STEPS_VARIABLE] = ",".join(map(str, steps))
     return protocol.Start(
         generation=bound.generation,
         task=task.name,

@@ -4,12 +4,15 @@
     pause TASK for 20s at step N pause TASK for 20s after 5s
     exit TASK with 3 at step N   exit TASK with 3 after 5s
 
-TASK is a task such as ``worker:1``; times are seconds, from the moment the task is ready.
+TASK is a task such as ``worker:1``. A step is the global step, at or soon after which it happens: trainers report it as
+they come to it, and go on meanwhile. Seconds count from when the task was first ready. Each drill is carried out once,
+as soon as its task runs.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from launcher.model import TaskId
@@ -115,3 +118,23 @@ def _seconds(text: str) -> float:
 
 def _digits(seconds: float) -> str:
     return f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
+def steps_of(inject: Iterable[str]) -> tuple[int, ...]:
+    """The global steps at which something is to happen, in order: trainers report those at once."""
+    moments = {parse(text).when for text in inject}
+    return tuple(sorted(moment.step for moment in moments if isinstance(moment, AtStep)))
+
+
+def notes(inject: Iterable[str], *, reports: bool) -> tuple[str, ...]:
+    """What to say of drills that cannot be carried out, since tasks do not report to the launcher."""
+    return () if reports else tuple(filter(None, (_unheard(parse(text)) for text in inject)))
+
+
+def _unheard(drill: Drill) -> str:
+    without = "without the adjustment heartbeat, which needs a Python command,"
+    if isinstance(drill.when, AtStep):
+        return f"the drill '{drill}' is never carried out: {without} nobody says at which step the training is"
+    if isinstance(drill, Exit):
+        return f"the drill '{drill}' is never carried out: {without} a task cannot be told to exit; use kill"
+    return ""

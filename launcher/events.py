@@ -23,7 +23,7 @@ class RunEvent(Message):
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(RunEvent, kind="run_started"):
     """First event. ``run``: its folder's name; ``run_id``: unlike any other, marks its processes; ``tasks``: name and
-    host of every task; ``pid``: the supervisor's, on ``host``."""
+    host of every task; ``pid``: the supervisor's, on ``host``; ``inject``: the fault drills that were ordered."""
 
     run: str
     name: str
@@ -36,6 +36,7 @@ class RunStarted(RunEvent, kind="run_started"):
     max_steps: int | None = None
     version: str = ""
     run_id: str = ""
+    inject: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +164,11 @@ class StopRequested(RunEvent, kind="stop_requested"):
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered(RunEvent, kind="recovered"):
-    """A task that had died trains (serves, evaluates) again; seconds since its death, and steps rolled back."""
+    """A task that had died trains again (serves, evaluates), and so does everybody who waited for it.
+
+    ``detected_s``: from its death until the launcher knew; ``recovered_s``: from its death until now;
+    ``steps_rolled_back``: how far behind the newest global step that was reported the training went on.
+    """
 
     task: str
     attempt: int
@@ -183,12 +188,27 @@ class InputCounted(RunEvent, kind="input_counted"):
 
 @dataclass(frozen=True, kw_only=True)
 class DrillFired(RunEvent, kind="drill_fired"):
-    """A fault that the user asked for (``--inject``) was carried out."""
+    """A fault that the user asked for (``--inject``) was carried out. ``number``: its place in
+    ``RunStarted.inject``."""
 
     fault: str
     task: str | None = None
     global_step: int | None = None
     message: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillOver(RunEvent, kind="drill_over"):
+    """What a drill has caused; seconds since it was carried out. ``detected_s``: until the launcher knew of the death
+    (None: nothing died); ``recovered_s``: as in ``Recovered`` (None: that never came)."""
+
+    fault: str
+    number: int
+    task: str
+    detected_s: float | None = None
+    recovered_s: float | None = None
+    steps_rolled_back: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,12 @@ commands are counted, output is asked for from the byte that is still missing.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from launcher import protocol
@@ -85,6 +88,7 @@ class AgentLink:
         self._incarnation = ""
         self._acked = 0
         self._ack_due = False
+        self._least_lag_s = math.inf
         self._sent = 0
         self._unconfirmed: deque[protocol.Message] = deque()
         self._heard_at = 0.0
@@ -197,8 +201,18 @@ class AgentLink:
         if event.incarnation != self._incarnation or event.seq <= self._acked:
             return
         self._acked = event.seq
-        self.on_event(self.host, event.body)
+        late_s = self._late_s(event.at)
+        body = event.body
+        if isinstance(body, protocol.Exited):
+            body = replace(body, since_s=body.since_s + late_s)
+        self.on_event(self.host, body)
         self._ack_soon()
+
+    def _late_s(self, at: float) -> float:
+        """How much longer than the quickest event this one was on its way; two hosts' clocks may differ by anything."""
+        lag_s = time.time() - at
+        self._least_lag_s = min(self._least_lag_s, lag_s)
+        return lag_s - self._least_lag_s
 
     def _ack_soon(self) -> None:
         if not self._ack_due:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from launcher import adjustments, preload_env
+from launcher import adjustments, drills, preload_env
 from launcher.binding import bind, preload_messages, start_message, with_run_dir
 from launcher.command import Command, fill, max_steps, option, parse_command, uses
 from launcher.errors import Problem, SpecError, UsageError
@@ -107,7 +107,7 @@ class _Planner:
             max_steps=max_steps(self._command.argv),
             inject=spec.inject,
             origins=_origins(spec),
-            notes=(*self._notes, *self._model_dir_notes()),
+            notes=(*self._notes, *self._model_dir_notes(), *self._drill_notes()),
         )
 
     def _preload(self) -> tuple[str, ...]:
@@ -145,6 +145,9 @@ class _Planner:
                 "or the evaluator never sees a checkpoint",
             )
         return ()
+
+    def _drill_notes(self) -> tuple[str, ...]:
+        return drills.notes(self._spec.inject, reports="heartbeat" in self._active)
 
     # --- the tasks
 

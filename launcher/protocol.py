@@ -25,6 +25,7 @@ TASK_VARIABLE = "TFLAUNCH_TASK"
 ATTEMPT_VARIABLE = "TFLAUNCH_ATTEMPT"
 RUN_VARIABLE = "TFLAUNCH_RUN"
 TUNE_VARIABLE = "TFLAUNCH_TUNE"
+REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
@@ -322,7 +323,8 @@ class Listening(Message, kind="listening"):
 class Exited(Message, kind="exited"):
     """The attempt's process has ended and is reaped, and so is its group. One of ``exit_code`` and ``signal`` is set.
     ``stopped``: it was asked to (``Stop``). ``out_of_memory``: the kernel killed it for memory.
-    ``output_bytes``: the whole length of its output; ``tail``: the last lines of it."""
+    ``output_bytes``: the whole length of its output; ``tail``: the last lines of it. ``since_s``: how long ago the
+    process ended; the supervisor's end of the line adds the time that the event was on its way."""
 
     task: str
     attempt: int
@@ -332,6 +334,7 @@ class Exited(Message, kind="exited"):
     out_of_memory: bool = False
     output_bytes: int = 0
     tail: str = ""
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -463,3 +466,10 @@ class StopTraining(Message, kind="stop_training"):
     """To a trainer: end at the next step, with a save by the chief."""
 
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitNow(Message, kind="exit_now"):
+    """A fault drill: end at once with this exit code, as a program does that has gone wrong."""
+
+    code: int

@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from launcher import drills
+from launcher.drill_view import DrillView, table
 from launcher.event_log import read_events
 from launcher.model import Outcome, TaskState
 from launcher.protocol import JsonValue
@@ -66,7 +68,7 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
         "metrics": _metrics(view),
         "checkpoints": [_fields(kept) for kept in list(view.checkpoints)[-5:]],
         "notices": [_fields(kept) for kept in view.notices],
-        "drills": [_fields(kept) for kept in view.drills],
+        "drills": [_drill(drill) for drill in view.drills.values()],
         "files": {"run_dir": str(folder.path), "events": str(folder.events), "logs": str(folder.logs)},
     }
 
@@ -143,6 +145,20 @@ def _metrics(view: RunView) -> dict[str, Any] | None:
     return None if done is None else {"global_step": done.global_step, **done.metrics}
 
 
+def _drill(drill: DrillView) -> dict[str, Any]:
+    fired = drill.fired
+    return {
+        "at": None if drill.fired_at is None else _utc(drill.fired_at),
+        "fault": drill.fault,
+        "task": fired.task if fired else drills.parse(drill.fault).task.name,
+        "global_step": fired.global_step if fired else None,
+        "message": fired.message if fired else "",
+        "detected_after_s": drill.detected_s,
+        "recovered_after_s": drill.recovered_s,
+        "steps_lost": drill.steps_lost,
+    }
+
+
 def _fields(kept: At) -> dict[str, Any]:
     return {"at": _utc(kept.at), **{item.name: getattr(kept.event, item.name) for item in fields(kept.event)}}
 
@@ -214,7 +230,7 @@ def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
     lines: list[Line] = [
         ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
     ]
-    return lines + _cause_lines(view) + _metric_lines(view) + _place_lines(view, folder)
+    return lines + _cause_lines(view) + _drill_lines(view) + _metric_lines(view) + _place_lines(view, folder)
 
 
 def _cause_lines(view: RunView) -> list[Line]:
@@ -237,6 +253,12 @@ def _cause_lines(view: RunView) -> list[Line]:
         names = ", ".join(task.task.name for task in others[:4]) + (f" and {len(others) - 4} more" * (len(others) > 4))
         lines.append(_row("followed", f"{names} failed as a consequence or later", "dim"))
     return lines
+
+
+def _drill_lines(view: RunView) -> list[Line]:
+    """One line each, under their heads."""
+    lines = table(tuple(view.drills.values()))
+    return [_row("drills" if number == 0 else "", text) for number, text in enumerate(lines)]
 
 
 def _metric_lines(view: RunView) -> list[Line]:

@@ -253,6 +253,7 @@ class Supervisor:
                 max_steps=self.plan.max_steps,
                 version=__version__,
                 run_id=self.run_id,
+                inject=self.plan.inject,
             )
         )
 

@@ -100,7 +100,18 @@ def _(event: ev.Recovered) -> Span:
 
 @tell.register
 def _(event: ev.DrillFired) -> Span:
-    return _with_reason(f"drill: {event.fault}", event.message), "yellow"
+    step = f" (global step {event.global_step:,})" if event.global_step is not None else ""
+    return _with_reason(f"drill: {event.fault}{step}", event.message), "yellow"
+
+
+@tell.register
+def _(event: ev.DrillOver) -> Span | None:
+    """A death that was made good is told by ``Recovered``."""
+    if event.recovered_s is None:
+        return f"drill: {event.fault}: {event.task} did not recover before the run ended", "yellow"
+    if event.detected_s is None:
+        return f"{event.task} trains again {event.recovered_s:.1f} s after it was paused", "green"
+    return None
 
 
 @tell.register

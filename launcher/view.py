@@ -14,6 +14,7 @@ from functools import singledispatchmethod
 from typing import TypeVar
 
 from launcher import events as ev
+from launcher.drill_view import DrillView
 from launcher.model import Outcome, Phase, Role, TaskId, TaskState
 from launcher.protocol import JsonValue
 from launcher.rates import Rate, Series
@@ -88,7 +89,7 @@ class RunView:
         self.notices: deque[At] = deque(maxlen=KEPT)
         self.news: deque[At] = deque(maxlen=KEPT)
         self.recoveries: deque[At] = deque(maxlen=KEPT)
-        self.drills: deque[At] = deque(maxlen=KEPT)
+        self.drills: dict[int, DrillView] = {}
         self.input: ev.InputCounted | None = None
         self.stop: ev.StopRequested | None = None
         self.ended: ev.RunEnded | None = None
@@ -185,6 +186,7 @@ class RunView:
     def _(self, event: ev.RunStarted, at: float) -> None:
         self.started, self.started_at, self.max_steps = event, at, event.max_steps
         self.model_dir = event.model_dir
+        self.drills = {number: DrillView(fault) for number, fault in enumerate(event.inject)}
         for body in event.tasks:
             task = self._task(body.get("task") or body.get("name"))
             if task is not None:
@@ -277,7 +279,12 @@ class RunView:
 
     @_fold.register
     def _(self, event: ev.DrillFired, at: float) -> None:
-        self.drills.append(At(at, event))
+        drill = self.drills.setdefault(event.number, DrillView(event.fault))
+        drill.fired, drill.fired_at = event, at
+
+    @_fold.register
+    def _(self, event: ev.DrillOver, at: float) -> None:
+        self.drills.setdefault(event.number, DrillView(event.fault)).over = event
 
     @_fold.register
     def _(self, event: ev.RunEnded, at: float) -> None:

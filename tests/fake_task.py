@@ -11,6 +11,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
   ready, finished=STEP, step=STEP[:EXAMPLES], saved=STEP, waiting=WHAT, garbage    say so over the task socket
   flood=N                                    N steps over the task socket, as fast as it takes them
   gate, barrier, drain, stop                 wait until told so over the task socket
+  obey                                       wait until told to exit over the task socket, and do
 """
 
 from __future__ import annotations
@@ -54,13 +55,24 @@ class Channel:
     def raw(self, data: bytes) -> None:
         self._socket.sendall(data)
 
-    def wait(self, kind: str) -> None:
+    @property
+    def told(self) -> list[dict[str, object]]:
+        return self._told
+
+    def wait(self, kind: str, *, keep: bool = False) -> None:
         while not any(_matches(message, kind) for message in self._told):
             line = self._file.readline()
             if not line:
                 sys.exit(70)
             self._told.append(json.loads(line))
-        self._told = [message for message in self._told if not _matches(message, kind)]
+        if not keep:
+            self._told = [message for message in self._told if not _matches(message, kind)]
+
+
+def obey() -> None:
+    channel().say(kind="waiting", what="")
+    channel().wait("exit_now", keep=True)
+    sys.exit(int(str(channel().told[-1]["code"])))
 
 
 def _matches(message: dict[str, object], kind: str) -> bool:
@@ -165,6 +177,7 @@ WORDS = {
     "barrier": lambda value: channel().wait("barrier"),
     "drain": lambda value: channel().wait("drain"),
     "stop": lambda value: channel().wait("stop_training"),
+    "obey": lambda value: obey(),
     "ignored": lambda value: None,
 }
 

@@ -22,7 +22,8 @@ class Stage(Enum):
 
 
 class Attempt:
-    """What is known of it. ``family``: start times by pid of the processes below its own that were ever seen."""
+    """What is known of it. ``ended_at``: when its process ended (monotonic seconds); ``family``: start times by pid of
+    the processes below its own that were ever seen."""
 
     def __init__(self, start: protocol.Start, output: OutputFile, oom_kills: int) -> None:
         self.start = start
@@ -33,6 +34,7 @@ class Attempt:
         self.stage = Stage.ASKED
         self.pid = 0
         self.status = 0
+        self.ended_at = 0.0
         self.family: dict[int, int] = {}
         self.stopped = False
         self.killed = False
@@ -71,7 +73,7 @@ class Attempt:
             and mark.get(protocol.ATTEMPT_VARIABLE.encode()) == b"%d" % self.number
         )
 
-    def exited(self, *, oom_kills: int) -> protocol.Exited:
+    def exited(self, now: float, *, oom_kills: int) -> protocol.Exited:
         """The event of its end. Out of memory: a KILL that is not ours while the kernel has killed for memory."""
         code = os.waitstatus_to_exitcode(self.status)
         return protocol.Exited(
@@ -83,4 +85,5 @@ class Attempt:
             out_of_memory=code == -9 and not self.killed and oom_kills > self.oom_kills,
             output_bytes=self.output.size,
             tail=self.output.tail(),
+            since_s=round(now - self.ended_at, 3),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -159,6 +160,7 @@ class Attempts:
             self._terminate(attempt, grace_s)
         elif self.preloads.cancel(task, number):
             attempt.status = signal.SIGTERM  # as if it had been told to at once
+            attempt.ended_at = time.monotonic()
             self._finish(attempt)
         else:
             attempt.stop_grace_s = grace_s
@@ -168,6 +170,7 @@ class Attempts:
             self._kill(attempt)
             return
         processes.kill_group(attempt.pid, signal.SIGTERM)
+        processes.kill_group(attempt.pid, signal.SIGCONT)  # a stopped process would hear it at its KILL only
         self._loop.later(grace_s, lambda: self._kill(attempt))
 
     def _kill(self, attempt: Attempt) -> None:
@@ -204,6 +207,7 @@ class Attempts:
     def _ended(self, attempt: Attempt, status: int) -> None:
         attempt.stage = Stage.ENDING
         attempt.status = status
+        attempt.ended_at = time.monotonic()
         self._clean_soon(0.0)
 
     def _clean_soon(self, delay_s: float) -> None:
@@ -237,7 +241,7 @@ class Attempts:
         return [pid for pid in below if seen[pid].parent == os.getpid() and pid not in known]
 
     def _finish(self, attempt: Attempt) -> None:
-        exited = attempt.exited(oom_kills=memory.oom_kills())
+        exited = attempt.exited(time.monotonic(), oom_kills=memory.oom_kills())
         self._drop(attempt)
         self._say(exited)
 

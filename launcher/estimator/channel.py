@@ -11,13 +11,16 @@ import contextlib
 import os
 import select
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import NoReturn
 
 from launcher.protocol import (
     Barrier,
     Drain,
+    ExitNow,
     Gate,
     Message,
     ModelDir,
@@ -244,9 +247,19 @@ class Channel:
                 self.drain = message
             elif isinstance(message, StopTraining):
                 self.stop = message
+            elif isinstance(message, ExitNow):
+                _exit(message.code)
             self._changed.notify_all()
         for callback in self._callbacks:
             callback(message)
+
+
+def _exit(code: int) -> NoReturn:
+    """End this process from a thread, whatever its main thread does: a parameter server's never comes back from C."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _connected(path: str | None) -> socket.socket | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.estimator.channel import Channel
-from launcher.protocol import ATTEMPT_VARIABLE, TASK_SOCKET_VARIABLE, TASK_VARIABLE
+from launcher.protocol import ATTEMPT_VARIABLE, REPORT_STEPS_VARIABLE, TASK_SOCKET_VARIABLE, TASK_VARIABLE
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Task:
     ``examples``: examples trained by this attempt, None if the job never said. ``sessions``: sessions opened so far.
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``kept``: the newest session kept the
     live variables of the parameter servers. ``finished``: its last step is done. ``loss``: the tensor that the
-    Estimator now in training fetches.
+    Estimator now in training fetches. ``report_steps``: global steps that are to be reported as soon as they are done.
     """
 
     channel: Channel
@@ -32,6 +32,7 @@ class Task:
     kept: bool = False
     finished: bool = False
     loss: Any = None
+    report_steps: tuple[int, ...] = ()
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -55,7 +56,8 @@ def begin(environ: Mapping[str, str]) -> Task:
     name = environ.get(TASK_VARIABLE, f"{role}:{index}")
     attempt = int(environ.get(ATTEMPT_VARIABLE, "1"))
     channel = Channel(path=environ.get(TASK_SOCKET_VARIABLE), task=name, attempt=attempt)
-    _current = Task(channel=channel, role=role, index=index)
+    steps = tuple(map(int, filter(None, environ.get(REPORT_STEPS_VARIABLE, "").split(","))))
+    _current = Task(channel=channel, role=role, index=index, report_steps=steps)
     return _current
 
 

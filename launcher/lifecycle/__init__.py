@@ -15,6 +15,7 @@ The rules:
    checkpoint and end (the *drain*), in bounded time. Then the run ends.
 6. Stopping is ordered: trainers, evaluator, parameter servers.
 7. The first failure that no restart mended is the cause.
+8. Fault drills are carried out when they are due and their task runs, each once. One that never is changes no outcome.
 """
 
 from __future__ import annotations

@@ -58,8 +58,6 @@ class Draft:
             raise AssertionError(f"{record.task}: {record.state} -> {target}")
         record = self.update(record, state=target, **changes)
         self.say(record, target, reason=reason, exited=exited)
-        if record.died_at is not None and target in (TaskState.READY, TaskState.TRAINING, TaskState.EVALUATING):
-            self.recovered(record)
         return record
 
     def say(
@@ -86,20 +84,6 @@ class Draft:
                 tail=exited.tail if exited else "",
             )
         )
-
-    def recovered(self, record: TaskRecord) -> None:
-        """A restarted trainer has recovered when it trains again, the others when they are ready."""
-        if record.died_at is None or (record.task.role.trains and record.state is not TaskState.TRAINING):
-            return
-        self.record(
-            events.Recovered(
-                task=record.task.name,
-                attempt=record.attempt,
-                detected_s=0.0,
-                recovered_s=round(self.now - record.died_at, 3),
-            )
-        )
-        self.update(record, died_at=None)
 
     def start(self, record: TaskRecord) -> None:
         record = self.update(

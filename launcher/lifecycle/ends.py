@@ -7,6 +7,7 @@ import math
 from launcher import causes, events, protocol
 from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.outages import death_known, lost
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import StopAsked, StopTask, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, UsedUp
@@ -14,10 +15,12 @@ from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, Us
 
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     record = draft.update(record, running=False, waits_for="", term_at=math.inf)
+    death_known(draft, record)
     if record.task.role is Role.PS:
         draft.set(initialised=False)
     if record.restart_wanted and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
-        draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now, died_at=draft.now)
+        draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now)
+        lost(draft, record, detected_s=body.since_s)
     elif record.state is TaskState.STOPPING:
         ended_well = body.exit_code == 0 and record.task.role is not Role.PS
         draft.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
@@ -49,10 +52,10 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
             reason=f"{cause.message}; starting again ({left} restarts left after this one)",
             exited=body,
             restart_at=draft.now + delay_s,
-            died_at=draft.now,
             restarts=record.restarts + 1,
             restarted_at=(*recent_restarts(draft, record), draft.now),
         )
+        lost(draft, record, detected_s=body.since_s)
         return
     record = draft.move(record, TaskState.FAILED, reason=f"{cause.message}; {refusal}", exited=body)
     failed_for_good(draft, record, cause)

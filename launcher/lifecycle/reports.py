@@ -8,6 +8,7 @@ from types import MappingProxyType
 from launcher import causes, events, protocol
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
+from launcher.lifecycle.outages import resumed_from
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.values import LockModelDir, ProveTask
 from launcher.model import TRAINERS, Role, TaskId, TaskState
@@ -97,6 +98,7 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
         return  # its own word is no proof: see ``on_listening``
     if record.task.role is Role.CHIEF:
         draft.set(initialised=True)
+        resumed_from(draft, report.global_step)
     record = draft.update(record, ready=True, early_deaths=0)
     if record.state is TaskState.STARTING:
         draft.move(record, TaskState.READY, reason="kept the live variables" if report.kept else "")

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from launcher import causes, protocol
 from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
+from launcher.lifecycle.outages import watch_outages
 from launcher.lifecycle.state import (
     TRANSITIONS,
     RunState,
@@ -33,6 +35,8 @@ def settle(draft: Draft) -> None:
     drain_early(draft)
     watch_training(draft)
     watch_drain(draft)
+    watch_outages(draft)
+    carry_out_drills(draft)
     unwind(draft)
 
 
@@ -212,5 +216,6 @@ def unwind(draft: Draft) -> None:
                 draft.stop(record, min(patience_s, grace_s), "the run is being stopped")
         if any(not record.state.final for record in draft.of_role(*roles)):
             return
+    account_for_drills(draft)
     draft.go(Phase.ENDED)
     draft.do(End(outcome=draft.state.outcome, cause=draft.state.cause, how=draft.state.stop_how))

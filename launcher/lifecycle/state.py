@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from launcher import protocol
+from launcher import drills, protocol
 from launcher.causes import Cause
+from launcher.drills import AtStep, Drill, Exit, Pause
 from launcher.model import TRAINERS, Outcome, Phase, Plan, PlannedTask, Role, TaskId, TaskState
 
 _RUNNING = (
@@ -48,9 +49,8 @@ class TaskRecord:
     """What is known of one task. Times in monotonic seconds.
 
     ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was; ``restarts``: how often it
-    was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``died_at``: when the
-    attempt before died, until the task has recovered; ``finished``: its last gradient is applied; ``stepped_at``: when
-    it last did a step; ``term_at``: when SIGTERM follows the word to stop.
+    was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``finished``: its last
+    gradient is applied; ``stepped_at``: when it last did a step; ``term_at``: when SIGTERM follows the word to stop.
     """
 
     planned: PlannedTask
@@ -65,7 +65,6 @@ class TaskRecord:
     restarts: int = 0
     restarted_at: tuple[float, ...] = ()
     restart_at: float = math.inf
-    died_at: float | None = None
     global_step: int = 0
     stepped_at: float = 0.0
     restart_wanted: bool = False
@@ -80,6 +79,49 @@ class TaskRecord:
     def alive(self) -> bool:
         """Whether a process of it may exist."""
         return self.state in _RUNNING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outage:
+    """Of a task that died or is paused, until it and everybody who waited for it trains again (see ``outages``).
+
+    ``attempt``: the newest that was lost; ``detected_s``: from its death until it was known; ``step``: the newest
+    global step until training went on; ``waiting``: trainers that cannot train meanwhile; ``back_at``: when the task
+    was ready again.
+    """
+
+    task: TaskId
+    attempt: int
+    began_at: float
+    detected_s: float = 0.0
+    paused: bool = False
+    step: int = 0
+    steps_rolled_back: int = 0
+    waiting: frozenset[TaskId] = frozenset()
+    back_at: float = math.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrillRecord:
+    """A fault drill of the plan. ``ready_at``: when its task was first ready; ``fired_at``: when it was carried out, on
+    ``attempt``; ``noticed_at``: when the death was known; ``continue_at``: when a paused task goes on; ``over``: what
+    it caused has been told."""
+
+    drill: Drill
+    ready_at: float = math.inf
+    fired_at: float = math.inf
+    attempt: int = 0
+    noticed_at: float = math.inf
+    continue_at: float = math.inf
+    over: bool = False
+
+    @property
+    def fired(self) -> bool:
+        return math.isfinite(self.fired_at)
+
+    @property
+    def is_pause(self) -> bool:
+        return isinstance(self.drill, Pause)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +152,8 @@ class RunState:
     outcome: Outcome = Outcome.SUCCEEDED
     cause: Cause | None = None
     failures: tuple[Cause, ...] = ()
+    outages: tuple[Outage, ...] = ()
+    drills: tuple[DrillRecord, ...] = ()
 
     def of_role(self, *roles: Role) -> list[TaskRecord]:
         return [record for record in self.tasks.values() if record.task.role in roles]
@@ -121,6 +165,7 @@ def initial(plan: Plan) -> RunState:
         plan=plan,
         tasks={planned.task: TaskRecord(planned=planned) for planned in plan.tasks},
         max_steps=plan.max_steps,
+        drills=tuple(DrillRecord(drill=drills.parse(text)) for text in plan.inject),
     )
 
 
@@ -128,6 +173,7 @@ def next_wakeup(state: RunState) -> float:
     """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
     due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
     due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
+    due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)
     if state.phase in (Phase.STARTING, Phase.TRAINING):
         due.append(run_deadline(state))
         due.extend(start_deadline(state, record) for record in state.tasks.values())
@@ -182,3 +228,26 @@ def hang_deadline(state: RunState) -> float:
     trains = any(record.state is TaskState.TRAINING for record in state.of_role(*TRAINERS))
     waits_for_stragglers = math.isfinite(state.barrier_at)
     return math.inf if hang_s is None or not trains or waits_for_stragglers else state.progress_at + hang_s
+
+
+def drill_due_at(state: RunState, item: DrillRecord) -> float:
+    """When a drill is to be carried out; infinity while its task cannot be reached, or when it has been."""
+    record = state.tasks.get(item.drill.task)
+    if item.fired or record is None or not _can_be_drilled(state, record, item):
+        return math.inf
+    when = item.drill.when
+    if isinstance(when, AtStep):
+        return -math.inf if state.global_step >= when.step else math.inf
+    return item.ready_at + when.seconds
+
+
+def _can_be_drilled(state: RunState, record: TaskRecord, item: DrillRecord) -> bool:
+    if state.phase not in (Phase.TRAINING, Phase.DRAINING) or state.stop_how:
+        return False
+    if not record.running or not record.alive or record.state is TaskState.STOPPING or record.restart_wanted:
+        return False
+    dying = any(
+        other.fired and other.drill.task == record.task and other.attempt == record.attempt and not other.is_pause
+        for other in state.drills
+    )
+    return not dying and (record.speaks or not isinstance(item.drill, Exit))

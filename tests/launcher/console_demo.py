@@ -144,6 +144,8 @@ class Story:
         if second == 25:
             yield self.change(25.7, self.victim, "training")
             yield self.at(25.8, ev.Recovered(task=name, attempt=2, detected_s=0.01, recovered_s=5.0))
+            fault = f"kill {name} at step 5000"
+            yield self.at(25.8, ev.DrillOver(fault=fault, number=0, task=name, detected_s=0.11, recovered_s=5.2))
         if second % 10 == 5:
             yield self.at(second + 0.9, ev.CheckpointWritten(task="chief:0", global_step=self.step, path="model.ckpt"))
             yield self.at(second + 0.92, ev.Noticed(severity="info", message=f"checkpoint at step {self.step:,}"))

@@ -513,6 +513,17 @@ HAPPEN = {
     "renewed": lambda run, task, code: run.happen(lifecycle.AgentRenewed, host="here"),
     "restart": lambda run, task, code: run.happen(lifecycle.RestartAsked, task=TaskId.parse(task)),
 }
+DRILLS = tuple(
+    f"{fault} {when}"
+    for fault in (
+        "kill ps:0",
+        "pause chief:0 for 500s",
+        "exit worker:0 with 3",
+        "kill evaluator:0",
+        "pause ps:0 for 9s",
+    )
+    for when in ("at step 3", "after 350s")
+)
 CODES = [(0, None), (1, None), (2, None), (None, 9), (None, 11)]
 
 
@@ -526,11 +537,12 @@ def happenings(draw: st.DrawFn) -> list[tuple[str, str, object]]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(happenings(), st.sampled_from(Success), st.sampled_from([ALL, ()]))
+@given(happenings(), st.sampled_from(Success), st.sampled_from([ALL, ()]), st.sampled_from([DRILLS, ()]))
 def test_whatever_happens_a_run_can_be_ended(
-    story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...]
+    story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...], inject: tuple[str, ...]
 ) -> None:
-    run = Run(make_plan(policy=replace(Policy(), success=success), adjustments=adjustments)).begin()
+    plan = make_plan(policy=replace(Policy(), success=success), adjustments=adjustments)
+    run = Run(replace(plan, inject=inject)).begin()
     for kind, task, code in story:
         if not run.ended():
             HAPPEN[kind](run, task, code)

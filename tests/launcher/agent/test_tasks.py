@@ -128,6 +128,22 @@ def test_the_ladder_begins_with_term(host: Host) -> None:
     assert host.wait(protocol.Exited).signal == signal.SIGTERM
 
 
+def test_a_stopped_process_hears_term_at_once(host: Host) -> None:
+    host.start("worker:0", "hang")
+    host.started("worker:0")
+    host.send(protocol.Signal(task="worker:0", attempt=1, signal=signal.SIGSTOP))
+    host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=3600.0))
+    assert host.wait(protocol.Exited).signal == signal.SIGTERM
+
+
+def test_a_stopped_process_can_be_killed(host: Host) -> None:
+    host.start("worker:0", "hang")
+    host.started("worker:0")
+    host.send(protocol.Signal(task="worker:0", attempt=1, signal=signal.SIGSTOP))
+    host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0.0))
+    assert host.wait(protocol.Exited).signal == signal.SIGKILL
+
+
 def test_a_signal_reaches_the_group(host: Host) -> None:
     host.start("worker:0", "hang")
     host.started("worker:0")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from launcher.protocol import (
     Barrier,
     CheckpointSaved,
     Drain,
+    ExitNow,
     Finished,
     Gate,
     Step,
@@ -73,6 +76,21 @@ def test_keeps_what_it_is_told(agent: Agent) -> None:
     assert channel.wait(lambda: len(heard) == 4, DEADLINE_S)
     assert (channel.gate, channel.barrier, channel.drain, channel.stop) == (told[0], True, told[2], told[3])
     channel.close()
+
+
+def test_it_ends_its_process_when_told_to(agent: Agent) -> None:
+    """In a process of its own, whose main thread waits in C for ever."""
+    script = (
+        "import ctypes, sys; from launcher.estimator.channel import Channel\n"
+        "print('last words'); channel = Channel(path=sys.argv[1], task='ps:0'); channel.open()\n"
+        "ctypes.CDLL(None).pause()"
+    )
+    command = [sys.executable, "-c", script, str(agent.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        agent.expect("ps:0", TaskHello)
+        agent.tell("ps:0", ExitNow(code=3))
+        assert process.communicate(timeout=DEADLINE_S)[0] == "last words\n"
+    assert process.returncode == 3
 
 
 def test_a_message_of_a_newer_agent_is_passed_over(agent: Agent) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launcher.estimator.channel import Channel
-from launcher.estimator.heartbeat import numeric
+from launcher.estimator.heartbeat import Pace, numeric
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 from launcher.estimator.termination import SaveOnTerm
@@ -103,6 +103,31 @@ def test_metrics_are_numbers() -> None:
         "text": "x",
     }
     assert numeric(metrics) == {"loss": 0.5, "global_step": 7.0, "plain": 3.0}
+
+
+def fetches(pace: Pace, steps_per_s: float, *, until: int) -> list[int]:
+    """The steps at which a trainer of that speed fetches the global step."""
+    found, step, due_at = [], 0, 0.0
+    while step < until:
+        step += 1
+        now = step / steps_per_s
+        if now >= due_at:
+            found.append(step)
+            due_at = now + pace.wait_s(step, now)
+    return found
+
+
+def test_steps_are_fetched_once_a_second() -> None:
+    assert fetches(Pace(()), 100.0, until=450) == [1, 101, 201, 301, 401]
+
+
+@pytest.mark.parametrize("steps_per_s", [0.1, 7.0, 900.0])
+def test_steps_that_are_waited_for_are_found_in_time(steps_per_s: float) -> None:
+    found = fetches(Pace((2600, 200)), steps_per_s, until=5000)
+    for wanted in (200, 2600):
+        assert next(step for step in found if step >= wanted) <= wanted + max(3, steps_per_s / 100)
+    if steps_per_s > 100:
+        assert len(found) < 60
 
 
 def test_patches_are_put_back_in_reverse() -> None:
