@@ -12,6 +12,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
   flood=N                                    N steps over the task socket, as fast as it takes them
   gate, barrier, drain, stop                 wait until told so over the task socket
   obey                                       wait until told to exit over the task socket, and do
+  alive                                      wait until told that the chief has its session
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def obey() -> None:
 
 
 def _matches(message: dict[str, object], kind: str) -> bool:
+    if kind == "alive":
+        return message["kind"] == "gate" and bool(message["variables_alive"])
     return message["kind"] == kind and (kind != "gate" or bool(message["open"]))
 
 
@@ -173,6 +176,7 @@ WORDS = {
     "garbage": lambda value: channel().raw(
         b"\x00\xff garbage\n{}\n[1]\n" + b"[" * 5000 + b'\n{"kind":"step"}\n{"kind":[]}\n{"kind":{}}\n'
     ),
+    "alive": lambda value: channel().wait("alive"),
     "gate": lambda value: channel().wait("gate"),
     "barrier": lambda value: channel().wait("barrier"),
     "drain": lambda value: channel().wait("drain"),
