@@ -80,10 +80,9 @@ def from_json(body: object) -> Message:
         raise ProtocolError(f"no message of this protocol: {str(body)[:200]}")
     assert isinstance(body, dict)
     cls = _KINDS[body["kind"]]
-    known = {item.name for item in fields(cls)}
-    values = {
-        key: from_json(value) if _is_message(value) else _frozen(value) for key, value in body.items() if key in known
-    }
+    # By the field's type, not by the value: other objects may well have a "kind" of their own.
+    nested = {item.name: item.type in ("Message", Message) for item in fields(cls)}
+    values = {key: from_json(value) if nested[key] else _frozen(value) for key, value in body.items() if key in nested}
     try:
         return cls(**values)
     except TypeError as error:
