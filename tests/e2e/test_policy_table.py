@@ -80,6 +80,8 @@ def words_of(cell: Cell) -> dict[str, str]:
         others.update(chief="gate,ready,step=1,stop", worker="gate,ready,step=1,stop")
         before = f"ignore-term,{before}"
     own = f"{cell.role}#1" if cell.restarts == "mended" else cell.role
+    if cell.role == "ps" and cell.restarts == "used up":  # the chief of this table does not come back to a new ps
+        own, others["ps"] = "ps#1", f"listen,ready,{ending}"
     return {own: f"{before},{ending}", **{role: text for role, text in others.items() if role != own}}
 
 
