@@ -20,11 +20,16 @@ from launcher.console import open_console
 from launcher.errors import UsageError
 from launcher.model import Outcome, TaskId
 from launcher.protocol import JsonValue
+from launcher.spans import duration, one_line
+from launcher.summary import summary
 from launcher.view import RunView
 
 if TYPE_CHECKING:
     from launcher.model import Plan
     from launcher.resolve import Request
+
+
+_CAUSE_CHARS = 200
 
 
 # --- starting ----------------------------------------------------------------------------------------------------
@@ -81,7 +86,7 @@ def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool) -> i
     console = open_console(view, folder, sys.stdout, form=form, environ=os.environ)
     exit_code = client.watch(folder, view, console, own=own)
     if not as_json:
-        click.echo(report.summary(view, folder, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ), nl=False)
+        click.echo(summary(view, folder, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ), nl=False)
     return 1 if exit_code is None else exit_code
 
 
@@ -97,8 +102,22 @@ def ls(runs_dir: Path, *, as_json: bool) -> int:
     if not rows:
         click.echo(f"no runs in {runs_dir.absolute()}", err=True)
     for row in rows:
-        click.echo(f"{row['run']!s:40} {row['outcome'] or 'live'}")
+        click.echo(_row(row, max(len(str(row["run"])) for row in rows)))
     return 0
+
+
+def _row(state: dict[str, JsonValue], width: int) -> str:
+    """One run in a line: how and when it ended, how long it took, how far it came, and why it failed."""
+    words = [f"{state['run']!s:{width}}  {state['outcome'] or 'live':11}"]
+    words.append(f"{str(state['ended'] or '')[:19].replace('T', ' '):19}  {duration(_number(state['duration_s'])):>9}")
+    words.append(f"step {_number(state['global_step']):,.0f}" if state["global_step"] is not None else "")
+    if isinstance(cause := state["cause"], dict):
+        words.append(one_line(str(cause["message"]))[:_CAUSE_CHARS])
+    return "  ".join(words).rstrip()
+
+
+def _number(value: JsonValue) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _status(folder: runs.RunFolder) -> dict[str, JsonValue]:
@@ -120,7 +139,10 @@ def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
         return 0
     tasks = state["tasks"]
     assert isinstance(tasks, list)
-    click.echo(f"{state['run']}  {state['outcome'] or 'live'}")
+    click.echo(_row({**state, "cause": None}, 0))
+    if isinstance(cause := state["cause"], dict):
+        click.echo(f"  cause  {one_line(str(cause['message']))}")
+        click.echo(f"  to do  {one_line(str(cause['advice']))}")
     for task in tasks:
         assert isinstance(task, dict)
         words = [f"{task['task']!s:14}", f"{task['state']!s:11}", f"{task['host']!s:12}"]
@@ -163,7 +185,7 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
         raise UsageError(error)
     while runs.is_live(folder):
         time.sleep(0.05)
-    click.echo(report.summary(report.load_view(folder), folder, color=sys.stdout.isatty()), nl=False)
+    click.echo(summary(report.load_view(folder), folder, color=sys.stdout.isatty()), nl=False)
     return 0
 
 

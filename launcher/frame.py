@@ -11,7 +11,6 @@ from datetime import datetime, tzinfo
 
 from launcher import events as ev
 from launcher.model import Phase, TaskId
-from launcher.report import OUTCOME_STYLES
 from launcher.spans import (
     UNICODE,
     Glyphs,
@@ -28,6 +27,7 @@ from launcher.spans import (
     spread,
     width_of,
 )
+from launcher.summary import OUTCOME_STYLES
 from launcher.table import arrange, severity, table_lines
 from launcher.telling import tell
 from launcher.view import RunView

@@ -26,6 +26,7 @@ ATTEMPT_VARIABLE = "TFLAUNCH_ATTEMPT"
 RUN_VARIABLE = "TFLAUNCH_RUN"
 TUNE_VARIABLE = "TFLAUNCH_TUNE"
 REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
+STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
@@ -322,8 +323,11 @@ class Listening(Message, kind="listening"):
 class Exited(Message, kind="exited"):
     """The attempt's process has ended and is reaped, and so is its group. One of ``exit_code`` and ``signal`` is set.
     ``stopped``: it was asked to (``Stop``). ``out_of_memory``: the kernel killed it for memory.
-    ``output_bytes``: the whole length of its output; ``tail``: the last lines of it. ``since_s``: how long ago the
-    process ended; the supervisor's end of the line adds the time that the event was on its way."""
+    ``output_bytes``: the whole length of its output; ``tail``: the last lines of it; ``excerpt``: the part of it that
+    tells of a failure, where that is not among them. ``raised``: the traceback of the exception that ended a Python
+    program; ``crash``: the stacks of one that native code brought down. ``facts``: ``peak_mib`` of its memory, and the
+    limits that it had (``address_space_mib``, ``memory_limit_mib``). ``since_s``: how long ago the process ended; the
+    supervisor's end of the line adds the time that the event was on its way."""
 
     task: str
     attempt: int
@@ -334,6 +338,10 @@ class Exited(Message, kind="exited"):
     output_bytes: int = 0
     tail: str = ""
     since_s: float = 0.0
+    excerpt: str = ""
+    raised: str = ""
+    crash: str = ""
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

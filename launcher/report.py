@@ -1,6 +1,6 @@
-"""What is said about a run as a whole: ``report.json``, ``status --json`` and the summary at its end.
+"""What is said about a run as a whole: ``report.json`` and ``status --json``.
 
-All are made from a ``RunView``, so a run whose supervisor was killed is explained from the events that it left.
+Both are made from a ``RunView``, so a run whose supervisor was killed is explained from the events that it left.
 """
 
 from __future__ import annotations
@@ -10,27 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from launcher import drills
-from launcher.drill_view import DrillView, table
+from launcher.drill_view import DrillView
 from launcher.event_log import read_events
 from launcher.model import Outcome, TaskState
 from launcher.protocol import JsonValue
 from launcher.runs import RunFolder, is_live, write_private
-from launcher.spans import Line, ansi, count, duration, harmless, number, one_line
 from launcher.task_view import AttemptView, TaskView
 from launcher.view import At, RunView
-
-SHOWN_LINES = 12
-OUTCOME_STYLES = {
-    Outcome.SUCCEEDED: "bold green",
-    Outcome.FAILED: "bold red",
-    Outcome.TIMED_OUT: "bold red",
-    Outcome.INTERRUPTED: "bold yellow",
-    Outcome.LOST: "bold red",
-}
 
 
 def load_view(folder: RunFolder) -> RunView:
@@ -186,6 +175,11 @@ def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
         "run": view.run,
         "outcome": outcome.value if outcome else None,
         "phase": view.phase.value,
+        "started": _utc(view.started_at) if view.started else None,
+        "ended": _utc(view.last_at) if outcome else None,
+        "duration_s": round(view.elapsed_s(view.last_at), 3),
+        "exit_code": view.ended.exit_code if view.ended else None,
+        "cause": cause_of(view, live=live),
         "global_step": view.global_step,
         "max_steps": view.max_steps,
         "tasks": [
@@ -206,88 +200,3 @@ def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
 def status_of(folder: RunFolder) -> dict[str, JsonValue]:
     """The status of a run from its folder alone, live or not."""
     return status_json(load_view(folder), live=is_live(folder))
-
-
-# --- the summary -------------------------------------------------------------------------------------------------
-
-
-def summary(view: RunView, folder: RunFolder, *, color: bool = False) -> str:
-    """``summary_lines`` as one text with a newline at its end."""
-    return "".join(ansi(line, color=color) + "\n" for line in summary_lines(view, folder))
-
-
-def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
-    """The end of a run in a few lines: how it went, where things are, and for a failure the one cause."""
-    outcome = outcome_of(view) or Outcome.LOST
-    head = [duration(view.elapsed_s(view.last_at))]
-    if view.global_step is not None:
-        head.append(f"global step {view.global_step:,}")
-    if view.examples:
-        head.append(f"{count(view.examples)} examples")
-    if restarts := sum(task.restarts for task in view.tasks.values()):
-        head.append(f"{restarts} restart{'s' if restarts > 1 else ''}")
-    words = outcome.value.replace("_", " ")
-    lines: list[Line] = [
-        ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
-    ]
-    return lines + _cause_lines(view) + _drill_lines(view) + _metric_lines(view) + _place_lines(view, folder)
-
-
-def _cause_lines(view: RunView) -> list[Line]:
-    cause = cause_of(view)
-    if cause is None:
-        return []
-    message, host = str(cause.get("message", "")), cause.get("host")
-    where = f" on {host}" if host and len(view.hosts) > 1 and not message.startswith(f"host {host}: ") else ""
-    lines = [_row("cause", f"{message}{where}", "red")]
-    task = next((task for task in view.ordered() if task.task.name == cause.get("task")), None)
-    tail = str(cause.get("tail") or (task.tail if task else ""))
-    for text in harmless(tail).rstrip().splitlines()[-SHOWN_LINES:]:
-        lines.append((("          | ", "red"), (text.expandtabs(), "dim")))
-    if cause.get("advice"):
-        lines.append(_row("to do", str(cause["advice"]), "yellow"))
-    for name, lost in view.hosts.items():
-        if lost.state == "lost" and name != host:
-            lines.append(_row("also", f"host {name}: {lost.message}", "red"))
-    if others := knocked_on(view):
-        names = ", ".join(task.task.name for task in others[:4]) + (f" and {len(others) - 4} more" * (len(others) > 4))
-        lines.append(_row("followed", f"{names} failed as a consequence or later", "dim"))
-    return lines
-
-
-def _drill_lines(view: RunView) -> list[Line]:
-    """One line each, under their heads."""
-    lines = table(tuple(view.drills.values()))
-    return [_row("drills" if number == 0 else "", text) for number, text in enumerate(lines)]
-
-
-def _metric_lines(view: RunView) -> list[Line]:
-    done = view.evaluation
-    if done is None:
-        return []
-    values = ", ".join(f"{name} {number(value)}" for name, value in done.metrics.items() if name != "global_step")
-    return [_row("metrics", f"{values}  (at step {done.global_step:,})")]
-
-
-def _place_lines(view: RunView, folder: RunFolder) -> list[Line]:
-    model_dir = view.model_dir
-    lines = [_row("logs", str(folder.logs))]
-    if model_dir:
-        lines.insert(0, _row("model", model_dir))
-        lines += [_row("exports", str(path)) for path in exports(Path(model_dir))[:3]]
-        lines.append(_row("events", f"tensorboard --logdir {model_dir}"))
-    return [*lines, _row("report", str(folder.report))]
-
-
-def exports(model_dir: Path) -> list[Path]:
-    """The newest SavedModel of every exporter (``export/<name>/<timestamp>``), as Estimator lays them out."""
-    try:
-        found = [exporter for exporter in (model_dir / "export").iterdir() if exporter.is_dir()]
-        newest = [max((p for p in exporter.iterdir() if p.name.isdigit()), default=None) for exporter in found]
-    except OSError:
-        return []
-    return sorted(path for path in newest if path is not None)
-
-
-def _row(title: str, text: str, style: str = "") -> Line:
-    return ((f"  {title:<8}  ", style or "dim"), (one_line(text), style if style == "dim" else ""))

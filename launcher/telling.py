@@ -6,8 +6,8 @@ from functools import singledispatch
 
 from launcher import events as ev
 from launcher.model import Outcome, TaskState
-from launcher.report import OUTCOME_STYLES
 from launcher.spans import Span, duration, harmless, number
+from launcher.summary import OUTCOME_STYLES
 
 _LOUD = {
     TaskState.STARTING.value: "",

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from launcher import protocol
-from launcher.agent import folder, linux, lock, processes, reservations
+from launcher.agent import folder, last_words, linux, lock, processes, reservations
 from launcher.agent.attempts import Attempts
 from launcher.agent.keeper_line import KeeperLine
 from launcher.agent.lease import Lease
@@ -73,6 +73,7 @@ class Agent:
 
     def run(self) -> None:
         """Serves until the end. Blocks."""
+        (self._home / last_words.FOLDER).mkdir(mode=0o700, exist_ok=True)
         self._outputs.adopt()
         self._link.on_command = self._obey
         self._link.on_change = self._supervisor_changed

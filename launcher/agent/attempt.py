@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from pathlib import Path
 
 from launcher import protocol
-from launcher.agent import processes
+from launcher.agent import last_words, memory, processes
 from launcher.agent.output import OutputFile
 from launcher.agent.processes import Process
 from launcher.model import TaskId
@@ -35,6 +36,7 @@ class Attempt:
         self.pid = 0
         self.status = 0
         self.ended_at = 0.0
+        self.peak_kib = 0
         self.family: dict[int, int] = {}
         self.stopped = False
         self.killed = False
@@ -73,9 +75,10 @@ class Attempt:
             and mark.get(protocol.ATTEMPT_VARIABLE.encode()) == b"%d" % self.number
         )
 
-    def exited(self, now: float, *, oom_kills: int) -> protocol.Exited:
+    def exited(self, now: float, home: Path, *, oom_kills: int) -> protocol.Exited:
         """The event of its end. Out of memory: a KILL that is not ours while the kernel has killed for memory."""
         code = os.waitstatus_to_exitcode(self.status)
+        failed = code != 0 and not self.stopped
         return protocol.Exited(
             task=self.task.name,
             attempt=self.number,
@@ -86,4 +89,17 @@ class Attempt:
             output_bytes=self.output.size,
             tail=self.output.tail(),
             since_s=round(now - self.ended_at, 3),
+            excerpt=self.output.excerpt() if failed else "",
+            raised=last_words.take_raised(home, self.task, self.number) if failed else "",
+            crash=last_words.take_crash(home, self.task, self.number) if code < 0 else "",
+            facts=self._facts(),
         )
+
+    def _facts(self) -> dict[str, protocol.JsonValue]:
+        """What it used at most, and what it was allowed."""
+        facts = {
+            "peak_mib": self.peak_kib // 1024,
+            "address_space_mib": memory.address_space_mib(),
+            "memory_limit_mib": memory.limit_mib(),
+        }
+        return {name: value for name, value in facts.items() if value}

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from launcher import protocol
-from launcher.agent import environment, memory, processes
+from launcher.agent import environment, last_words, memory, processes
 from launcher.agent.attempt import Attempt, Stage
 from launcher.agent.loop import Loop
 from launcher.agent.output import Outputs
@@ -196,8 +196,9 @@ class Attempts:
             if attempt is not None:
                 # Its pid is nobody else's as long as it is not reaped.
                 processes.kill_group(pid, signal.SIGKILL)
-            status = os.waitpid(pid, 0)[1]
+            _, status, usage = os.wait4(pid, 0)
             if attempt is not None:
+                attempt.peak_kib = usage.ru_maxrss
                 self._ended(attempt, status)
             elif not self.preloads.child_ended(pid, status) and self.preloads.outstanding:
                 self._early_ends[pid] = status
@@ -241,7 +242,8 @@ class Attempts:
         return [pid for pid in below if seen[pid].parent == os.getpid() and pid not in known]
 
     def _finish(self, attempt: Attempt) -> None:
-        exited = attempt.exited(time.monotonic(), oom_kills=memory.oom_kills())
+        exited = attempt.exited(time.monotonic(), self._home, oom_kills=memory.oom_kills())
+        last_words.forget(self._home, attempt.task, attempt.number)
         self._drop(attempt)
         self._say(exited)
 

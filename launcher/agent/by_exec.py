@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from launcher.agent import importing, main_module, tensorflow_hooks, title
+from launcher.agent import importing, last_words, main_module, tensorflow_hooks, title
 from launcher.protocol import RUN_VARIABLE, TASK_VARIABLE
 
 
@@ -18,6 +18,7 @@ def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callabl
     sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
     if RUN_VARIABLE in os.environ:
         title.set_title(f"tflaunch: {os.environ[RUN_VARIABLE]} {os.environ.get(TASK_VARIABLE, '')}")
+    last_words.watch(os.environ)
     hidden = importing.Hidden()
     sys.meta_path.insert(0, importing.Finder(hidden))
     tensorflow_hooks.at_import()

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from launcher.agent import fresh, importing, linux, main_module, tensorflow_hooks, title
+from launcher.agent import fresh, importing, last_words, linux, main_module, tensorflow_hooks, title
 from launcher.preload_env import import_environment, start_environment
 
 _PROGRAM_FILE = str(Path(__file__).with_name("program.py"))
@@ -96,6 +96,7 @@ def begin(request: Request, template: Template) -> Callable[[], None]:
     sys.orig_argv = list(request.argv)
     start_over = partial(_start_over, request, _size_of_output())
     _check_at_start(request, template, start_over)
+    last_words.watch(request.env)
     _hide_packages(template, start_over)
     try:
         return main_module.prepare(request.program)

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
+from launcher.agent import last_words
+
 _COMPILED = ".pyc"
 
 
@@ -122,9 +124,10 @@ def run(execute: Callable[[], None]) -> None:
     the frames that stand below the program's."""
     try:
         execute()
-    except SystemExit:
-        raise
     except BaseException as error:
+        last_words.note(error)
+        if isinstance(error, SystemExit):
+            raise
         _show_only_users_frames(error)
         raise
 

@@ -7,6 +7,7 @@ given back to the disk.
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,23 @@ from launcher.model import TaskId
 CHUNK_BYTES = 32768
 TAIL_LINES = 30
 TAIL_BYTES = 8192
+KEPT_BYTES = 4 * 1024 * 1024  # of what has arrived: an error may stand far from the end
+_BEFORE_BYTES, _AFTER_BYTES = 49152, 16384
 _PUNCH_BYTES = 4 * 1024 * 1024
 _PAGE_BYTES = 4096
+
+
+_TRACEBACK = b"Traceback (most recent call last):"
+_NATIVE = re.compile(
+    rb"^(?:F\d{4} |\d{4}-\d\d-\d\d [\d:.]+: F |terminate called |libc\+\+abi: |Fatal Python error: "
+    rb"|double free|free\(\): |malloc\(\): |munmap_chunk|corrupted |\*\*\* stack smashing)",
+    re.MULTILINE,
+)
+
+
+def _line(data: bytes, match: re.Match[bytes]) -> bytes:
+    """The line that begins there, and the next two."""
+    return b"\n".join(data[match.start() : match.start() + 4096].split(b"\n")[:3])
 
 
 class OutputFile:
@@ -54,9 +70,8 @@ class OutputFile:
         """``size`` bytes have arrived; a number beyond the file is not believed."""
         self.acked = max(self.acked, min(size, self.size))
         whole = self.acked - self.acked % _PAGE_BYTES
-        # The last part stays, for the tail.
-        if whole - self._punched >= _PUNCH_BYTES + TAIL_BYTES and linux.punch_hole(self._fd, whole - TAIL_BYTES):
-            self._punched = whole - TAIL_BYTES
+        if whole - self._punched >= _PUNCH_BYTES + KEPT_BYTES and linux.punch_hole(self._fd, whole - KEPT_BYTES):
+            self._punched = whole - KEPT_BYTES
 
     def tail(self) -> str:
         """The last lines, for a person."""
@@ -64,6 +79,17 @@ class OutputFile:
         data = os.pread(self._fd, TAIL_BYTES, start)
         text = data.decode("utf-8", "replace").replace("\r\n", "\n")
         return "\n".join(text.rstrip("\n").split("\n")[-TAIL_LINES:])
+
+    def excerpt(self) -> str:
+        """What tells of a failure in the last ``KEPT_BYTES``: the last traceback and what stands around it, and the
+        last line in which native code gave up. Empty if there is neither."""
+        start = max(0, self.size - KEPT_BYTES)
+        data = os.pread(self._fd, KEPT_BYTES, start)
+        found = [_line(data, match) for match in (*_NATIVE.finditer(data),)[-1:]]
+        if (at := data.rfind(_TRACEBACK)) >= 0:
+            first = data.find(b"\n", max(0, at - _BEFORE_BYTES)) + 1 if at > _BEFORE_BYTES else 0
+            found.insert(0, data[first : at + _AFTER_BYTES])
+        return b"\n".join(found).decode("utf-8", "replace").replace("\r\n", "\n")
 
     def discard(self) -> None:
         """Closes and removes the file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from launcher import causes, events, protocol
+from launcher import events, protocol
 from launcher.causes import Cause
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
 from launcher.lifecycle.values import Action, Record, StartTask, StopTask
@@ -123,6 +123,5 @@ class Draft:
         """The run cannot succeed any more: everything is stopped."""
         if self.state.phase in (Phase.STOPPING, Phase.ENDED):
             return
-        first = causes.first((*self.state.failures, cause), cause)
-        self.set(outcome=outcome, cause=self.state.cause or first)
-        self.go(Phase.STOPPING, first.message)
+        self.set(outcome=outcome, cause=self.state.cause or cause)
+        self.go(Phase.STOPPING, f"{cause.task} has failed" if cause.task else cause.message)

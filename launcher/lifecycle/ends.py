@@ -40,9 +40,12 @@ def ended_early(draft: Draft, record: TaskRecord) -> bool:
 def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     early_deaths = 0 if record.ready else record.early_deaths + 1
     record = draft.update(record, early_deaths=early_deaths)
-    cause = causes.of_exit(record.planned.host, body)
-    draft.set(failures=(*draft.state.failures, cause))
+    cause = causes.of_exit(record.planned.host, body, known(draft))
     refusal = no_restart(draft, record, body, cause)
+    reason = cause.message
+    if refusal is not None and not cause.permanent and restarts_left(draft, record) <= 0:
+        cause = causes.used_up(cause, record.task.role, draft.state.plan.policy.restarts[record.task.role])
+    draft.set(failures=(*draft.state.failures, cause))
     if refusal is None:
         delay_s = backoff_s(draft, record)
         left = restarts_left(draft, record) - 1
@@ -57,8 +60,14 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         )
         lost(draft, record, detected_s=body.since_s)
         return
-    record = draft.move(record, TaskState.FAILED, reason=f"{cause.message}; {refusal}", exited=body)
+    record = draft.move(record, TaskState.FAILED, reason=f"{reason}; {refusal}", exited=body)
     failed_for_good(draft, record, cause)
+
+
+def known(draft: Draft) -> causes.Known:
+    """What helps to explain a failure."""
+    state = draft.state
+    return causes.Known(model_dir=state.trains_in or state.plan.model_dir, metrics=state.metrics)
 
 
 def backoff_s(draft: Draft, record: TaskRecord) -> float:

@@ -158,6 +158,7 @@ def on_evaluated(draft: Draft, record: TaskRecord, report: protocol.Message) -> 
             name=report.name,
         )
     )
+    draft.set(metrics=tuple(sorted({*draft.state.metrics, *report.metrics})))
     record = draft.update(record, ready=True, early_deaths=0)
     if record.task.role is Role.EVALUATOR and record.state in (TaskState.STARTING, TaskState.READY):
         draft.move(record, TaskState.EVALUATING)

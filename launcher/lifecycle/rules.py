@@ -218,4 +218,6 @@ def unwind(draft: Draft) -> None:
             return
     account_for_drills(draft)
     draft.go(Phase.ENDED)
-    draft.do(End(outcome=draft.state.outcome, cause=draft.state.cause, how=draft.state.stop_how))
+    # Only now is it known what else failed: of two hosts the one with the consequence may be heard first.
+    cause = draft.state.cause and causes.first(draft.state.failures, draft.state.cause)
+    draft.do(End(outcome=draft.state.outcome, cause=cause, how=draft.state.stop_how))

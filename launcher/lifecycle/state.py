@@ -129,7 +129,7 @@ class RunState:
     """Everything that decides. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
     variables; ``trains_in``: the folder that the chief has named; ``barrier_at``: when the chief arrived at the
     barrier; ``saved_last``: it has saved behind the barrier; ``drain_until``: when patience with late workers, or with
-    the evaluator, ends."""
+    the evaluator, ends; ``failures``: every death so far, in order; ``metrics``: names of those that were evaluated."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
@@ -154,6 +154,7 @@ class RunState:
     failures: tuple[Cause, ...] = ()
     outages: tuple[Outage, ...] = ()
     drills: tuple[DrillRecord, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     def of_role(self, *roles: Role) -> list[TaskRecord]:
         return [record for record in self.tasks.values() if record.task.role in roles]

@@ -17,8 +17,8 @@ from pathlib import Path
 from launcher import events as ev
 from launcher.console import REFRESH_S, open_console
 from launcher.model import Role, TaskId
-from launcher.report import summary
 from launcher.runs import RunFolder
+from launcher.summary import summary
 from launcher.view import RunView
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)

@@ -11,6 +11,7 @@ from launcher import events as ev
 from launcher import report, runs
 from launcher.event_log import EventLog
 from launcher.runs import RunFolder
+from launcher.summary import summary
 from launcher.view import RunView
 from tests.launcher.console_demo import START, Story
 
@@ -111,7 +112,7 @@ def test_counted_input_goes_before_what_tasks_say(folder: RunFolder) -> None:
 
 
 def test_the_summary_of_a_failure_names_cause_lines_and_advice(folder: RunFolder) -> None:
-    text = report.summary(story(folder), folder)
+    text = summary(story(folder), folder)
     assert "\x1b" not in text
     for words in (
         "ctr-nightly failed",
@@ -123,7 +124,7 @@ def test_the_summary_of_a_failure_names_cause_lines_and_advice(folder: RunFolder
         str(folder.logs),
     ):
         assert words in text
-    assert report.summary(story(folder), folder, color=True).startswith("\x1b[1;31mctr-nightly failed\x1b[0m")
+    assert summary(story(folder), folder, color=True).startswith("\x1b[1;31mctr-nightly failed\x1b[0m")
 
 
 def test_the_summary_folds_what_followed(folder: RunFolder) -> None:
@@ -135,8 +136,8 @@ def test_the_summary_folds_what_followed(folder: RunFolder) -> None:
     events.append(ev.RunEnded(outcome="failed", exit_code=1, duration_s=3.0, cause=cause))
     for n, event in enumerate(events, 1):
         view.apply(ev.Recorded(n=n, at=START, event=event))
-    text = report.summary(view, folder)
-    assert "followed  worker:0, worker:1, worker:2, worker:3 and 2 more" in text
+    text = summary(view, folder)
+    assert "followed  6 failures: worker:0, worker:1, worker:2, worker:3 and 2 more" in text
     assert "\x1b" not in text
 
 
@@ -150,7 +151,7 @@ def test_the_summary_of_a_success_finds_the_newest_exports(folder: RunFolder, tm
     ended = ev.RunEnded(outcome="succeeded", exit_code=0, duration_s=75.0, global_step=2000)
     for n, event in enumerate((started, ended), 1):
         view.apply(ev.Recorded(n=n, at=START, event=event))
-    text = report.summary(view, folder)
+    text = summary(view, folder)
     assert text.startswith("ctr succeeded  1:15, global step 2,000\n")
     assert f"exports   {tmp_path}/export/best/1700000002\n" in text
     assert "cause" not in text

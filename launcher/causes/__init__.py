@@ -1,0 +1,42 @@
+"""Why something failed, in words: what happened, to whom, and what to do about it. Pure.
+
+``of_exit`` judges how a task ended by a table of rules (``rules.py``); ``first`` names one of many failures and folds
+the others under it.
+"""
+
+from __future__ import annotations
+
+from launcher.causes.cause import KINDS, Cause, to_json
+from launcher.causes.evidence import Known
+from launcher.causes.exits import of_exit
+from launcher.causes.folding import first, used_up
+from launcher.causes.others import (
+    deadline,
+    drain_timeout,
+    hang,
+    host_lost,
+    launcher_failed,
+    not_ready,
+    not_started,
+    refused,
+    straggler,
+)
+
+__all__ = [
+    "KINDS",
+    "Cause",
+    "Known",
+    "deadline",
+    "drain_timeout",
+    "first",
+    "hang",
+    "host_lost",
+    "launcher_failed",
+    "not_ready",
+    "not_started",
+    "of_exit",
+    "refused",
+    "straggler",
+    "to_json",
+    "used_up",
+]

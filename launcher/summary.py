@@ -1,0 +1,129 @@
+"""The end of a run in a few lines, for people: how it went, where things are, and for a failure the one cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from launcher.drill_view import table
+from launcher.model import Outcome
+from launcher.report import cause_of, knocked_on, outcome_of
+from launcher.runs import RunFolder
+from launcher.spans import Line, ansi, count, duration, harmless, number, one_line
+from launcher.view import RunView
+
+SHOWN_LINES = 12
+SHOWN_RESTARTS = 5
+OUTCOME_STYLES = {
+    Outcome.SUCCEEDED: "bold green",
+    Outcome.FAILED: "bold red",
+    Outcome.TIMED_OUT: "bold red",
+    Outcome.INTERRUPTED: "bold yellow",
+    Outcome.LOST: "bold red",
+}
+
+
+def summary(view: RunView, folder: RunFolder, *, color: bool = False) -> str:
+    """``summary_lines`` as one text with a newline at its end."""
+    return "".join(ansi(line, color=color) + "\n" for line in summary_lines(view, folder))
+
+
+def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
+    """The end of a run in a few lines: how it went, where things are, and for a failure the one cause."""
+    outcome = outcome_of(view) or Outcome.LOST
+    head = [duration(view.elapsed_s(view.last_at))]
+    if view.global_step is not None:
+        head.append(f"global step {view.global_step:,}")
+    if view.examples:
+        head.append(f"{count(view.examples)} examples")
+    if restarts := sum(task.restarts for task in view.tasks.values()):
+        head.append(f"{restarts} restart{'s' if restarts > 1 else ''}")
+    words = outcome.value.replace("_", " ")
+    lines: list[Line] = [
+        ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
+    ]
+    lines += _cause_lines(view) + _restart_lines(view) + _drill_lines(view)
+    return lines + _metric_lines(view) + _place_lines(view, folder)
+
+
+def _cause_lines(view: RunView) -> list[Line]:
+    cause = cause_of(view)
+    if cause is None:
+        return []
+    message, host = str(cause.get("message", "")), cause.get("host")
+    where = f" on {host}" if host and len(view.hosts) > 1 and not message.startswith(f"host {host}: ") else ""
+    lines = [_row("cause", f"{message}{where}", "red")]
+    task = next((task for task in view.ordered() if task.task.name == cause.get("task")), None)
+    tail = str(cause.get("tail") or (task.tail if task else ""))
+    for text in harmless(tail).rstrip().splitlines()[-SHOWN_LINES:]:
+        lines.append((("          | ", "red"), (text.expandtabs(), "dim")))
+    if cause.get("advice"):
+        lines.append(_row("to do", str(cause["advice"]), "yellow"))
+    for name, lost in view.hosts.items():
+        if lost.state == "lost" and name != host:
+            lines.append(_row("also", f"host {name}: {lost.message}", "red"))
+    return lines + _followed_lines(view, cause)
+
+
+def _followed_lines(view: RunView, cause: Mapping[str, Any]) -> list[Line]:
+    """What failed besides: how many, and the first ones in a few words."""
+    folded = list(cause.get("knock_on") or ())
+    named = {str(failure.get("task")) for failure in folded}
+    folded += [{"task": task.task.name} for task in knocked_on(view) if task.task.name not in named]
+    if not folded:
+        return []
+    names = list(dict.fromkeys(str(failure.get("task") or "the run") for failure in folded))
+    words = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    times = f"{len(folded)} failures: " if len(folded) > 1 else ""
+    return [_row("followed", f"{times}{words} failed as a consequence or later", "dim")]
+
+
+def _restart_lines(view: RunView) -> list[Line]:
+    """Who was started again, how often, and why the last time."""
+    lines: list[Line] = []
+    for task in view.ordered():
+        if task.restarts:
+            times = "once" if task.restarts == 1 else f"{task.restarts} times"
+            reason = task.attempts[-2].reason.partition("; starting again")[0].removeprefix(f"{task.task.name} ")
+            lines.append(_row("restarts", f"{task.task.name} {times}" + (f": {reason}" if reason else "")))
+    shown = lines[:SHOWN_RESTARTS]
+    return shown + [_row("", f"and {len(lines) - len(shown)} more tasks")] * (len(lines) > len(shown))
+
+
+def _drill_lines(view: RunView) -> list[Line]:
+    """One line each, under their heads."""
+    lines = table(tuple(view.drills.values()))
+    return [_row("drills" if number == 0 else "", text) for number, text in enumerate(lines)]
+
+
+def _metric_lines(view: RunView) -> list[Line]:
+    done = view.evaluation
+    if done is None:
+        return []
+    values = ", ".join(f"{name} {number(value)}" for name, value in done.metrics.items() if name != "global_step")
+    return [_row("metrics", f"{values}  (at step {done.global_step:,})")]
+
+
+def _place_lines(view: RunView, folder: RunFolder) -> list[Line]:
+    model_dir = view.model_dir
+    lines = [_row("logs", str(folder.logs))]
+    if model_dir:
+        lines.insert(0, _row("model", model_dir))
+        lines += [_row("exports", str(path)) for path in exports(Path(model_dir))[:3]]
+        lines.append(_row("events", f"tensorboard --logdir {model_dir}"))
+    return [*lines, _row("report", str(folder.report))]
+
+
+def exports(model_dir: Path) -> list[Path]:
+    """The newest SavedModel of every exporter (``export/<name>/<timestamp>``), as Estimator lays them out."""
+    try:
+        found = [exporter for exporter in (model_dir / "export").iterdir() if exporter.is_dir()]
+        newest = [max((p for p in exporter.iterdir() if p.name.isdigit()), default=None) for exporter in found]
+    except OSError:
+        return []
+    return sorted(path for path in newest if path is not None)
+
+
+def _row(title: str, text: str, style: str = "") -> Line:
+    return ((f"  {title:<8}  ", style or "dim"), (one_line(text), style if style == "dim" else ""))
