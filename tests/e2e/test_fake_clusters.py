@@ -38,10 +38,11 @@ def test_a_good_run(tmp_path: Path) -> None:
 
 def test_every_byte_of_output_arrives_and_no_merged_line_is_mixed(tmp_path: Path) -> None:
     size = int(os.environ.get("TFLAUNCH_TEST_SPAM_BYTES", 4_000_000))
-    roles = {f"worker:{index}": f"spam={size}:{index},gate" for index in range(8)}
-    done = local(tmp_path, "--workers", "8", roles={**roles, **GOOD})
+    writers = int(os.environ.get("TFLAUNCH_TEST_WRITERS", 8))
+    roles = {f"worker:{index}": f"spam={size}:{index},gate" for index in range(writers)}
+    done = local(tmp_path, "--workers", str(writers), roles={**roles, **GOOD})
     assert done.code == 0, done.stdout[-2000:] + done.stderr
-    for index in range(8):
+    for index in range(writers):
         written = (done.run_dir / "logs" / f"worker-{index}.log").read_bytes()
         expected = spam_bytes(size, index)
         assert (len(written), hashlib.sha256(written).hexdigest()) == (size, hashlib.sha256(expected).hexdigest())
