@@ -282,13 +282,24 @@ class Supervisor:
     # --- the end
 
     async def _rest_of_output(self) -> None:
-        """Waits for the output that ended tasks have written and that is still on its way."""
-        deadline = time.monotonic() + _OUTPUT_PATIENCE_S
-        while time.monotonic() < deadline:
-            received = self._output.received
-            if all(received.get(key, 0) >= size for key, size in self._expected_output.items()):
-                return
+        """Waits for the output that ended tasks have written, as long as more of it arrives."""
+        missing, since = self._missing_output(), time.monotonic()
+        while missing and time.monotonic() < since + _OUTPUT_PATIENCE_S:
             await asyncio.sleep(0.01)
+            left = self._missing_output()
+            if left != missing:
+                missing, since = left, time.monotonic()
+        for key, size in missing.items():
+            message = f"the last {size} bytes of the output of {key.rpartition('.')[0]} have not arrived"
+            self._record(events.Noticed(severity="warning", message=message))
+
+    def _missing_output(self) -> dict[str, int]:
+        received = self._output.received
+        return {
+            key: size - received.get(key, 0)
+            for key, size in self._expected_output.items()
+            if size > received.get(key, 0)
+        }
 
     async def _finish(self, lines: list[asyncio.Task[None]]) -> None:
         """Ends every agent, and waits until it has gone."""

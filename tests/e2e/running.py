@@ -12,7 +12,7 @@ from typing import Any
 
 from launcher.protocol import RUN_VARIABLE
 
-TIMEOUT_S = 240.0
+TIMEOUT_S = float(os.environ.get("TFLAUNCH_TEST_TIMEOUT_S", 240))
 REPORT = "report.json"
 
 
