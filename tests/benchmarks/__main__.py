@@ -12,10 +12,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import plan_10000, startup
+from tests.benchmarks import ends, plan_10000, recovery, startup
 from tests.benchmarks.processes import become_subreaper
 
 Row = tuple[str, str, float, float, str]  # what, unit, bar, measured, how it came about
@@ -58,6 +58,30 @@ def plan_row() -> Row:
     return ("plan of 10,000 tasks, every TF_CONFIG", "s", 2.0, plan_10000.seconds(), "one run")
 
 
+RECOVERY_BARS_S = {"worker-1": 5.0, "chief-0": 8.0, "ps-0": 8.0}
+END_BAR_S = 3.0
+
+
+def recovery_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """From a kill until everybody trains again."""
+    samples = recovery.measure(python, rounds)
+    rows = []
+    for victim, bar_s in RECOVERY_BARS_S.items():
+        mine, theirs = (statistics.median(samples[way][victim]) for way in ("tflaunch", "by_hand"))
+        what = f"{name}: {victim.partition('-')[0]} killed, until it and who waited trains"
+        rows.append((what, "s", bar_s, mine, f"by hand {theirs:.1f} s"))
+    return rows, samples
+
+
+def end_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """From the last step to the end."""
+    samples = ends.measure(python, rounds, steps)
+    mine, theirs = samples["tflaunch"], samples["by_hand"]
+    how = f"{median(mine, 'end_s'):.1f} s in all, by hand {median(theirs, 'end_s'):.1f} s"
+    what = f"{name}: last step to end, without save, evaluation, export"
+    return [(what, "s", END_BAR_S, median(mine, "rest_s"), how)], samples
+
+
 def show(rows: Sequence[Row]) -> None:
     width = max(len(row[0]) for row in rows)
     print(f"\n{'':{width}}  {'bar':>6}  {'measured':>8}  met")
@@ -66,23 +90,34 @@ def show(rows: Sequence[Row]) -> None:
         print(f"{what:{width}}  {bar:6.2f}  {measured:8.3f}  {met:3}  {unit}; {how}")
 
 
+PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | None] = {
+    "small": None,
+    "startup": startup_rows,
+    "recovery": recovery_rows,
+    "end": end_rows,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--legacy-python", type=Path, help="interpreter of an environment with TensorFlow 2.15.1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--only", choices=("startup", "small"), help="leave the others out")
+    parser.add_argument("--only", choices=tuple(PARTS), help="leave the others out")
     args = parser.parse_args()
     become_subreaper()
     rows: list[Row] = []
     samples: dict[str, object] = {}
-    if args.only != "startup":
-        rows += [help_row(), plan_row()]
-    if args.only != "small":
-        pythons = {"newest": Path(sys.executable)} | ({"2.15.1": args.legacy_python} if args.legacy_python else {})
+    pythons = {"newest": Path(sys.executable)} | ({"2.15.1": args.legacy_python} if args.legacy_python else {})
+    for part, measured in PARTS.items():
+        if args.only not in (None, part):
+            continue
+        if measured is None:
+            rows += [help_row(), plan_row()]
+            continue
         for name, python in pythons.items():
-            print(f"TensorFlow {name}, {args.rounds} rounds of {args.steps} steps")
-            more, samples[name] = startup_rows(name, python.absolute(), args.rounds, args.steps)
+            print(f"{part}, TensorFlow {name}, {args.rounds} rounds")
+            more, samples[f"{part} {name}"] = measured(name, python.absolute(), args.rounds, args.steps)
             rows += more
     show(rows)
     folder = Path("bench-results")
