@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import control, report, runs
+from launcher import control, report, runs, summary
 from launcher.errors import TflaunchError
 from launcher.model import TaskId
 
@@ -61,7 +61,7 @@ class ClusterRun:
     def summary(self) -> str:
         """What ``tflaunch`` says at the end of the run; of a live run where its tasks are."""
         if not self._is_live():
-            return report.summary(report.load_view(self._folder), self._folder)
+            return summary.summary(report.load_view(self._folder), self._folder)
         tasks = [f"  {task['task']:12} {task['state']}" for task in self.report["tasks"]]
         return "\n".join([f"live, global step {self.report['global_step']}", *tasks, ""])
 
