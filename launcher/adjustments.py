@@ -107,6 +107,14 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
         why="without it a hang cannot be told from a long step; it costs one fetched scalar a second",
         roles=(PS, *TRAINERS, EVALUATOR),
     ),
+    Adjustment(
+        name="profile",
+        title="the trace of one step in every so many goes into the run's timeline/ (--profile-steps)",
+        why="a ProfilerHook cannot be built with eager mode on, and tasks overwrite each other's timelines; a traced"
+        " step takes longer than others",
+        roles=(*TRAINERS, EVALUATOR),
+        on=False,
+    ),
 )
 
 NAMES: tuple[str, ...] = tuple(item.name for item in ADJUSTMENTS)

@@ -115,6 +115,13 @@ def _run_options(function: _F) -> _F:
             "--tune", envvar="TFLAUNCH_ADJUST", multiple=True, metavar="NAME|-NAME|none", help="Adjustments on or off."
         ),
         click.option("--no-preload", is_flag=True, envvar="TFLAUNCH_NO_PRELOAD", help="Start each task by itself."),
+        click.option(
+            "--profile-steps",
+            type=click.IntRange(1),
+            envvar="TFLAUNCH_PROFILE_STEPS",
+            metavar="N",
+            help="Trace one step in N of each task, for tflaunch timeline.",
+        ),
         click.option("--inject", multiple=True, metavar="FAULT", help='Fault drill, as "kill worker:1 at step 200".'),
     ]
     return _with(options, function)
@@ -250,6 +257,34 @@ def restart(run: str, task: str) -> int:
     from launcher import commands
 
     return commands.restart(_runs_dir(), run, task)
+
+
+@cli.command(short_help="Where the time of a run went.")
+@click.argument("run", required=False, metavar="[RUN|DIR]")
+@click.option("--output", "-o", metavar="FILE", help="Where the trace goes.  [default: RUN/trace.json]")
+def timeline(run: str | None, output: str | None) -> int:
+    """Merges what the tasks of RUN traced (--profile-steps) and what tflaunch saw into one trace for Perfetto or
+    chrome://tracing, and says where each task's time went. DIR: a folder of ProfilerHook's timeline-N.json."""
+    from launcher import timeline_command
+
+    return timeline_command.timeline(_runs_dir(), run, output)
+
+
+@cli.command(short_help="What is in a checkpoint, graph or SavedModel.")
+@click.argument("path")
+@click.argument("path2", required=False)
+@click.option("--run", "feeds", metavar="FEEDS.json", help="Run the model once with this input; - reads stdin.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def inspect(path: str, path2: str | None, feeds: str | None, as_json: bool) -> int:
+    """Shows what is at PATH: a checkpoint (prefix, file or folder), a .meta or frozen graph, a SavedModel (file or
+    folder), told apart by content. With PATH2, what differs between the two (exit code 1 if anything does).
+
+    --run executes the model's graph, so only run models that you trust. FEEDS.json: {"inputs": {"x": [[1.0, 2.0]]}},
+    and if need be "outputs": ["y:0"], "signature", "tags"; names are the signature's, or tensors of the graph.
+    """
+    from launcher import inspect_command
+
+    return inspect_command.inspect([path, path2] if path2 else [path], feeds, as_json=as_json)
 
 
 def _runs_dir() -> Path:

@@ -132,6 +132,16 @@ class EvaluationDone(RunEvent, kind="evaluation_done"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProfileTaken(RunEvent, kind="profile_taken"):
+    """The trace of one step of a task was written to ``path``, in the run's ``timeline/``."""
+
+    task: str
+    attempt: int
+    global_step: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelDirKnown(RunEvent, kind="model_dir_known"):
     """The folder in which the chief trains, where the plan does not name it."""
 

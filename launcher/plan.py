@@ -30,6 +30,7 @@ from launcher.model import (
 )
 from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place
 from launcher.plan_json import plan_from_json, plan_to_json
+from launcher.protocol import PROFILE_VARIABLE
 from launcher.spec.hosts import HostSite, expand_host
 from launcher.spec.source import path_text
 from launcher.spec.texts import expand_range, is_shareable
@@ -199,6 +200,8 @@ class _Planner:
         """What all tasks of a role have in common that run alike."""
         user = {**self._spec.env, **self._spec.roles.of(role).env}
         env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1", **user}
+        if self._spec.profile_steps is not None:
+            env[PROFILE_VARIABLE] = str(self._spec.profile_steps)
         if self._model_dir is None and not self._remote:
             env[DEFAULT_MODEL_DIR_VARIABLE] = DEFAULT_MODEL_DIR
         inherited = {} if remote else self._around.env
@@ -308,6 +311,7 @@ def _adjustments(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], 
     if not command.program:
         return (), ("the command is not a Python script or module: no adjustment is made inside its tasks",)
     chosen = {name for name in adjustments.NAMES if spec.tune.get(name, name in adjustments.DEFAULT)}
+    chosen |= {"profile"} if spec.profile_steps is not None else set()
     notes = []
     while unmet := adjustments.unmet(chosen):
         for name, need in unmet:

@@ -27,6 +27,7 @@ RUN_VARIABLE = "TFLAUNCH_RUN"
 TUNE_VARIABLE = "TFLAUNCH_TUNE"
 REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
+PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
@@ -407,6 +408,16 @@ class Evaluated(Message, kind="evaluated"):
     metrics: Mapping[str, float]
     checkpoint: str = ""
     name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiled(Message, kind="profiled"):
+    """The trace of one step: ``data`` is JSON, compressed by zlib, in base64 (``launcher.timeline.samples``).
+    ``sent_at``: the host's clock, seconds since the epoch."""
+
+    global_step: int
+    sent_at: float
+    data: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,7 @@ _PATHS = {
     "name": "name",
     "timeout_s": "policy.timeout_s",
     "inject": "inject",
+    "profile_steps": "profile_steps",
 }
 
 

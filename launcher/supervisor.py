@@ -23,6 +23,7 @@ from launcher.event_log import EventLog
 from launcher.lifecycle import Action, Happening, RunState
 from launcher.links import AgentLink, OutputFiles
 from launcher.model import BoundPlan, Outcome, Plan, PlannedHost, Role, TaskId
+from launcher.timeline import samples
 from launcher.transports import Transport
 
 _OUTPUT_PATIENCE_S = 30.0
@@ -152,7 +153,20 @@ class Supervisor:
             self._ports.update({TaskId.parse(name): port for name, port in body.ports.items()})
         elif isinstance(body, protocol.Exited):
             self._expected_output[f"{TaskId.parse(body.task).slug}.{body.attempt}"] = body.output_bytes
+        elif isinstance(body, protocol.Reported) and isinstance(body.report, protocol.Profiled):
+            self._keep_sample(TaskId.parse(body.task), body.attempt, body.report)
+            return
         self._put(lifecycle.Told(now=time.monotonic(), host=host.name, body=body))
+
+    def _keep_sample(self, task: TaskId, attempt: int, report: protocol.Profiled) -> None:
+        try:
+            path = samples.keep(self.folder.timeline, task, attempt, report, time.time())
+        except (OSError, ValueError) as error:
+            message = f"a sample for the timeline could not be kept: {error}"
+            self._record(events.Noticed(severity="warning", message=message, task=task.name))
+            return
+        step = report.global_step
+        self._record(events.ProfileTaken(task=task.name, attempt=attempt, global_step=step, path=str(path)))
 
     def _on_lost(self, host: PlannedHost, message: str, advice: str) -> None:
         words = f"{message}; {advice}" if advice else message

@@ -15,7 +15,16 @@ from functools import partial
 from typing import Any
 
 from launcher import adjustments
-from launcher.estimator import cluster_pieces, device_filters, evaluator, heartbeat, model_dirs, sessions, trainer
+from launcher.estimator import (
+    cluster_pieces,
+    device_filters,
+    evaluator,
+    heartbeat,
+    model_dirs,
+    profiler,
+    sessions,
+    trainer,
+)
 from launcher.estimator import task as tasks
 from launcher.estimator.final_save import FinalSave
 from launcher.estimator.patches import Patches
@@ -108,6 +117,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),
+    ("profile", _Step(module=trainer.MONITORED_SESSION, make=profiler.take_profiles)),
 )
 _HOOKS: tuple[tuple[str, trainer.HookFactory], ...] = (
     ("save-on-term", SaveOnTerm),

@@ -39,7 +39,8 @@ def parse_tune(words: Iterable[str]) -> dict[str, bool]:
     chosen: dict[str, bool] = {}
     for word in (part.strip() for text in words for part in text.split(",")):
         if word in ("none", "all"):
-            chosen = dict.fromkeys(adjustments.NAMES, word == "all")
+            names = adjustments.DEFAULT if word == "all" else adjustments.NAMES
+            chosen = dict.fromkeys(names, word == "all")
             continue
         name = word.lstrip("+-") if word[:1] in ("+", "-") else word
         if name not in adjustments.NAMES:

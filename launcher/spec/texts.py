@@ -15,7 +15,9 @@ _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})")
 _REMOTE_FOLDER = re.compile(r"[a-z][a-z0-9+.-]*://.+", re.IGNORECASE)
-_RESERVED_ENV = re.compile(r"TFLAUNCH_(TASK|ATTEMPT|RUN|TUNE|TASK_SOCKET|TF_CONFIG_[0-9]+|DEFAULT_MODEL_DIR)")
+_RESERVED_ENV = re.compile(
+    r"TFLAUNCH_(TASK|ATTEMPT|RUN|TUNE|TASK_SOCKET|TF_CONFIG_[0-9]+|DEFAULT_MODEL_DIR|PROFILE_STEPS)"
+)
 
 
 def expand_range(text: str) -> tuple[str, ...]:

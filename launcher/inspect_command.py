@@ -1,0 +1,124 @@
+"""``tflaunch inspect``: what is at a path, what differs between two, and what a model gives for some input.
+
+TensorFlow is imported when the paths have been looked at and the request has been read, so that a slip is told at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.errors import UsageError
+
+
+def inspect(paths: Sequence[str], feeds: str | None, *, as_json: bool) -> int:
+    """Looks, compares or runs; gives the exit code: 1 if something is wrong with a model that can be read in part, or
+    if two that are compared differ."""
+    from launcher.estimator.inspection.kinds import what_is
+    from launcher.estimator.inspection.request import parse_request
+
+    found = [what_is(path) for path in paths]
+    request = None if feeds is None else parse_request(_text(feeds), feeds)
+    _import_tensorflow()
+    if request is not None:
+        return _run(found, request, as_json)
+    from launcher.estimator.inspection.look import look
+
+    models = [look(each) for each in found]
+    if len(models) == 2:
+        return _compare(models, as_json)
+    _write(_json(models[0]) if as_json else _told("model", models[0]))
+    return 1 if models[0].problems else 0
+
+
+def _text(feeds: str) -> str:
+    try:
+        return sys.stdin.read() if feeds == "-" else Path(feeds).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--run {feeds}: not UTF-8 text") from error
+    except OSError as error:
+        raise UsageError(f"--run {feeds}: {error.strerror}") from error
+
+
+def _import_tensorflow() -> None:
+    """Looking at a model is no matter for GPUs, nor for what TensorFlow says about the machine.
+
+    Some of that goes to the descriptor before any level is read, so that it is diverted; it is shown if the import
+    fails.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as diverted:
+        os.dup2(diverted.fileno(), 2)
+        try:
+            from launcher.estimator.inspection import look  # noqa: F401
+        except BaseException:
+            diverted.seek(0)
+            os.write(kept, diverted.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _write(text: str) -> None:
+    click.echo(text, nl=False)
+
+
+def _json(value: Any) -> str:
+    from launcher.estimator.inspection.values import to_json
+
+    return json.dumps(to_json(value), indent=2) + "\n"
+
+
+def _told(what: str, *values: Any) -> str:
+    from launcher import inspect_text
+
+    return inspect_text.text(getattr(inspect_text, what), *values, out=sys.stdout)
+
+
+def _compare(models: Sequence[Any], as_json: bool) -> int:
+    from launcher.estimator.inspection.compare import compare
+    from launcher.estimator.inspection.value_differences import value_differences
+    from launcher.estimator.inspection.values import to_json
+
+    differences = (*compare(*models), *value_differences(*models))
+    if as_json:
+        body = {"paths": [model.path for model in models], "differences": [to_json(item) for item in differences]}
+        body["problems"] = [problem for model in models for problem in model.problems]
+        _write(json.dumps(body, indent=2) + "\n")
+    else:
+        _write(_told("comparison", models, differences))
+    return 1 if differences or any(model.problems for model in models) else 0
+
+
+def _run(found: Sequence[Any], request: Any, as_json: bool) -> int:
+    from launcher.estimator.inspection import feeding
+    from launcher.estimator.inspection.value_differences import difference
+
+    results = [feeding.run(each, request) for each in found]
+    outputs = [{name: feeding.json_value(array) for name, array in result.items()} for result in results]
+    differing = {
+        name: text
+        for name in results[0]
+        if len(results) == 2 and (text := difference(results[0][name], results[1][name]))
+    }
+    if as_json:
+        body: dict[str, Any] = {"path": str(found[0].path), "outputs": outputs[0]}
+        if len(results) == 2:
+            body = {"paths": [str(each.path) for each in found], "outputs": outputs, "differences": differing}
+        _write(json.dumps(body, indent=2) + "\n")
+    else:
+        _write(_told("outputs", [str(each.path) for each in found], results, differing))
+    return 1 if differing else 0
