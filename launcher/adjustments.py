@@ -108,6 +108,14 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
         roles=(PS, *TRAINERS, EVALUATOR),
     ),
     Adjustment(
+        name="input-wait",
+        title="trainers report which share of a step they wait for input (comes with --tensorboard)",
+        why="nothing else tells a job that starves from one that computes; it adds three small operations to the graph",
+        roles=TRAINERS,
+        on=False,
+        needs=("heartbeat",),
+    ),
+    Adjustment(
         name="profile",
         title="the trace of one step in every so many goes into the run's timeline/ (--profile-steps)",
         why="a ProfilerHook cannot be built with eager mode on, and tasks overwrite each other's timelines; a traced"

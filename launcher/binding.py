@@ -5,6 +5,7 @@ Standard library only, since the supervisor and its tests need nothing else.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -13,7 +14,7 @@ from types import MappingProxyType
 from launcher import adjustments, drills, protocol
 from launcher.command import fill
 from launcher.errors import HostError
-from launcher.model import BoundPlan, Plan, PlannedTask, TaskId
+from launcher.model import BoundPlan, Plan, PlannedTask, Role, TaskId
 from launcher.preload_env import import_environment
 from launcher.tf_config import VARIABLE, TfConfigs, tf_configs
 
@@ -112,3 +113,20 @@ def preload_messages(plan: Plan, host: str) -> tuple[protocol.Preload, ...]:
                 key=key, python=planned.python, modules=plan.preload, env=dict(import_environment(planned.env))
             )
     return tuple(messages.values())
+
+
+def board_message(plan: Plan, host: str, run_dir: str, *, run: str) -> protocol.Board | None:
+    """The order to a host to run TensorBoard; None if that is not its task. It runs on this machine, where the run's
+    folder is, if any task does; else where the chief does, and shows the model_dir alone."""
+    near = [item.name for item in plan.hosts if item.transport == "local"]
+    chief = plan.of_role(Role.CHIEF)[0]
+    if not plan.tensorboard or host != (near[0] if near else chief.host):
+        return None
+    env = {protocol.RUN_VARIABLE: run}
+    if near:
+        events, logdir = f"{run_dir}/events.jsonl", f"{run_dir}/tensorboard"
+        return protocol.Board(
+            python=sys.executable, logdir=logdir, events=events, model_dir=plan.model_dir or "", env=env
+        )
+    python = chief.python[0] if chief.python else "python3"
+    return protocol.Board(python=python, model_dir=plan.model_dir or "", env=env)

@@ -122,6 +122,12 @@ def _run_options(function: _F) -> _F:
             metavar="N",
             help="Trace one step in N of each task, for tflaunch timeline.",
         ),
+        click.option(
+            "--tensorboard",
+            is_flag=True,
+            envvar="TFLAUNCH_TENSORBOARD",
+            help="TensorBoard beside the run; ends with it.",
+        ),
         click.option("--inject", multiple=True, metavar="FAULT", help='Fault drill, as "kill worker:1 at step 200".'),
     ]
     return _with(options, function)

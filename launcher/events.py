@@ -96,7 +96,8 @@ class TaskChanged(RunEvent, kind="task_changed"):
 
 @dataclass(frozen=True, kw_only=True)
 class Progressed(RunEvent, kind="progressed"):
-    """A trainer has trained. ``local_steps`` and ``examples`` (None: not said) count within the attempt."""
+    """A trainer has trained. ``local_steps`` and ``examples`` (None: not said) count within the attempt;
+    ``input_wait``: the share of that step that the task waited for its input."""
 
     task: str
     attempt: int
@@ -104,6 +105,7 @@ class Progressed(RunEvent, kind="progressed"):
     local_steps: int
     examples: int | None = None
     loss: float | None = None
+    input_wait: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,16 @@ class ProfileTaken(RunEvent, kind="profile_taken"):
     attempt: int
     global_step: int
     path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardChanged(RunEvent, kind="board_changed"):
+    """TensorBoard is ``up`` on ``host`` and answers there at ``url``, or has ``ended`` before the run."""
+
+    host: str
+    state: str
+    url: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

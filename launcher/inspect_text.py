@@ -27,7 +27,7 @@ _PIPE_WIDTH = 4096  # nothing is cut where no terminal sets a width
 _FEW = 20
 _NUMBERS = frozenset(
     {"step", "size", "count", "traced", "ms/step", "compute", "input", "parameter servers", "other"}
-    | {"share", "ops/step", "KiB out/step", "KiB in/step"}
+    | {"share", "ops/step", "ms traced"}
 )
 
 

@@ -228,6 +228,7 @@ class Plan:
     adjustments: tuple[str, ...]
     max_steps: int | None = None
     inject: tuple[str, ...] = ()
+    tensorboard: bool = False
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     model_dir_in_command: bool = False
     notes: tuple[str, ...] = ()

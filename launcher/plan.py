@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from launcher import adjustments, drills, preload_env
-from launcher.binding import bind, preload_messages, start_message, with_run_dir
+from launcher.binding import bind, board_message, preload_messages, start_message, with_run_dir
 from launcher.command import Command, fill, max_steps, option, parse_command, uses
 from launcher.errors import Problem, SpecError, UsageError
 from launcher.model import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Surroundings",
     "bind",
+    "board_message",
     "build_plan",
     "plan_from_json",
     "plan_to_json",
@@ -107,6 +108,7 @@ class _Planner:
             adjustments=self._active,
             max_steps=max_steps(self._command.argv),
             inject=spec.inject,
+            tensorboard=spec.tensorboard,
             origins=_origins(spec),
             notes=(*self._notes, *self._model_dir_notes(), *self._drill_notes()),
         )
@@ -312,6 +314,7 @@ def _adjustments(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], 
         return (), ("the command is not a Python script or module: no adjustment is made inside its tasks",)
     chosen = {name for name in adjustments.NAMES if spec.tune.get(name, name in adjustments.DEFAULT)}
     chosen |= {"profile"} if spec.profile_steps is not None else set()
+    chosen |= {"input-wait"} if spec.tensorboard and spec.tune.get("input-wait", True) else set()
     notes = []
     while unmet := adjustments.unmet(chosen):
         for name, need in unmet:

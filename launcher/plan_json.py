@@ -133,6 +133,7 @@ def _plan(plan: _Reader) -> Plan:
         adjustments=plan.texts("adjustments"),
         max_steps=None if max_steps is None else int(max_steps),
         inject=plan.texts("inject"),
+        tensorboard=bool(plan.body["tensorboard"]),
         origins=plan.text_mapping("origins"),
         notes=plan.texts("notes"),
     )

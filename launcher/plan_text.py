@@ -142,6 +142,8 @@ def _settings(plan: Plan) -> Iterator[Row]:
     yield "policy.evaluator_drain_s", f"{policy.evaluator_drain_s:g}"
     yield "policy.grace_s", f"{policy.grace_s:g}"
     yield "policy.lease_s", f"{policy.lease_s:g}"
+    if plan.tensorboard:
+        yield "tensorboard", "beside the run, on loopback"
     for fault in plan.inject:
         yield "inject", fault
 
@@ -192,6 +194,7 @@ def as_json(plan: Plan) -> str:
         "preload": list(plan.preload),
         "adjustments": [_adjustment_json(item, plan.adjustments) for item in adjustments.ADJUSTMENTS],
         "inject": list(plan.inject),
+        "tensorboard": plan.tensorboard,
         "origins": dict(sorted(plan.origins.items())),
         "notes": list(plan.notes),
     }

@@ -158,6 +158,19 @@ class Preload(Message, kind="preload"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Board(Message, kind="board"):
+    """Start TensorBoard with this interpreter, on loopback; its state is told by ``BoardState``. ``logdir``: the folder
+    that it shows, empty for one of the host's own; ``events``: the run's events.jsonl, empty where that is not to be
+    had; ``model_dir``: as far as it is known."""
+
+    python: str
+    logdir: str = ""
+    events: str = ""
+    model_dir: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Start(Message, kind="start"):
     """Start one attempt of a task.
 
@@ -301,6 +314,15 @@ class PreloadState(Message, kind="preload_state"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BoardState(Message, kind="board_state"):
+    """TensorBoard is ``up`` and answers at ``url``, or has ``ended``; ``message``: its last words."""
+
+    state: str
+    url: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Started(Message, kind="started"):
     """The attempt's process runs. ``start`` is ``fork`` or ``exec``."""
 
@@ -386,12 +408,14 @@ class Ready(Message, kind="ready"):
 @dataclass(frozen=True, kw_only=True)
 class Step(Message, kind="step"):
     """Progress of a trainer, at most about once a second. ``local_steps``: steps of this attempt;
-    ``examples``: examples of this attempt, None if the job does not say."""
+    ``examples``: examples of this attempt, None if the job does not say; ``input_wait``: the share of this step that
+    it waited for its input, None if that is not measured."""
 
     global_step: int
     local_steps: int
     examples: int | None = None
     loss: float | None = None
+    input_wait: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,6 +99,7 @@ _PATHS = {
     "timeout_s": "policy.timeout_s",
     "inject": "inject",
     "profile_steps": "profile_steps",
+    "tensorboard": "tensorboard",
 }
 
 

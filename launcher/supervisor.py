@@ -156,7 +156,19 @@ class Supervisor:
         elif isinstance(body, protocol.Reported) and isinstance(body.report, protocol.Profiled):
             self._keep_sample(TaskId.parse(body.task), body.attempt, body.report)
             return
+        elif isinstance(body, protocol.BoardState):
+            self._board_changed(host.name, body)
+            return
         self._put(lifecycle.Told(now=time.monotonic(), host=host.name, body=body))
+
+    def _start_board(self, host: str) -> None:
+        """TensorBoard runs where the run folder is, else on the chief's host, which knows the model alone."""
+        message = plans.board_message(self.plan, host, str(self.folder.path), run=self.run_id)
+        if message is not None:
+            self._links[host].send(message)
+
+    def _board_changed(self, host: str, told: protocol.BoardState) -> None:
+        self._record(events.BoardChanged(host=host, state=told.state, url=told.url, message=told.message))
 
     def _keep_sample(self, task: TaskId, attempt: int, report: protocol.Profiled) -> None:
         try:
@@ -240,6 +252,7 @@ class Supervisor:
         for message in plans.preload_messages(self.plan, host):
             self._record(events.PreloadChanged(host=host, key=message.key, state="starting"))
             self._links[host].send(message)
+        self._start_board(host)
 
     def _start(self, task: TaskId, attempt: int) -> None:
         if self._bound is None:

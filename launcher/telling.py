@@ -56,6 +56,13 @@ def _(event: ev.PreloadChanged) -> Span | None:
 
 
 @tell.register
+def _(event: ev.BoardChanged) -> Span:
+    if event.state == "up":
+        return harmless(f"TensorBoard answers at {event.url}"), "bold"
+    return _with_reason("TensorBoard has ended", event.message), "yellow"
+
+
+@tell.register
 def _(event: ev.TaskChanged) -> Span | None:
     if event.state not in _LOUD:
         return None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _DEFAULT_NAME = "trace.json"
+_KINDS = (COMPUTE, INPUT, SERVERS, OTHER)
 
 
 def timeline(runs_dir: Path, run: str | None, output: str | None) -> int:
@@ -72,17 +73,15 @@ def _draw(console: Console, verdict: Verdict) -> None:
         (
             item.task,
             str(item.samples),
+            f"{item.untraced_ms:.2f}" if item.untraced_ms is not None else "",
             f"{item.step_ms:.2f}",
-            *(
-                f"{item.ms[kind] / item.step_ms:.0%}" if item.step_ms else ""
-                for kind in (COMPUTE, INPUT, SERVERS, OTHER)
-            ),
+            *(f"{item.ms[kind] / item.step_ms:.0%}" if item.step_ms else "" for kind in _KINDS),
             item.words,
         )
         for item in verdict.tasks
     ]
-    columns = ("task", "traced", "ms/step", COMPUTE, INPUT, SERVERS, OTHER, "verdict")
-    table(console, "where a traced step's time goes", columns, rows)
+    columns = ("task", "traced", "ms/step", "ms traced", *_KINDS, "verdict")
+    table(console, "where the time of traced steps goes (tracing makes them longer)", columns, rows)
     for item in verdict.tasks:
         ops = [(f"{op.ms:.3f}", f"{op.count:.0f}", op.type) for op in item.ops]
         table(console, f"{item.task}, by operation", ("ms/step", "count", "type"), ops)
@@ -92,15 +91,15 @@ def _draw(console: Console, verdict: Verdict) -> None:
             f"{item.share:.0%}",
             f"{item.busy_ms:.3f}",
             f"{item.ops:.0f}",
-            _kib(item.bytes_out),
-            _kib(item.bytes_in),
+            _traffic(item.sends, item.bytes_out),
+            _traffic(item.takes, item.bytes_in),
         )
         for item in verdict.servers
     ]
     if servers:
-        titles = ("task", "share", "ms/step", "ops/step", "KiB out/step", "KiB in/step")
+        titles = ("task", "share", "ms/step", "ops/step", "sends per step", "takes per step")
         table(console, "load per parameter server, for one step of one trainer", titles, servers)
 
 
-def _kib(count: float) -> str:
-    return f"{count / 1024:.1f}"
+def _traffic(count: float | None, size: float | None) -> str:
+    return f"{count:.0f} tensors, {size / 1024:.1f} KiB" if count is not None and size is not None else ""

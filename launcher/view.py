@@ -47,7 +47,9 @@ def _is_news(event: ev.RunEvent) -> bool:
     """Whether it is worth a line in a picture of the run."""
     if isinstance(event, ev.PreloadChanged):
         return event.state == "died"
-    return isinstance(event, (ev.Noticed, ev.HostChanged, ev.Recovered, ev.DrillFired, ev.StopRequested))
+    return isinstance(
+        event, (ev.BoardChanged, ev.Noticed, ev.HostChanged, ev.Recovered, ev.DrillFired, ev.StopRequested)
+    )
 
 
 def _enum(cls: type[_E], text: str) -> _E | None:

@@ -181,6 +181,7 @@ _COMMANDS: Mapping[type[protocol.Message], Callable[[Agent, Any], None]] = Mappi
         protocol.LockModelDir: Agent._lock_model_dir,
         protocol.Preload: lambda agent, command: agent._attempts.preloads.prepare(command),
         protocol.Start: Agent._start,
+        protocol.Board: lambda agent, command: agent._attempts.board.start(command),
         protocol.Stop: lambda agent, command: agent._attempts.stop(command.task, command.attempt, command.grace_s),
         protocol.Signal: lambda agent, command: agent._attempts.signal(command.task, command.attempt, command.signal),
         protocol.Prove: lambda agent, command: agent._prover.prove(command),

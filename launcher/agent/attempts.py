@@ -13,6 +13,7 @@ from pathlib import Path
 from launcher import protocol
 from launcher.agent import environment, last_words, memory, processes
 from launcher.agent.attempt import Attempt, Stage
+from launcher.agent.board import Board
 from launcher.agent.loop import Loop
 from launcher.agent.output import Outputs
 from launcher.agent.preloads import Preloads
@@ -44,6 +45,7 @@ class Attempts:
         self.preloads.on_started = self._forked
         self.preloads.on_failed = self._not_forked
         self.preloads.on_unavailable = self._start_by_exec
+        self.board = Board(loop, say, base=base, home=home, open_files=open_files)
         self.on_gone: Callable[[str], None] = lambda task: None
 
     def find(self, task: str, number: int) -> Attempt | None:
@@ -200,7 +202,9 @@ class Attempts:
             if attempt is not None:
                 attempt.peak_kib = usage.ru_maxrss
                 self._ended(attempt, status)
-            elif not self.preloads.child_ended(pid, status) and self.preloads.outstanding:
+            elif self.preloads.child_ended(pid, status) or self.board.child_ended(pid, status):
+                continue
+            elif self.preloads.outstanding:
                 self._early_ends[pid] = status
         if not self.preloads.outstanding:
             self._early_ends.clear()
@@ -236,7 +240,7 @@ class Attempts:
 
     def _strays(self, seen: Mapping[int, processes.Process], below: set[int]) -> list[int]:
         """Children of the agent that are no attempt's process: orphans out of some attempt."""
-        known = {attempt.pid for attempt in self._alive.values()} | self.preloads.pids
+        known = {attempt.pid for attempt in self._alive.values()} | self.preloads.pids | self.board.pids
         for attempt in self._alive.values():
             known |= attempt.tree(seen)
         return [pid for pid in below if seen[pid].parent == os.getpid() and pid not in known]

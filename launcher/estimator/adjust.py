@@ -20,6 +20,7 @@ from launcher.estimator import (
     device_filters,
     evaluator,
     heartbeat,
+    input_wait,
     model_dirs,
     profiler,
     sessions,
@@ -117,6 +118,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),
+    ("input-wait", _Step(module=input_wait.UTIL, make=input_wait.measure)),
     ("profile", _Step(module=trainer.MONITORED_SESSION, make=profiler.take_profiles)),
 )
 _HOOKS: tuple[tuple[str, trainer.HookFactory], ...] = (

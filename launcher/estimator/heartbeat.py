@@ -55,6 +55,7 @@ class Heartbeat(Hook):
         self._channel = trainer.task.channel
         self._fetches: Any = None
         self._due_at = 0.0
+        self._began_at = 0.0
         self._pace = Pace(trainer.task.report_steps)
         self._max_steps: int | None = None
         self._has_said_max_steps = False
@@ -67,6 +68,9 @@ class Heartbeat(Hook):
         wanted = {"step": trainer.global_step_tensor}
         if trainer.loss is not None:
             wanted["loss"] = trainer.loss
+        waited = trainer.task.input_wait
+        if waited is not None and waited.graph is trainer.global_step_tensor.graph:
+            wanted["waited"] = waited
         self._fetches = session_run_hook.SessionRunArgs(wanted)
 
     def after_create_session(self, session: Any, coord: Any) -> None:
@@ -76,7 +80,8 @@ class Heartbeat(Hook):
         self._due_at = 0.0
 
     def before_run(self, run_context: Any) -> Any:
-        return self._fetches if monotonic() >= self._due_at else None
+        self._began_at = monotonic()
+        return self._fetches if self._began_at >= self._due_at else None
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         results = run_values.results
@@ -93,6 +98,7 @@ class Heartbeat(Hook):
                 local_steps=trainer.local_steps,
                 examples=trainer.task.examples,
                 loss=_number(results.get("loss")),
+                input_wait=_share(_number(results.get("waited")), now - self._began_at),
             )
         )
 
@@ -105,6 +111,10 @@ class Heartbeat(Hook):
         if max_steps != self._max_steps or not self._has_said_max_steps:
             self._channel.send(MaxSteps(max_steps=max_steps))
         self._max_steps, self._has_said_max_steps = max_steps, True
+
+
+def _share(part_s: float | None, whole_s: float) -> float | None:
+    return None if part_s is None else round(min(1.0, max(0.0, part_s) / max(whole_s, 1e-9)), 4)
 
 
 def _last_step(hooks: Any) -> int | None:

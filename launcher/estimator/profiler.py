@@ -55,7 +55,10 @@ class Profiler(Hook):
         self._every_steps = every_steps
         self._steps = 0
         self._began_us = 0
+        self._ended_us = 0
+        self._since = 0
         self._wanted: Any = None
+        self._wanted_first: Any = None
 
     def begin(self) -> None:
         module: Any = importlib.import_module("tensorflow.python.training.session_run_hook")
@@ -65,22 +68,37 @@ class Profiler(Hook):
         fetches = {"step": training_util._get_or_create_global_step_read()} if has_step else {}
         options = config.RunOptions(trace_level=config.RunOptions.FULL_TRACE)
         self._wanted = module.SessionRunArgs(fetches, options=options)
+        # What crosses between tasks is the same in every step; the graphs that say so are large.
+        options = config.RunOptions(trace_level=config.RunOptions.FULL_TRACE, output_partition_graphs=True)
+        self._wanted_first = module.SessionRunArgs(fetches, options=options)
 
     def before_run(self, run_context: Any) -> Any:
         if (self._steps + 1) % self._every_steps:
             return None
         self._began_us = time.time_ns() // 1000
-        return self._wanted
+        return self._wanted if self._steps >= self._every_steps else self._wanted_first
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
         self._steps += 1
+        self._since += 1
         if not self._began_us:
+            if not self._ended_us:
+                self._ended_us, self._since = time.time_ns() // 1000, 0
             return
         ended_us = time.time_ns() // 1000
         began_us, self._began_us = self._began_us, 0
         step = int((run_values.results or {}).get("step", 0))
-        seen = devices(run_values.run_metadata.step_stats)
-        sample = {"steps": self._steps, "began_us": began_us, "ended_us": ended_us, "devices": seen}
+        untraced_us = (began_us - self._ended_us) / (self._since - 1) if self._since > 1 else None
+        self._ended_us, self._since = ended_us, 0
+        metadata = run_values.run_metadata
+        sample = {
+            "steps": self._steps,
+            "began_us": began_us,
+            "ended_us": ended_us,
+            "untraced_us": untraced_us,
+            "devices": devices(metadata.step_stats),
+            "transfers": transfers(metadata),
+        }
         data = base64.b64encode(zlib.compress(json.dumps(sample, separators=(",", ":")).encode(), 6)).decode()
         if len(data) <= _MOST_BYTES and self._task.channel.open():
             self._task.channel.send(Profiled(global_step=step, sent_at=time.time(), data=data))
@@ -102,6 +120,23 @@ def devices(step_stats: Any) -> dict[str, list[list[Any]]]:
         ]
         for device in step_stats.dev_stats
     }
+
+
+def transfers(metadata: Any) -> list[list[Any]]:
+    """What one step sends from device to device, where the graphs of its parts are there: source, target, bytes."""
+    sizes = {
+        (device.device, node.node_name, output.slot): output.tensor_description.allocation_description.requested_bytes
+        for device in metadata.step_stats.dev_stats
+        for node in device.node_stats
+        for output in node.output
+    }
+    sends = [node for graph in metadata.partition_graphs for node in graph.node if node.op == "_Send"]
+    found = []
+    for node in sends:
+        source, target = (node.attr[name].s.decode() for name in ("send_device", "recv_device"))
+        name, _, slot = node.input[0].partition(":")
+        found.append([source, target, sizes.get((source, name.lstrip("^"), int(slot or 0)), 0)])
+    return found
 
 
 def _type(node: Any) -> str:

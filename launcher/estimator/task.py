@@ -21,6 +21,7 @@ class Task:
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``kept``: the newest session kept the
     live variables of the parameter servers. ``finished``: its last step is done. ``loss``: the tensor that the
     Estimator now in training fetches. ``report_steps``: global steps that are to be reported as soon as they are done.
+    ``input_wait``: the tensor of the seconds that a step waits for its input, None if that is not measured.
     """
 
     channel: Channel
@@ -32,6 +33,7 @@ class Task:
     kept: bool = False
     finished: bool = False
     loss: Any = None
+    input_wait: Any = None
     report_steps: tuple[int, ...] = ()
     lock: threading.Lock = field(default_factory=threading.Lock)
 

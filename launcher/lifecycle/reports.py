@@ -117,6 +117,7 @@ def on_step(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
             local_steps=report.local_steps,
             examples=report.examples,
             loss=report.loss,
+            input_wait=report.input_wait,
         )
     )
     if record.state in (TaskState.STARTING, TaskState.READY) and report.local_steps > 0:

@@ -242,6 +242,8 @@ class ClusterSpec(Section):
     command is Python."""
     tune: Annotated[Mapping[str, bool], _MAYBE_MAPPING] = Field(default_factory=dict)
     """The adjustments inside tasks, each by its name: true or false. The rest keep their defaults."""
+    tensorboard: bool = False
+    """Start TensorBoard beside the run, on loopback; it ends with the run."""
     profile_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Trace one step in so many of each task, for ``tflaunch timeline``; null: none."""
     policy: Annotated[PolicyKeys, _MAYBE_MAPPING] = Field(default_factory=PolicyKeys)

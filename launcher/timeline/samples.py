@@ -49,7 +49,9 @@ class Op:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One traced step of ``task``. ``devices``: what ran where, parameter servers included; ``delay_s``: when it was
+    """One traced step of ``task``. ``devices``: what ran where, parameter servers included; ``transfers``: source,
+    target and bytes of what a step sends between devices, empty where that is not known; ``untraced_us``: how long a
+    step before it took that was not traced; ``delay_s``: when it was
     received by the supervisor's clock less when it was sent by the task's, None if that is not known."""
 
     task: str
@@ -58,6 +60,8 @@ class Sample:
     began_us: int
     ended_us: int
     devices: Mapping[str, tuple[Op, ...]]
+    transfers: tuple[tuple[str, str, int], ...] = ()
+    untraced_us: float | None = None
     delay_s: float | None = None
 
     def owner(self, device: str) -> str:
@@ -84,7 +88,9 @@ def keep(folder: Path, task: TaskId, attempt: int, report: Profiled, received_at
         body = json.loads(_decompressed(base64.b64decode(report.data, validate=True)))
         devices = {str(name): tuple(map(_op, ops)) for name, ops in body["devices"].items()}
         began_us, ended_us, steps = int(body["began_us"]), int(body["ended_us"]), int(body["steps"])
-    except (KeyError, TypeError, AttributeError, zlib.error) as error:
+        untraced_us = body.get("untraced_us")
+        transfers = [(str(source), str(target), int(size)) for source, target, size in body.get("transfers") or ()]
+    except (KeyError, TypeError, AttributeError, ValueError, zlib.error) as error:
         raise ValueError(f"no sample of a timeline: {error}") from error
     other = {
         "task": task.name,
@@ -93,6 +99,8 @@ def keep(folder: Path, task: TaskId, attempt: int, report: Profiled, received_at
         "began_us": began_us,
         "ended_us": ended_us,
         "delay_s": round(received_at - report.sent_at, 6),
+        "untraced_us": None if untraced_us is None else round(float(untraced_us), 1),
+        "transfers": transfers,
     }
     path = folder / f"{task.slug}.{attempt}-{steps:09d}.json"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -194,6 +202,8 @@ def _sample(path: Path, body: Any) -> Sample:
         began_us=int(other.get("began_us", min(op.start_us for op in every))),
         ended_us=int(other.get("ended_us", max(op.end_us for op in every))),
         devices=devices,
+        transfers=tuple((str(source), str(target), int(size)) for source, target, size in other.get("transfers") or ()),
+        untraced_us=float(other["untraced_us"]) if other.get("untraced_us") is not None else None,
         delay_s=float(other["delay_s"]) if "delay_s" in other else None,
     )
 

@@ -1,8 +1,8 @@
 """Where the time of the traced steps went, for each task, and how the load is spread over parameter servers.
 
-Each moment of a step is one thing: *compute* while an operation of the task itself runs; else *input* while it waits
-for its next batch; else *parameter servers* while a transfer is under way or one of them works for this step; else
-*other*: scheduling, Python, hooks.
+Each moment of a traced step is one thing: *compute* while an operation of the task itself runs; else *input* while it
+waits for its next batch; else *parameter servers* between its first and its last operation anywhere, since a trainer
+that has nothing to run there waits for what they do, send or queue; else *other*: Python, hooks, and the tracing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from launcher.timeline.samples import Op, Sample, task_of_device
+from launcher.timeline.samples import Sample, task_of_device
 
 COMPUTE, INPUT, SERVERS, OTHER = "compute", "input", "parameter servers", "other"
 _INPUT = re.compile(r"Iterator|.*Dequeue|Reader|ReadFile|WholeFileReader|Unstage|OneShot|PyFunc|EagerPyFunc")
 _TRANSFER = re.compile(r"_?(Host)?(Recv|Send)(Tensor)?$|RecvTensor|MEMCPY")
 _PASSIVE = re.compile(r"NoOp$|_SOURCE$|_SINK$")
-_LABEL = re.compile(r"\[(\d+)B\].* from (/job:\S+) to (/job:\S+)")
 MOST_OPS = 8
 
 Interval = tuple[int, int]
@@ -35,10 +34,12 @@ class OpTime:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskVerdict:
-    """The mean traced step of one task, in milliseconds; ``ms`` by what the time went for. ``words``: what follows."""
+    """The mean traced step of one task, in milliseconds; ``ms`` by what the time went for; ``untraced_ms``: steps
+    that were not traced, None if that is not known. ``words``: what follows."""
 
     task: str
     samples: int
+    untraced_ms: float | None
     step_ms: float
     ms: dict[str, float]
     ops: tuple[OpTime, ...]
@@ -48,14 +49,17 @@ class TaskVerdict:
 @dataclass(frozen=True, kw_only=True)
 class ServerLoad:
     """What one parameter server does for a traced step of one trainer, on average. ``share``: of the operations' time
-    of all parameter servers; bytes: sent to trainers and taken from them."""
+    of all parameter servers. ``sends`` and ``takes``: tensors that go to trainers and come from them, with their bytes;
+    None if no sample says."""
 
     task: str
     busy_ms: float
     ops: float
-    bytes_out: float
-    bytes_in: float
     share: float
+    sends: float | None = None
+    takes: float | None = None
+    bytes_out: float | None = None
+    bytes_in: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +95,15 @@ def _task(task: str, samples: Sequence[Sample]) -> TaskVerdict:
         for kind, us in op_us.most_common(MOST_OPS)
     ]
     step_ms = sum(ms.values())
+    untraced = [sample.untraced_us for sample in samples if sample.untraced_us is not None]
     return TaskVerdict(
-        task=task, samples=number, step_ms=step_ms, ms=ms, ops=tuple(ops), words=_words(ms, step_ms, tuple(ops))
+        task=task,
+        samples=number,
+        untraced_ms=sum(untraced) / len(untraced) / 1000 if untraced else None,
+        step_ms=step_ms,
+        ms=ms,
+        ops=tuple(ops),
+        words=_words(ms, step_ms, tuple(ops)),
     )
 
 
@@ -116,25 +127,25 @@ def _waits(kind: str) -> bool:
 
 def split(sample: Sample) -> dict[str, int]:
     """Microseconds of the sample by what they went for; they add up to the length of the step."""
-    compute, waits, transfers = [], [], []
+    compute: list[Interval] = []
+    waits: list[Interval] = []
+    anywhere: list[Interval] = []
     for device, ops in sample.devices.items():
         own = sample.owner(device) == sample.task
         for op in ops:
             interval = (max(op.start_us, sample.began_us), min(op.end_us, sample.ended_us))
-            if interval[0] >= interval[1] or _PASSIVE.match(op.type):
+            if interval[0] > interval[1]:
                 continue
-            if not own or _TRANSFER.match(op.type):
-                transfers.append(interval)
-            elif _INPUT.match(op.type):
-                waits.append(interval)
-            else:
-                compute.append(interval)
+            anywhere.append(interval)
+            if own and not _TRANSFER.match(op.type) and not _PASSIVE.match(op.type):
+                (waits if _INPUT.match(op.type) else compute).append(interval)
     total = max(0, sample.ended_us - sample.began_us)
     spent = {COMPUTE: length(compute)}
     spent[INPUT] = length(compute + waits) - spent[COMPUTE]
-    known = length(compute + waits + transfers)
-    spent[SERVERS] = known - spent[COMPUTE] - spent[INPUT]
-    spent[OTHER] = max(0, total - known)
+    remote = any(sample.owner(device) != sample.task for device in sample.devices)
+    span = (min(start for start, _ in anywhere), max(end for _, end in anywhere)) if anywhere and remote else (0, 0)
+    spent[SERVERS] = length([*compute, *waits, span]) - spent[COMPUTE] - spent[INPUT] if remote else 0
+    spent[OTHER] = max(0, total - sum(spent.values()))
     return spent
 
 
@@ -154,40 +165,38 @@ def length(intervals: Iterable[Interval]) -> int:
 def _servers(samples: Sequence[Sample]) -> tuple[ServerLoad, ...]:
     busy_us: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    sent: Counter[str] = Counter()
-    taken: Counter[str] = Counter()
     for sample in samples:
         worked: dict[str, list[Interval]] = defaultdict(list)
         for device, ops in sample.devices.items():
             owner = sample.owner(device)
-            for op in ops:
-                if _TRANSFER.match(op.type):
-                    _count_bytes(op, sent, taken)
-                elif owner.startswith("ps:"):
-                    counts[owner] += 1
-                    worked[owner].append((op.start_us, op.end_us))
+            if owner.startswith("ps:"):
+                worked[owner] += [(op.start_us, op.end_us) for op in ops if not _TRANSFER.match(op.type)]
         for owner, intervals in worked.items():
+            counts[owner] += len(intervals)
             busy_us[owner] += length(intervals)
     number, total = max(1, len(samples)), sum(busy_us.values())
-    names = {*busy_us, *counts, *(task for task in (*sent, *taken) if task.startswith("ps:"))}
     return tuple(
         ServerLoad(
             task=task,
             busy_ms=busy_us[task] / number / 1000,
             ops=counts[task] / number,
-            bytes_out=sent[task] / number,
-            bytes_in=taken[task] / number,
             share=busy_us[task] / total if total else 0.0,
+            **_traffic(task, [sample for sample in samples if sample.transfers]),
         )
-        for task in sorted(names, key=lambda name: (len(name), name))
+        for task in sorted(counts, key=lambda name: (len(name), name))
     )
 
 
-def _count_bytes(op: Op, sent: Counter[str], taken: Counter[str]) -> None:
-    match = _LABEL.search(op.detail)
-    if match is None:
-        return
-    source, target = task_of_device(match[2]), task_of_device(match[3])
-    if source and target and source != target:
-        sent[source] += int(match[1])
-        taken[target] += int(match[1])
+def _traffic(task: str, samples: Sequence[Sample]) -> dict[str, float]:
+    """What one step moves to and from a parameter server, on average; nothing if no sample knows."""
+    if not samples:
+        return {}
+    ways = [
+        (task_of_device(source), task_of_device(target), size)
+        for item in samples
+        for source, target, size in item.transfers
+    ]
+    out = [size for source, target, size in ways if source == task != target]
+    into = [size for source, target, size in ways if target == task != source]
+    values = {"sends": len(out), "takes": len(into), "bytes_out": sum(out), "bytes_in": sum(into)}
+    return {name: value / len(samples) for name, value in values.items()}

@@ -77,7 +77,8 @@ def test_the_agent_stands_on_the_standard_library() -> None:
         if path.name not in late:
             ours = {name for name in names if name.startswith("launcher.") and not name.startswith(AGENT_MAY)}
             assert (path.name, ours) == (path.name, set())
-            assert (path.name, foreign) == (path.name, set())
+            theirs = {"tensorboard"} if path.name == "board_program.py" else set()  # runs in a process of its own
+            assert (path.name, {name.split(".")[0] for name in foreign}) == (path.name, theirs)
 
 
 def test_jobs_know_nothing_of_the_core() -> None:

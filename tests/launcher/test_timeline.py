@@ -30,7 +30,7 @@ T = round(BEGAN.timestamp() * 1e6)
 RECEIVED = f"[2048B] [1.0Mb/s] edge_1_w from {PS_0} to {WORKER}"
 DEVICES = {
     WORKER: [
-        ["_SOURCE", "NoOp", T, 1000, ""],
+        ["_SOURCE", "NoOp", T, 1, ""],
         ["next", "IteratorGetNext", T, 300, ""],
         ["RecvTensor", "RecvTensor", T + 100, 300, RECEIVED],
         ["tower/MatMul", "MatMul", T + 350, 200, ""],
@@ -42,6 +42,7 @@ DEVICES = {
 
 def profiled(devices: Any = None, *, steps: int = 100, sent_at: float = 0.0) -> Profiled:
     body = {"steps": steps, "began_us": T, "ended_us": T + 1000, "devices": DEVICES if devices is None else devices}
+    body |= {"untraced_us": 500.0, "transfers": [[PS_0, WORKER, 2048], [WORKER, PS_0, 512], [PS_0, PS_1, 8]]}
     data = base64.b64encode(zlib.compress(json.dumps(body).encode())).decode()
     return Profiled(global_step=300, sent_at=sent_at, data=data)
 
@@ -135,8 +136,14 @@ def test_a_file_that_is_no_trace_is_left_out_and_named(tmp_path: Path, text: str
 
 
 def test_each_moment_is_one_thing(tmp_path: Path) -> None:
-    """Input 0 to 300, transfer to 400, compute 350 to 550, a ps at work 600 to 700, nothing else to 1000."""
-    assert split(sample(tmp_path)) == {COMPUTE: 200, INPUT: 300, SERVERS: 50 + 100, OTHER: 1000 - 650}
+    """Input 0 to 300, compute 350 to 550, the last operation of a ps ends at 700, nothing else to 1000."""
+    assert split(sample(tmp_path)) == {COMPUTE: 200, INPUT: 300, SERVERS: 50 + 150, OTHER: 300}
+
+
+def test_a_session_of_one_process_waits_for_no_server(tmp_path: Path) -> None:
+    alone = {"/job:localhost/replica:0/task:0/device:CPU:0": DEVICES[WORKER]}
+    found = read_file(keep(tmp_path, TaskId.parse("evaluator:0"), 1, profiled(alone), received_at=0.0))
+    assert split(found) == {COMPUTE: 200, INPUT: 300, SERVERS: 0, OTHER: 500}
 
 
 OPS = st.lists(
@@ -169,8 +176,11 @@ def test_the_verdict_names_the_largest_part_and_the_load_of_each_server(tmp_path
     assert (task.task, task.step_ms, task.ms[INPUT]) == ("worker:1", 1.0, 0.3)
     assert task.words == "no single thing dominates"
     assert {op.type: op.count for op in task.ops}["MatMul"] == 1
-    loads = {item.task: (item.busy_ms, item.ops, item.bytes_out, round(item.share, 3)) for item in verdict.servers}
-    assert loads == {"ps:0": (0.2, 2, 2048, 0.667), "ps:1": (0.1, 1, 0, 0.333)}
+    assert task.untraced_ms == 0.5
+    loads = {item.task: (item.busy_ms, item.ops, round(item.share, 3)) for item in verdict.servers}
+    assert loads == {"ps:0": (0.2, 2, 0.667), "ps:1": (0.1, 1, 0.333)}
+    traffic = {item.task: (item.sends, item.bytes_out, item.takes, item.bytes_in) for item in verdict.servers}
+    assert traffic == {"ps:0": (2, 2056, 1, 512), "ps:1": (0, 0, 1, 8)}
     slow_input = [["next", "IteratorGetNext", T, 900, ""]]
     keep(tmp_path, TaskId.parse("worker:1"), 1, profiled({WORKER: slow_input}), received_at=0.0)
     assert "waits for input" in judge(read_folder(tmp_path)[0]).tasks[0].words
