@@ -208,6 +208,14 @@ class Signal(Message, kind="signal"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TakeStacks(Message, kind="take_stacks"):
+    """Say what the attempt is doing: ``Stacks``."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prove(Message, kind="prove"):
     """Watch the task's port until it has exactly one listener and that is this attempt: then ``Listening``."""
 
@@ -365,6 +373,19 @@ class Exited(Message, kind="exited"):
     raised: str = ""
     crash: str = ""
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stacks(Message, kind="stacks"):
+    """What an attempt is doing. ``state``: its process's, as in proc(5) (``T``: stopped by a signal); ``text``: the
+    Python stacks of all threads with their lines of code, empty where they are not to be had."""
+
+    task: str
+    attempt: int
+    pid: int = 0
+    state: str = ""
+    text: str = ""
+    last_lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,6 +114,10 @@ class RunFolder:
         """The full output of every attempt of the task."""
         return self.logs / f"{task.slug}.log"
 
+    def stacks(self, task: TaskId) -> Path:
+        """Where the task's threads were when the run hung."""
+        return self.path / "stacks" / f"{task.slug}.txt"
+
     def logged_tasks(self) -> tuple[TaskId, ...]:
         """The tasks that have a log file, in order."""
         try:

@@ -159,6 +159,8 @@ class Supervisor:
         elif isinstance(body, protocol.BoardState):
             self._board_changed(host.name, body)
             return
+        elif isinstance(body, protocol.Stacks) and body.text:
+            self._keep_stacks(body)
         self._put(lifecycle.Told(now=time.monotonic(), host=host.name, body=body))
 
     def _start_board(self, host: str) -> None:
@@ -179,6 +181,11 @@ class Supervisor:
             return
         step = report.global_step
         self._record(events.ProfileTaken(task=task.name, attempt=attempt, global_step=step, path=str(path)))
+
+    def _keep_stacks(self, body: protocol.Stacks) -> None:
+        path = self.folder.stacks(TaskId.parse(body.task))
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        runs.write_private(path, f"attempt {body.attempt}, process {body.pid}, state {body.state}\n\n{body.text}\n")
 
     def _on_lost(self, host: PlannedHost, message: str, advice: str) -> None:
         words = f"{message}; {advice}" if advice else message
@@ -220,6 +227,8 @@ class Supervisor:
             self._to(action.task, protocol.Signal(task=action.task.name, attempt=action.attempt, signal=action.signal))
         elif isinstance(action, lifecycle.ProveTask):
             self._to(action.task, protocol.Prove(task=action.task.name, attempt=action.attempt))
+        elif isinstance(action, lifecycle.TakeStacks):
+            self._to(action.task, protocol.TakeStacks(task=action.task.name, attempt=action.attempt))
         elif isinstance(action, lifecycle.TellTask):
             self._tell(action)
         elif isinstance(action, lifecycle.End):

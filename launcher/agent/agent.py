@@ -28,6 +28,7 @@ from launcher.agent.output import Outputs
 from launcher.agent.ports import PortsError
 from launcher.agent.prover import Prover
 from launcher.agent.reservations import Reservations
+from launcher.agent.stacks import StackTaker
 from launcher.agent.supervisor_link import SupervisorLink
 from launcher.agent.task_links import TaskLinks
 from launcher.agent.usage import UsageSampler, memory_mib
@@ -69,6 +70,7 @@ class Agent:
         self._prover = Prover(self._loop, say, self._attempts, self._reservations)
         self._lease = Lease(self._loop, options, self._attempts, self._finish)
         self._usage = UsageSampler(self._loop, say, self._attempts, lambda: self._link.connected)
+        self._stacks = StackTaker(self._loop, say, self._attempts, self._home)
         self._attempts.on_gone = self._tasks.forget
 
     def run(self) -> None:
@@ -184,6 +186,7 @@ _COMMANDS: Mapping[type[protocol.Message], Callable[[Agent, Any], None]] = Mappi
         protocol.Board: lambda agent, command: agent._attempts.board.start(command),
         protocol.Stop: lambda agent, command: agent._attempts.stop(command.task, command.attempt, command.grace_s),
         protocol.Signal: lambda agent, command: agent._attempts.signal(command.task, command.attempt, command.signal),
+        protocol.TakeStacks: lambda agent, command: agent._stacks.take(command),
         protocol.Prove: lambda agent, command: agent._prover.prove(command),
         protocol.Tell: lambda agent, command: agent._tasks.tell(command),
         protocol.Finish: lambda agent, command: agent._finish(),

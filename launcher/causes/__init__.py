@@ -10,23 +10,16 @@ from launcher.causes.cause import KINDS, Cause, to_json
 from launcher.causes.evidence import Known
 from launcher.causes.exits import of_exit
 from launcher.causes.folding import first, used_up
-from launcher.causes.others import (
-    deadline,
-    drain_timeout,
-    hang,
-    host_lost,
-    launcher_failed,
-    not_ready,
-    not_started,
-    refused,
-    straggler,
-)
+from launcher.causes.hangs import Standing, does, drain_timeout, hang, not_ready, straggler
+from launcher.causes.others import deadline, host_lost, launcher_failed, not_started, refused
 
 __all__ = [
     "KINDS",
     "Cause",
     "Known",
+    "Standing",
     "deadline",
+    "does",
     "drain_timeout",
     "first",
     "hang",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from launcher import protocol
 from launcher.causes.cause import Cause
-from launcher.model import PlannedTask, Role
 
 
 def refused(host: str, body: protocol.Refused) -> Cause:
@@ -44,48 +43,6 @@ def deadline(timeout_s: float, model_dir: str | None) -> Cause:
         kind="timeout",
         message=f"the run took longer than policy.timeout_s = {timeout_s:g} s",
         advice=f"{again}allow more time (--timeout-s)",
-    )
-
-
-def not_ready(planned: PlannedTask, timeout_s: float) -> Cause:
-    what = "listened on its port" if planned.task.role is Role.PS else "opened its session"
-    return Cause(
-        task=planned.task.name,
-        host=planned.host,
-        kind="timeout",
-        message=f"{planned.task} has not {what} within policy.start_timeout_s = {timeout_s:g} s",
-        advice=f"see what it does: tflaunch logs RUN {planned.task}",
-    )
-
-
-def hang(global_step: int, hang_s: float) -> Cause:
-    return Cause(
-        task=None,
-        host=None,
-        kind="hang",
-        message=f"the global step has stood at {global_step} for {hang_s:g} s while trainers were alive",
-        advice="see where they wait in their logs; raise policy.hang_timeout_s if a step may take that long",
-    )
-
-
-def straggler(planned: PlannedTask, global_step: int, hang_s: float) -> Cause:
-    return Cause(
-        task=planned.task.name,
-        host=planned.host,
-        kind="hang",
-        message=f"{planned.task} has not trained for {hang_s:.0f} s (its last step: {global_step}), while the chief "
-        "waited for it to save",
-        advice=f"the others' work is saved; see what it does: tflaunch logs RUN {planned.task}",
-    )
-
-
-def drain_timeout(planned: PlannedTask, bound_s: float) -> Cause:
-    return Cause(
-        task=planned.task.name,
-        host=planned.host,
-        kind="timeout",
-        message=f"{planned.task} has not evaluated the last checkpoint within policy.evaluator_drain_s = {bound_s:g} s",
-        advice="the model is trained and saved; give EvalSpec fewer steps or raise policy.evaluator_drain_s",
     )
 
 

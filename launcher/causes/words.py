@@ -87,6 +87,11 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def is_noise(line: str) -> bool:
+    """Whether it is one of those lines that TensorFlow writes all the time."""
+    return _NOISE.match(line) is not None
+
+
 def last_line(tail: str) -> str:
-    lines = [line for line in tail.splitlines() if line.strip() and not _NOISE.match(line)]
+    lines = [line for line in tail.splitlines() if line.strip() and not is_noise(line)]
     return f": {lines[-1].strip()[:300]}" if lines else ""

@@ -57,6 +57,8 @@ class Draft:
         if target not in TRANSITIONS[record.state]:
             raise AssertionError(f"{record.task}: {record.state} -> {target}")
         record = self.update(record, state=target, **changes)
+        if record.task.role is not Role.EVALUATOR:
+            self.set(progress_at=self.now)
         self.say(record, target, reason=reason, exited=exited)
         return record
 

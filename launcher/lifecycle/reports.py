@@ -76,6 +76,13 @@ def on_exited(draft: Draft, host: str, body: protocol.Message) -> None:
         exited(draft, record, body)
 
 
+def on_stacks(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Stacks)
+    record = draft.tasks[TaskId.parse(body.task)]
+    if record.attempt == body.attempt:
+        draft.set(stacks={**draft.state.stacks, record.task: body})
+
+
 def on_usage(draft: Draft, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Usage)
     draft.record(events.UsageSampled(host=host, cpu=body.cpu, rss_mib=body.rss_mib))
@@ -202,6 +209,7 @@ ON_TOLD: Mapping[type[protocol.Message], Callable[[Draft, str, protocol.Message]
         protocol.Started: on_started,
         protocol.Listening: on_listening,
         protocol.Exited: on_exited,
+        protocol.Stacks: on_stacks,
         protocol.Usage: on_usage,
         protocol.Reported: on_reported,
     }

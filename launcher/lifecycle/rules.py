@@ -9,6 +9,7 @@ from launcher import causes, protocol
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
+from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings
 from launcher.lifecycle.outages import watch_outages
 from launcher.lifecycle.state import (
     TRANSITIONS,
@@ -26,6 +27,7 @@ from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskState
 
 def settle(draft: Draft) -> None:
     """Does whatever the state as a whole asks for. Safe to call at any time, any number of times."""
+    despair_of_answers(draft)
     look_at_the_clock(draft)
     launch(draft)
     watch_gate(draft)
@@ -50,10 +52,15 @@ def look_at_the_clock(draft: Draft) -> None:
         stop_trainers(draft, cause.message)
     for record in draft.tasks.values():
         if draft.now >= start_deadline(draft.state, record):
-            draft.fail(causes.not_ready(record.planned, policy.start_timeout_s), outcome=Outcome.TIMED_OUT)
+            if inspected(draft, draft.tasks.values()):
+                late = standing(draft, record.task)
+                cause = causes.not_ready(standings(draft), late, policy.start_timeout_s)
+                draft.fail(cause, outcome=Outcome.TIMED_OUT)
             return
-    if draft.now >= hang_deadline(replace(draft.state, tasks=draft.tasks)):
-        draft.fail(causes.hang(draft.state.global_step, policy.hang_timeout_s or 0.0), outcome=Outcome.TIMED_OUT)
+    hangs = draft.now >= hang_deadline(replace(draft.state, tasks=draft.tasks))
+    if hangs and inspected(draft, draft.tasks.values()):
+        cause = causes.hang(standings(draft), draft.state.global_step, policy.hang_timeout_s or 0.0)
+        draft.fail(cause, outcome=Outcome.TIMED_OUT)
 
 
 def launch(draft: Draft) -> None:
@@ -124,12 +131,15 @@ def watch_barrier(draft: Draft) -> None:
 
 def leave_behind(draft: Draft, record: TaskRecord) -> None:
     """The chief waits no longer for a worker that hangs. Where each worker matters, that is the run's failure."""
-    waited_s = draft.now - max(record.stepped_at, record.started_at)
+    if not inspected(draft, [record]):
+        return
+    late = standing(draft, record.task)
     if draft.state.plan.policy.success is Success.ALL_WORKERS and not draft.state.stop_how:
-        cause = causes.straggler(record.planned, record.global_step, waited_s)
-        draft.set(outcome=Outcome.TIMED_OUT, cause=draft.state.cause or cause)
+        draft.set(outcome=Outcome.TIMED_OUT, cause=draft.state.cause or causes.straggler(late))
     draft.notice(
-        "warning", f"{record.task} has not trained for {waited_s:.0f} s: the others end without it", record.task
+        "warning",
+        f"{record.task} has not trained for {late.since_s:.0f} s, it {causes.does(late)}: the others end without it",
+        record.task,
     )
     draft.stop(record, 0.0, "hangs while the chief waits for it")
 
@@ -164,9 +174,17 @@ def stop_late_workers(draft: Draft) -> None:
     if math.isinf(draft.state.drain_until):
         draft.set(drain_until=draft.now + grace_s)
     elif draft.now >= draft.state.drain_until:
+        late = [record for record in draft.of_role(Role.WORKER) if not record.state.final]
+        if not inspected(draft, late):
+            return
         draft.set(drain_until=draft.now + grace_s)
-        for record in draft.of_role(Role.WORKER):
-            draft.stop(record, 0.0, f"still running {grace_s:g} s after the chief had ended")
+        for record in late:
+            what = (
+                f"still running {grace_s:g} s after the chief had ended: it {causes.does(standing(draft, record.task))}"
+            )
+            if record.state is not TaskState.STOPPING:
+                draft.notice("warning", f"{record.task} was {what}", record.task)
+            draft.stop(record, 0.0, what)
 
 
 def training_over(draft: Draft, chief: TaskRecord) -> None:
@@ -199,8 +217,10 @@ def watch_drain(draft: Draft) -> None:
     for record in evaluators:
         drain(draft, record)
     if draft.now >= draft.state.drain_until:
-        bound_s = draft.state.plan.policy.evaluator_drain_s
-        draft.fail(causes.drain_timeout(evaluators[0].planned, bound_s), outcome=Outcome.TIMED_OUT)
+        late = next(record for record in evaluators if not record.state.final)
+        if inspected(draft, [late]):
+            cause = causes.drain_timeout(standing(draft, late.task), draft.state.plan.policy.evaluator_drain_s)
+            draft.fail(cause, outcome=Outcome.TIMED_OUT)
 
 
 def unwind(draft: Draft) -> None:

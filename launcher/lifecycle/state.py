@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from launcher import drills, protocol
 from launcher.causes import Cause
 from launcher.drills import AtStep, Drill, Exit, Pause
-from launcher.model import TRAINERS, Outcome, Phase, Plan, PlannedTask, Role, TaskId, TaskState
+from launcher.model import TRAINERS, Outcome, Phase, Plan, PlannedTask, Role, Success, TaskId, TaskState
 
 _RUNNING = (
     TaskState.STARTING,
@@ -21,6 +21,7 @@ _RUNNING = (
     TaskState.DRAINING,
     TaskState.STOPPING,
 )
+STACKS_PATIENCE_S = 4.0
 _SHUT = protocol.Gate(open=False)
 _ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED})
 _DEATHS = _ENDS | {TaskState.BACKOFF, TaskState.STOPPING}
@@ -129,7 +130,8 @@ class RunState:
     """Everything that decides. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
     variables; ``trains_in``: the folder that the chief has named; ``barrier_at``: when the chief arrived at the
     barrier; ``saved_last``: it has saved behind the barrier; ``drain_until``: when patience with late workers, or with
-    the evaluator, ends; ``failures``: every death so far, in order; ``metrics``: names of those that were evaluated."""
+    the evaluator, ends; ``failures``: every death so far, in order; ``metrics``: names of those that were evaluated;
+    ``asked_at``: when it was last asked what a task does, ``stacks``: the answers."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
@@ -155,6 +157,8 @@ class RunState:
     outages: tuple[Outage, ...] = ()
     drills: tuple[DrillRecord, ...] = ()
     metrics: tuple[str, ...] = ()
+    asked_at: Mapping[TaskId, float] = field(default_factory=dict)
+    stacks: Mapping[TaskId, protocol.Stacks] = field(default_factory=dict)
 
     def of_role(self, *roles: Role) -> list[TaskRecord]:
         return [record for record in self.tasks.values() if record.task.role in roles]
@@ -172,6 +176,8 @@ def initial(plan: Plan) -> RunState:
 
 def next_wakeup(state: RunState) -> float:
     """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
+    if unanswered := [at for task, at in state.asked_at.items() if task not in state.stacks]:
+        return min(unanswered) + STACKS_PATIENCE_S  # whatever else is due waits for that
     due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
     due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
     due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)
@@ -225,10 +231,28 @@ def straggler_deadline(state: RunState, record: TaskRecord) -> float:
 
 
 def hang_deadline(state: RunState) -> float:
+    """When it has lasted too long that somebody ought to train and nobody does."""
     hang_s = state.plan.policy.hang_timeout_s
-    trains = any(record.state is TaskState.TRAINING for record in state.of_role(*TRAINERS))
     waits_for_stragglers = math.isfinite(state.barrier_at)
-    return math.inf if hang_s is None or not trains or waits_for_stragglers else state.progress_at + hang_s
+    if (
+        hang_s is None
+        or waits_for_stragglers
+        or not any(_ought_to_train(state, item) for item in state.of_role(*TRAINERS))
+    ):
+        return math.inf
+    return state.progress_at + hang_s
+
+
+def _ought_to_train(state: RunState, record: TaskRecord) -> bool:
+    """A trainer that trains or could; one that waits for its session though it may have one; and, where each counts,
+    one that is still on its way when the chief has ended."""
+    if record.state in (TaskState.TRAINING, TaskState.READY):
+        return True
+    if record.state is not TaskState.STARTING or not record.running:
+        return False
+    waits = record.waits_for == "session" and state.gate.open
+    chief_ended = any(chief.state is TaskState.SUCCEEDED for chief in state.of_role(Role.CHIEF))
+    return waits or (chief_ended and state.plan.policy.success is Success.ALL_WORKERS)
 
 
 def drill_due_at(state: RunState, item: DrillRecord) -> float:

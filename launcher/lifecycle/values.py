@@ -114,6 +114,14 @@ class ProveTask(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TakeStacks(Action):
+    """See what an attempt is doing; the answer is ``protocol.Stacks``."""
+
+    task: TaskId
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TellTask(Action):
     """Pass ``message`` to one task, or to every task if ``task`` is None."""
 

@@ -119,6 +119,8 @@ class Run:
     def after(self, seconds: float) -> list[lifecycle.Action]:
         self.now += seconds
         actions = self.happen(lifecycle.Ticked)
+        for asked in [action for action in actions if isinstance(action, lifecycle.TakeStacks)]:
+            actions += self.told(protocol.Stacks(task=asked.task.name, attempt=asked.attempt, pid=7, state="S"))
         assert lifecycle.next_wakeup(self.state) > self.now, "the supervisor would never rest"
         return actions
 
@@ -635,3 +637,65 @@ def test_what_a_task_that_failed_for_good_means(used_up: UsedUp, outcome: Outcom
             for other in sorted({"chief:0", "worker:0", "worker:1", "evaluator:0"} - {task}):
                 run.exits(other, 0)
         assert run.end_stopping().outcome is outcome
+
+
+def test_a_run_whose_trainers_wait_for_their_sessions_for_ever_hangs() -> None:
+    run = Run(make_plan(policy=Policy(hang_timeout_s=30.0))).begin()
+    run.started(*ONE_OF_EACH)
+    run.listening("ps:0")
+    run.report("worker:0", protocol.Waiting(what="session"))
+    run.after(29.0)
+    assert not run.stops()
+    run.after(1.0)
+    end = run.end_stopping()
+    assert end.cause is not None and (end.outcome, end.cause.kind) == (Outcome.TIMED_OUT, "hang")
+
+
+def test_trainers_with_sessions_that_never_train_hang() -> None:
+    run = Run(make_plan(policy=Policy(hang_timeout_s=30.0))).begin()
+    run.started(*ONE_OF_EACH)
+    run.listening("ps:0")
+    run.report("chief:0", protocol.Ready(global_step=0))
+    run.after(30.0)
+    assert run.end_stopping().outcome is Outcome.TIMED_OUT
+
+
+def test_nobody_is_blamed_before_it_is_known_what_the_tasks_do() -> None:
+    run = Run(make_plan(policy=Policy(hang_timeout_s=30.0))).until_training()
+    run.now += 30.0
+    run.happen(lifecycle.Ticked)
+    asked = [action.task.name for action in run.actions if isinstance(action, lifecycle.TakeStacks)]
+    assert sorted(asked) == sorted(ONE_OF_EACH) and not run.stops()
+    for task in ONE_OF_EACH:
+        state = "T" if task == "ps:0" else "S"
+        run.told(protocol.Stacks(task=task, attempt=1, pid=7, state=state))
+    end = run.end_stopping()
+    assert end.cause is not None and end.cause.task == "ps:0" and "paused" in end.cause.message
+
+
+def test_who_does_not_answer_is_not_waited_for_and_who_goes_on_is_not_blamed() -> None:
+    run = Run(make_plan(policy=Policy(hang_timeout_s=30.0))).until_training()
+    run.now += 30.0
+    run.happen(lifecycle.Ticked)
+    run.trains("chief:0", step=11)
+    run.after(5.0)
+    assert not run.stops(), "it went on while it was looked at"
+    run.now += 30.0
+    run.happen(lifecycle.Ticked)
+    run.now += 60.0
+    run.happen(lifecycle.Ticked)
+    run.after(5.0)
+    assert run.end_stopping().outcome is Outcome.TIMED_OUT
+
+
+def test_a_worker_that_never_comes_to_train_ends_the_run_where_it_counts() -> None:
+    policy = Policy(hang_timeout_s=30.0, success=Success.ALL_WORKERS, used_up=ALL_MATTER)
+    run = Run(make_plan(policy=policy)).begin()
+    run.started(*ONE_OF_EACH)
+    run.listening("ps:0")
+    run.trains("chief:0", "worker:0", step=100)
+    run.finished("chief:0", "worker:0")
+    run.exits("chief:0", 0)
+    run.exits("worker:0", 0)
+    run.after(30.0)
+    assert run.end_stopping().outcome is Outcome.TIMED_OUT

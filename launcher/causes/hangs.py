@@ -1,0 +1,266 @@
+"""Who waits for whom when nothing goes on, from what each task does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from launcher import protocol
+from launcher.causes.cause import Cause
+from launcher.causes.traces import Frame
+from launcher.causes.words import is_noise
+from launcher.model import Role
+
+_THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*$", re.MULTILINE)
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)\n?(?:    (.+))?$', re.MULTILINE)
+_FRAMEWORK = re.compile(r"/(?:tensorflow|tensorflow_estimator|tf_keras|keras)/")
+_OURS = re.compile(r"/launcher/(?:agent|estimator)/\w+\.py$")
+_SHOWN_FRAMES = 10
+# What the innermost of these functions says about a thread inside TensorFlow.
+_OPERATIONS = (
+    ("_save", "saves a checkpoint"),
+    ("save", "saves a checkpoint"),
+    ("restore", "restores a checkpoint"),
+    ("wait_for_session", "waits for the variables to be initialised"),
+    ("prepare_session", "opens its session"),
+    ("evaluate", "evaluates"),
+    ("_train_with_estimator_spec", "is in a training step"),
+    ("_call_tf_sessionrun", "is in session.run"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A task while nothing goes on. ``since_s``: since its last step, or its start; ``stacks``: what it does, None if
+    that could not be had."""
+
+    task: str
+    role: Role
+    host: str
+    alive: bool
+    ready: bool
+    finished: bool
+    waits_for: str
+    global_step: int
+    since_s: float
+    stacks: protocol.Stacks | None
+
+    @property
+    def paused(self) -> bool:
+        return self.stacks is not None and self.stacks.state in ("T", "t")
+
+    @property
+    def in_disk_wait(self) -> bool:
+        return self.stacks is not None and self.stacks.state == "D"
+
+    @property
+    def own_frame(self) -> Frame | None:
+        """Where the user's code is busy or waits, if that is what the task does."""
+        return _own_frame(self.stacks.text) if self.stacks is not None else None
+
+
+def hang(standings: Sequence[Standing], global_step: int, hang_s: float) -> Cause:
+    """The cause of a run in which nothing goes on."""
+    return _explained(
+        standings,
+        f"the global step has stood at {global_step} for {hang_s:g} s",
+        "raise policy.hang_timeout_s if that may take so long",
+    )
+
+
+def not_ready(standings: Sequence[Standing], late: Standing, timeout_s: float) -> Cause:
+    """The cause of a run in which a task is not ready in time."""
+    what = "listened on its port" if late.role is Role.PS else "opened its session"
+    return _explained(
+        standings,
+        f"{late.task} has not {what} within policy.start_timeout_s = {timeout_s:g} s",
+        "raise policy.start_timeout_s if that may take so long",
+        suspect=late,
+        kind="timeout",
+    )
+
+
+def straggler(late: Standing) -> Cause:
+    """The cause of a run that ends without a worker that counts."""
+    message = f"{late.task} has not trained for {late.since_s:.0f} s (its last step: {late.global_step})"
+    return Cause(
+        task=late.task,
+        host=late.host,
+        kind="hang",
+        message=f"{message}, while the others waited: it {does(late)}",
+        advice=f"the others' work is saved; {_advice(late)}",
+        tail=_tail(late),
+    )
+
+
+def drain_timeout(late: Standing, bound_s: float) -> Cause:
+    """The cause of a run whose evaluator does not come to an end."""
+    what = f"{late.task} has not evaluated the last checkpoint within policy.evaluator_drain_s = {bound_s:g} s"
+    return Cause(
+        task=late.task,
+        host=late.host,
+        kind="timeout",
+        message=f"{what}: it {does(late)}",
+        advice="the model is trained and saved; give EvalSpec fewer steps or raise policy.evaluator_drain_s; "
+        + _advice(late),
+        tail=_tail(late),
+    )
+
+
+def _explained(
+    standings: Sequence[Standing], what: str, patience: str, *, suspect: Standing | None = None, kind: str = "hang"
+) -> Cause:
+    root = _root(standings) or suspect
+    if root is None:
+        doing = "; ".join(f"{item.task} {does(item)}" for item in standings if item.alive)
+        return Cause(
+            task=None,
+            host=None,
+            kind=kind,
+            message=f"{what}: {doing}" if doing else f"{what} while trainers were alive",
+            advice=f"see the stacks of all tasks, in the folder `stacks` of the run; {patience}",
+        )
+    waiting = [item.task for item in standings if item is not root and item.alive and _waits_for(item, root)]
+    who = f"{_listed(waiting)} wait{'s' if len(waiting) == 1 else ''} for {root.task}, which" if waiting else root.task
+    return Cause(
+        task=root.task,
+        host=root.host,
+        kind=kind,
+        message=f"{what}: {who} {does(root)}{_last_line(root)}{_also(standings, root)}",
+        advice=f"{_advice(root)}; {patience}",
+        tail=_tail(root),
+    )
+
+
+def _also(standings: Sequence[Standing], root: Standing) -> str:
+    """Trainers that are busy elsewhere, and wait for nobody."""
+    others = [item for item in standings if item is not root and item.role.trains and not item.finished]
+    busy = [f"{item.task} {does(item)}" for item in others if item.paused or item.own_frame is not None]
+    return "".join(f"; {words}" for words in busy[:2]) + (f"; and {len(busy) - 2} more" if len(busy) > 2 else "")
+
+
+def _root(standings: Sequence[Standing]) -> Standing | None:
+    """The task that holds up the others: who is paused, or does not serve; else who is busy with code of its own."""
+    servers = [item for item in standings if item.role is Role.PS]
+    trainers = [item for item in standings if item.role.trains and not item.finished]
+    chief_first = sorted(trainers, key=lambda item: item.role is not Role.CHIEF)
+    suspects = (
+        [item for item in (*servers, *chief_first) if item.paused],
+        [item for item in servers if not item.alive or not item.ready],
+        [item for item in (*servers, *chief_first) if item.in_disk_wait],
+        [item for item in chief_first if item.own_frame is not None],
+        [item for item in chief_first if not item.alive],
+        [
+            item
+            for item in chief_first
+            if item.role is Role.CHIEF and any(other.waits_for == "session" for other in trainers)
+        ],
+    )
+    return next((found[0] for found in suspects if found), None)
+
+
+def _waits_for(item: Standing, root: Standing) -> bool:
+    if not item.role.trains or item.finished or item.paused or item.own_frame is not None:
+        return False
+    return root.role is Role.PS or root.role is Role.CHIEF or item.waits_for == "barrier"
+
+
+def does(item: Standing) -> str:
+    """What a task does, after its name."""
+    if not item.alive:
+        return "does not run"
+    if item.paused:
+        return f"is paused (process {item.stacks.pid if item.stacks else 0} was stopped by a signal such as SIGSTOP)"
+    if item.role is Role.PS and not item.ready:
+        return f"is alive but has not listened for {item.since_s:.0f} s" + _at(item.own_frame)
+    if item.in_disk_wait:
+        return "waits for a disk or a network file system" + _at(item.own_frame)
+    if item.own_frame is not None:
+        return f"is at {item.own_frame}" + (f": {item.own_frame.source}" if item.own_frame.source else "")
+    if item.waits_for in _WAITS:
+        return _WAITS[item.waits_for]
+    operation = _operation(item.stacks.text) if item.stacks is not None else ""
+    return operation or ("serves" if item.role is Role.PS else "is alive; where it waits is not known")
+
+
+_WAITS = {
+    "gate": "waits for the parameter servers to listen",
+    "session": "waits for the chief to initialise the variables",
+    "barrier": "waits for the other trainers to finish",
+    "checkpoint": "waits for a checkpoint",
+}
+
+
+def _at(frame: Frame | None) -> str:
+    if frame is None:
+        return ""
+    return f", it is at {frame}" + (f": {frame.source}" if frame.source else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > 4:
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
+
+
+def _advice(item: Standing) -> str:
+    if item.paused:
+        pid = item.stacks.pid if item.stacks is not None else 0
+        return f"let it go on (kill -CONT {pid} on {item.host}), and see who stopped it"
+    if item.own_frame is not None:
+        return f"see why it stays at {item.own_frame}"
+    if item.in_disk_wait:
+        return f"see whether the disks and network file systems of {item.host} answer"
+    return f"see what it does: tflaunch logs RUN {item.task}, and the folder `stacks` of the run"
+
+
+def _last_line(item: Standing) -> str:
+    if item.role is not Role.PS or item.ready or item.stacks is None:
+        return ""
+    lines = [line for line in item.stacks.last_lines if line.strip() and not is_noise(line)]
+    return f"; its last line was: {lines[-1].strip()[:200]}" if lines else ""
+
+
+# --- stacks ------------------------------------------------------------------------------------------------------
+
+
+def _threads(text: str) -> list[list[Frame]]:
+    """The frames of each thread, innermost first; the thread that took the signal, as a rule the main one, last."""
+    return [
+        [
+            Frame(path=match[1], line=int(match[2]), function=match[3], source=match[4] or "")
+            for match in _FRAME.finditer(part)
+        ]
+        for part in _THREAD.split(text)
+        if part.strip()
+    ]
+
+
+def _own_frame(text: str) -> Frame | None:
+    """The user's line at which a thread is, TensorFlow and we not being what it waits in. Below a call of the standard
+    library, such as a lock or a queue, it is the line that made the call."""
+    for frames in reversed(_threads(text)):
+        for frame in frames:
+            if _FRAMEWORK.search(frame.path) or _OURS.search(frame.path):
+                break
+            if not frame.is_library:
+                return frame
+    return None
+
+
+def _operation(text: str) -> str:
+    functions = {frame.function for frames in _threads(text) for frame in frames}
+    return next((words for name, words in _OPERATIONS if name in functions), "")
+
+
+def _tail(item: Standing) -> str:
+    """The thread that decides, or what the task printed last."""
+    if item.stacks is None:
+        return ""
+    own = item.own_frame
+    for frames in reversed(_threads(item.stacks.text)):
+        if own in frames:
+            shown = [frame for frame in frames if not _OURS.search(frame.path)][:_SHOWN_FRAMES]
+            return "\n".join(f"{frame}" + (f": {frame.source}" if frame.source else "") for frame in shown)
+    return "\n".join(item.stacks.last_lines)

@@ -1,0 +1,129 @@
+"""Who is blamed when nothing goes on, and in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from launcher import causes, protocol
+from launcher.causes import Standing
+from launcher.model import TaskId
+
+TENSORFLOW = """Thread 0x00007f01 (most recent call first):
+  File "/work/launcher/estimator/channel.py", line 197 in _serve
+    ready = dict(poll.poll())
+  File "/usr/lib/python3.11/threading.py", line 982 in run
+
+Current thread 0x00007f02 (most recent call first):
+  File "/venv/lib/python3.11/site-packages/tensorflow/python/client/session.py", line 1483 in _call_tf_sessionrun
+    return tf_session.TF_SessionRun_wrapper(self._session, options, feed_dict,
+  File "/venv/site-packages/tensorflow_estimator/python/estimator/estimator.py", line 15 in _train_with_estimator_spec
+  File "/work/train.py", line 40 in main
+    tf.estimator.train_and_evaluate(estimator, train_spec, eval_spec)
+"""
+READER = """Thread 0x00007f03 (most recent call first):
+  File "/work/train.py", line 12 in rows
+    time.sleep(3600)
+  File "/venv/site-packages/tensorflow/python/data/ops/from_generator_op.py", line 198 in generator_py_func
+"""
+LOCKED = """Current thread 0x00007f04 (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 327 in wait
+    waiter.acquire()
+  File "/work/train.py", line 20 in main
+    done.wait()
+"""
+
+
+def stands(task: str, text: str = TENSORFLOW, *, state: str = "S", **values: Any) -> Standing:
+    stacks = protocol.Stacks(
+        task=task, attempt=1, pid=77, state=state, text=text, last_lines=("I0000 noise", "ready soon")
+    )
+    facts = {"alive": True, "ready": True, "finished": False, "waits_for": "", "global_step": 120, "since_s": 40.0}
+    return Standing(
+        task=task,
+        role=TaskId.parse(task).role,
+        host="a",
+        stacks=stacks,
+        **{**facts, **values},  # type: ignore[arg-type]
+    )
+
+
+def hang(*standings: Standing) -> causes.Cause:
+    return causes.hang(standings, 120, 30.0)
+
+
+def test_a_paused_server_is_what_everybody_waits_for() -> None:
+    cause = hang(stands("ps:0", "", state="T"), stands("chief:0"), stands("worker:1"))
+    assert (cause.task, cause.kind) == ("ps:0", "hang")
+    assert cause.message == (
+        "the global step has stood at 120 for 30 s: chief:0 and worker:1 wait for ps:0, which is paused "
+        "(process 77 was stopped by a signal such as SIGSTOP)"
+    )
+    assert "kill -CONT 77 on a" in cause.advice
+
+
+def test_a_server_that_does_not_listen() -> None:
+    cause = hang(
+        stands("ps:0", READER, ready=False), stands("chief:0", waits_for="gate"), stands("worker:1", waits_for="gate")
+    )
+    assert "chief:0 and worker:1 wait for ps:0, which is alive but has not listened for 40 s" in cause.message
+    assert "/work/train.py:12 in rows: time.sleep(3600)" in cause.message
+    assert cause.message.endswith("its last line was: ready soon")
+
+
+def test_a_chief_that_never_initialises() -> None:
+    waits = [stands(name, waits_for="session", ready=False) for name in ("worker:0", "worker:1")]
+    cause = hang(stands("ps:0", ""), stands("chief:0", LOCKED, ready=False), *waits)
+    assert "worker:0 and worker:1 wait for chief:0, which is at /work/train.py:20 in main: done.wait()" in cause.message
+    assert cause.task == "chief:0" and "/work/train.py:20 in main: done.wait()" in cause.tail
+
+
+def test_code_of_the_user_in_a_thread_of_tensorflow() -> None:
+    cause = hang(stands("ps:0", ""), stands("chief:0"), stands("worker:1", READER + TENSORFLOW))
+    assert cause.task == "worker:1" and "at /work/train.py:12 in rows: time.sleep(3600)" in cause.message
+
+
+def test_when_nobody_can_be_blamed_everybody_is_described() -> None:
+    cause = hang(stands("ps:0", ""), stands("chief:0"), stands("worker:1"))
+    assert cause.task is None
+    assert "chief:0 is in a training step; worker:1 is in a training step" in cause.message
+    assert "stacks" in cause.advice
+
+
+def test_a_server_that_is_gone() -> None:
+    cause = hang(stands("ps:0", alive=False), stands("chief:0"))
+    assert "chief:0 waits for ps:0, which does not run" in cause.message
+
+
+def test_who_is_busy_elsewhere_is_named_too() -> None:
+    cause = hang(stands("ps:0", ""), stands("chief:0", LOCKED), stands("worker:0", READER))
+    assert cause.task == "chief:0" and cause.message.endswith(
+        "; worker:0 is at /work/train.py:12 in rows: time.sleep(3600)"
+    )
+
+
+def test_a_late_start_names_who_holds_it_up() -> None:
+    late = stands("worker:0", waits_for="session", ready=False)
+    cause = causes.not_ready((stands("ps:0", ""), stands("chief:0", LOCKED, ready=False), late), late, 300.0)
+    assert (cause.task, cause.kind) == ("chief:0", "timeout")
+    assert cause.message.startswith("worker:0 has not opened its session within policy.start_timeout_s = 300 s")
+
+
+def test_a_straggler_and_an_evaluator() -> None:
+    cause = causes.straggler(stands("worker:1", READER))
+    assert (cause.task, cause.kind) == ("worker:1", "hang") and "it is at /work/train.py:12" in cause.message
+    cause = causes.drain_timeout(stands("evaluator:0", LOCKED), 900.0)
+    assert cause.kind == "timeout" and "it is at /work/train.py:20" in cause.message
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"waits_for": "barrier"}, "waits for the other trainers"),
+        ({"state": "D"}, "disk"),
+        ({"text": ""}, "where it waits is not known"),
+    ],
+)
+def test_what_a_trainer_does(values: dict[str, Any], words: str) -> None:
+    assert words in causes.does(stands("worker:0", **values))
