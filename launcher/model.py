@@ -173,9 +173,13 @@ class StartMode(str, Enum):
         return self.value
 
 
+ACCEPT_NEW_HOST_KEYS = "accept_new_host_keys"  # a key of PlannedHost.ssh
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedHost:
-    """A host of the plan. ``address`` is what TF_CONFIG names; ``ports`` a closed range, None for any free port."""
+    """A host of the plan. ``address`` is what TF_CONFIG names; ``ports`` a closed range, None for any free port;
+    ``ssh`` what is known about reaching it."""
 
     name: str
     address: str

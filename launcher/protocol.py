@@ -147,6 +147,13 @@ class LockModelDir(Message, kind="lock_model_dir"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeeModelDir(Message, kind="see_model_dir"):
+    """Another host has locked this folder: see that it is the same one here."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preload(Message, kind="preload"):
     """Start an interpreter that imports ``modules``, for tasks to be forked from. ``env`` is its whole environment's
     difference from the agent's; a None value unsets."""
@@ -308,6 +315,13 @@ class Locked(Message, kind="locked"):
 
     path: str
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen(Message, kind="seen"):
+    """The folder is here what it is on the host that has locked it."""
+
+    path: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher import plan as plans
 from launcher.errors import UsageError
-from launcher.model import ROLES, Plan
+from launcher.model import ACCEPT_NEW_HOST_KEYS, ROLES, Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
 
 SAMPLE_JOB = ("-m", "jobs.esmm", "train")  # without --data it reads the sample data of the user's cache folder
@@ -59,8 +59,14 @@ def resolve(request: Request) -> Resolved:
         spec = on_this_machine(spec)
     around = plans.Surroundings(python=sys.executable, cwd=str(request.cwd), env=request.environ)
     plan = plans.build_plan(spec, around)
+    if request.value("accept_new_host_keys"):
+        plan = replace(plan, hosts=tuple(map(_accepting_new_host_keys, plan.hosts)))
     _check_script(plan)
     return Resolved(plan=plan, sample_data=sample)
+
+
+def _accepting_new_host_keys(host: PlannedHost) -> PlannedHost:
+    return host if host.transport == "local" else replace(host, ssh={**host.ssh, ACCEPT_NEW_HOST_KEYS: "True"})
 
 
 def _check_script(plan: Plan) -> None:

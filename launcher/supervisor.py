@@ -218,6 +218,9 @@ class Supervisor:
             self._prepare()
         elif isinstance(action, lifecycle.LockModelDir):
             self._lock(action.path)
+        elif isinstance(action, lifecycle.SeeModelDir):
+            for host in action.hosts:
+                self._links[host].send(protocol.SeeModelDir(path=action.path))
         elif isinstance(action, lifecycle.StartTask):
             self._start(action.task, action.attempt)
         elif isinstance(action, lifecycle.StopTask):

@@ -33,6 +33,8 @@ from launcher.agent.supervisor_link import SupervisorLink
 from launcher.agent.task_links import TaskLinks
 from launcher.agent.usage import UsageSampler, memory_mib
 
+_SEE_PATIENCE_S = 10.0  # network file systems show new files late
+_SEE_AGAIN_S = 0.25
 _MOST_EVENTS = 10_000  # unacknowledged; beyond, tasks are not listened to
 
 
@@ -149,6 +151,15 @@ class Agent:
                 os.close(fd)
         self._say(protocol.Locked(path=command.path, note=note))
 
+    def _see_model_dir(self, command: protocol.SeeModelDir, waited_s: float = 0.0) -> None:
+        if lock.holder(command.path).get("run") == self._options.run:
+            self._say(protocol.Seen(path=command.path))
+        elif waited_s < _SEE_PATIENCE_S:
+            self._loop.later(_SEE_AGAIN_S, lambda: self._see_model_dir(command, waited_s + _SEE_AGAIN_S))
+        else:
+            there = "is not" if Path(command.path).is_dir() else "does not exist on this host, so it is not"
+            self._refuse(command, f"model_dir {command.path} {there} the folder that the chief has there on its host")
+
     def _start(self, command: protocol.Start) -> None:
         if self._lease.passed:
             self._refuse(command, "this host was without its supervisor for too long and ends its tasks")
@@ -181,6 +192,7 @@ _COMMANDS: Mapping[type[protocol.Message], Callable[[Agent, Any], None]] = Mappi
     {
         protocol.Reserve: Agent._reserve,
         protocol.LockModelDir: Agent._lock_model_dir,
+        protocol.SeeModelDir: Agent._see_model_dir,
         protocol.Preload: lambda agent, command: agent._attempts.preloads.prepare(command),
         protocol.Start: Agent._start,
         protocol.Board: lambda agent, command: agent._attempts.board.start(command),

@@ -12,6 +12,7 @@ from pathlib import Path
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), less its final NUL
 AGENT_SOCKET = "agent.sock"
 TASK_SOCKET = "task.sock"
+MIN_FREE_BYTES = 1024 * 1024
 KEEPER_LOCK = "keeper.lock"
 AGENT_LOG = "agent.log"
 
@@ -37,12 +38,20 @@ def make_private(folder: Path) -> None:
         except OSError as error:
             raise FolderError(f"{path}: {error.strerror}; choose a folder that you may write to") from error
     _check_private(folder)
+    _check_room(folder)
 
 
 def _check_private(folder: Path) -> None:
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
         raise FolderError(f"{folder}: not a folder of yours with mode 0700; remove it")
+
+
+def _check_room(folder: Path) -> None:
+    facts = os.statvfs(folder)
+    free = facts.f_bavail * facts.f_frsize
+    if free < MIN_FREE_BYTES and facts.f_blocks:  # some file systems do not count
+        raise FolderError(f"{folder}: the disk is full ({free // 1024} KiB left); make room for the output of tasks")
 
 
 def listen(path: Path) -> socket.socket:

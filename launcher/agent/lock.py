@@ -54,6 +54,15 @@ def lock(path: str, owner: Owner) -> tuple[int | None, str]:
     raise LockError(f"cannot lock {path}: somebody keeps replacing {LOCK_FILE} in it; try again")
 
 
+def holder(path: str) -> Owner:
+    """What the lock file in the folder says, empty if there is none that can be read."""
+    try:
+        with open(Path(path) / LOCK_FILE, "rb") as file:  # opened anew: network file systems look again then
+            return _read(file.fileno())
+    except OSError:
+        return {}
+
+
 def unlock(path: str, fd: int) -> None:
     """Removes the lock file of a lock that is still held, so that nobody locks a file that is about to vanish."""
     file = Path(path) / LOCK_FILE

@@ -20,6 +20,7 @@ def refused(host: str, body: protocol.Refused) -> Cause:
 _REFUSED_ADVICE = {
     "prove": "stop that process, or let this run take other ports",
     "reserve": "free ports on that host or widen its range (hosts[].ports)",
+    "see_model_dir": "let every host reach one shared folder by this path, or use gs://, hdfs:// or s3://",
     "lock_model_dir": "give this run a model_dir of its own (--model-dir)",
 }
 

@@ -3,7 +3,8 @@
 ``step(state, happening)`` is pure: it takes what has happened and gives the new state and what is to be done.
 The rules:
 
-1. Every port is reserved and the model_dir is locked before any task starts.
+1. Every port is reserved and the model_dir is locked, and seen to be the same folder by every host that trains or
+   evaluates, before any task starts.
 2. Everybody starts at once, and trainers wait for the *gate* before they open a session. The gate is open while each
    parameter server is proven to be the one listener at its address, and
    the folder in which the chief is about to train is locked. Where tasks cannot wait inside (the adjustment
@@ -37,6 +38,7 @@ from launcher.lifecycle.values import (
     ProveTask,
     Record,
     RestartAsked,
+    SeeModelDir,
     SignalTask,
     StartTask,
     StopAsked,
@@ -61,6 +63,7 @@ __all__ = [
     "Record",
     "RestartAsked",
     "RunState",
+    "SeeModelDir",
     "SignalTask",
     "StartTask",
     "StopAsked",

@@ -10,7 +10,7 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.outages import resumed_from
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
-from launcher.lifecycle.values import LockModelDir, ProveTask
+from launcher.lifecycle.values import LockModelDir, ProveTask, SeeModelDir
 from launcher.model import TRAINERS, Role, TaskId, TaskState
 
 
@@ -20,9 +20,23 @@ def on_reserved(draft: Draft, host: str, body: protocol.Message) -> None:
 
 def on_locked(draft: Draft, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Locked)
-    draft.set(locked=draft.state.locked | {body.path})
+    users = {record.planned.host for record in draft.of_role(*TRAINERS, Role.EVALUATOR)}
+    others = frozenset() if "://" in body.path else frozenset(users - {host})
+    draft.set(unseen={**draft.state.unseen, body.path: others})
+    if others:
+        draft.do(SeeModelDir(path=body.path, hosts=others))
+    else:
+        draft.set(locked=draft.state.locked | {body.path})
     if body.note:
         draft.notice("info", body.note)
+
+
+def on_seen(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Seen)
+    left = draft.state.unseen.get(body.path, frozenset()) - {host}
+    draft.set(unseen={**draft.state.unseen, body.path: left})
+    if not left:
+        draft.set(locked=draft.state.locked | {body.path})
 
 
 def on_refused(draft: Draft, host: str, body: protocol.Message) -> None:
@@ -204,6 +218,7 @@ ON_TOLD: Mapping[type[protocol.Message], Callable[[Draft, str, protocol.Message]
     {
         protocol.Reserved: on_reserved,
         protocol.Locked: on_locked,
+        protocol.Seen: on_seen,
         protocol.Refused: on_refused,
         protocol.PreloadState: on_preload,
         protocol.Started: on_started,

@@ -127,7 +127,8 @@ class DrillRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunState:
-    """Everything that decides. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
+    """Everything that decides. ``locked``: folders that are, and that all hosts have seen; ``unseen``: hosts that have
+    not seen one yet. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
     variables; ``trains_in``: the folder that the chief has named; ``barrier_at``: when the chief arrived at the
     barrier; ``saved_last``: it has saved behind the barrier; ``drain_until``: when patience with late workers, or with
     the evaluator, ends; ``failures``: every death so far, in order; ``metrics``: names of those that were evaluated;
@@ -139,6 +140,7 @@ class RunState:
     began_at: float = math.inf
     reserved: frozenset[str] = frozenset()
     locked: frozenset[str] = frozenset()
+    unseen: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     trains_in: str = ""
     launched: bool = False
     gate: protocol.Gate = _SHUT

@@ -88,6 +88,14 @@ class LockModelDir(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeeModelDir(Action):
+    """Let these hosts see that the folder is there what it is on the chief's host."""
+
+    path: str
+    hosts: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StartTask(Action):
     task: TaskId
     attempt: int

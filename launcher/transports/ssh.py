@@ -23,7 +23,7 @@ import paramiko
 from paramiko.config import SSHConfig
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from launcher.model import PlannedHost
+from launcher.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
 from launcher.transports import Pipe, TransportError, ssh_settings
 from launcher.transports.channel_pipe import open_pipe
 
@@ -162,7 +162,7 @@ class Dialer:
         if keys and not Path(keys[0]).is_file():
             message = f"there is no key {keys[0]} on this machine"
             raise TransportError(message, advice="correct hosts[].ssh.key", final=True)
-        accept = ssh.get("accept_new_host_keys") == "True"
+        accept = ssh.get(ACCEPT_NEW_HOST_KEYS) == "True"
         return self._prepared(ssh.get("host", host.address), given, keys=keys, accept=accept)
 
     def _prepared(self, name: str, given: dict[str, Any], *, keys: list[str], accept: bool, depth: int = 0) -> Any:

@@ -218,7 +218,7 @@ class Network:
         for host in self.hosts:
             host.process.kill()
             host.process.wait()
-        subprocess.run(["ip", "link", "del", self.bridge], capture_output=True, check=False)
+        _remove_links(self.number)
         (_OWNERS / str(self.number)).unlink(missing_ok=True)
 
 
@@ -262,8 +262,15 @@ def _remove_stale() -> None:
     for owner in _OWNERS.iterdir():
         pid = owner.read_text()
         if pid and not Path(f"/proc/{pid}").exists():
-            subprocess.run(["ip", "link", "del", f"tfl{owner.name}"], capture_output=True, check=False)
+            _remove_links(int(owner.name))
             owner.unlink(missing_ok=True)
+
+
+def _remove_links(number: int) -> None:
+    """The bridge and the cards on it, which go late by themselves."""
+    links = [entry.name for entry in Path("/sys/class/net").glob(f"tfl{number}v*")]
+    for link in (*links, f"tfl{number}"):
+        subprocess.run(["ip", "link", "del", link], capture_output=True, check=False)
 
 
 def _begin(made: Network, name: str, options: Options) -> None:

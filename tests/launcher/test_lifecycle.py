@@ -485,6 +485,32 @@ def test_a_lost_host_ends_the_run() -> None:
     assert end is not None and end.cause is not None and end.cause.kind == "host" and "keeper" in end.cause.message
 
 
+def test_every_host_that_trains_or_evaluates_sees_the_model_dir_before_anything_starts() -> None:
+    plan = make_plan()
+    homes = {"ps:0": "store", "chief:0": "a", "worker:0": "a", "worker:1": "b", "evaluator:0": "c"}
+    tasks = tuple(replace(planned, host=homes[planned.task.name]) for planned in plan.tasks)
+    run = Run(replace(plan, tasks=tasks))
+    run.happen(lifecycle.Begun)
+    for host in ("store", "a", "b", "c"):
+        run.happen(lifecycle.Told, host=host, body=protocol.Reserved(generation=1, ports={}))
+    asked = run.happen(lifecycle.Told, host="a", body=protocol.Locked(path="/model"))
+    assert lifecycle.SeeModelDir(path="/model", hosts=frozenset({"b", "c"})) in asked
+    run.happen(lifecycle.Told, host="b", body=protocol.Seen(path="/model"))
+    assert run.starts() == []
+    run.happen(lifecycle.Told, host="c", body=protocol.Seen(path="/model"))
+    assert len(run.starts()) == len(tasks)
+
+
+def test_a_host_that_has_another_folder_there_ends_the_run() -> None:
+    run = Run(make_plan())
+    run.happen(lifecycle.Begun)
+    refused = protocol.Refused(command="see_model_dir", message="model_dir /model is not the folder ...")
+    run.happen(lifecycle.Told, host="here", body=refused)
+    end = run.ended()
+    assert end is not None and end.cause is not None
+    assert end.cause.kind == "host" and "shared" in end.cause.advice
+
+
 @pytest.mark.parametrize("how", ["hangup", "terminate"])
 def test_without_a_terminal_or_time_nothing_is_evaluated(how: str) -> None:
     run = Run(make_plan()).until_training()

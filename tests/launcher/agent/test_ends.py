@@ -162,6 +162,17 @@ def test_a_stale_lock_is_taken_over_and_named(make_host: MakeHost, tmp_path: Pat
     assert json.loads((tmp_path / ".tflaunch.lock").read_text())["run"] == second.options.run
 
 
+def test_another_host_of_the_run_sees_the_lock_and_only_that_of_the_run(make_host: MakeHost, tmp_path: Path) -> None:
+    one, model = make_host().connect(), str(tmp_path / "model")
+    one.send(protocol.SeeModelDir(path=model), protocol.LockModelDir(path=model))
+    one.wait(protocol.Locked)
+    assert one.wait(protocol.Seen).path == model
+    (tmp_path / "other").mkdir()
+    one.send(protocol.SeeModelDir(path=str(tmp_path / "other")))
+    refused = one.wait(protocol.Refused)
+    assert (refused.command, str(tmp_path / "other") in refused.message) == ("see_model_dir", True)
+
+
 def test_a_folder_that_cannot_be_locked_is_let_through_with_a_note(host: Host) -> None:
     host.send(protocol.LockModelDir(path="gs://bucket/model"))
     assert "cannot be locked" in host.wait(protocol.Locked).note
