@@ -109,12 +109,13 @@ class Dialer:
         deadline: float | None = None
         for left in range(tries - 1, -1, -1):
             connection = self._connection(host)
-            deadline = deadline or clock() + min(limit_s, connection.connect_timeout)
+            limit_s = min(limit_s, connection.connect_timeout)
+            deadline = deadline or clock() + limit_s
             try:
                 await asyncio.wait_for(self._open(connection), max(0.1, deadline - clock()))
                 return Line(connection, self._pool)
             except (*_ERRORS, asyncio.TimeoutError) as error:
-                trouble = explain(error, connection)
+                trouble = explain(error, connection, limit_s)
                 if trouble.final or not left or clock() + _TRY_AGAIN_S >= deadline:
                     raise trouble from error
             await asyncio.sleep(_TRY_AGAIN_S)
@@ -215,8 +216,8 @@ class _Unknown(paramiko.MissingHostKeyPolicy):
             ssh_settings.add_known_host(self._file, line)
 
 
-def explain(error: BaseException, connection: Any) -> TransportError:
-    """What went wrong while connecting, in words for the user."""
+def explain(error: BaseException, connection: Any, limit_s: float) -> TransportError:
+    """What went wrong while connecting, in words for the user. ``limit_s``: how long it was tried."""
     port = "" if connection.port == 22 else f" -p {connection.port}"
     by_hand = f"ssh{port} {connection.user}@{connection.original_host}"
     place = f"{connection.host}:{connection.port}"
@@ -243,10 +244,10 @@ def explain(error: BaseException, connection: Any) -> TransportError:
         )
     if isinstance(error, paramiko.ChannelException):
         return TransportError(f"the jump host cannot reach {place}: {error.text}", advice=f"try {by_hand}")
-    return _network_trouble(error, connection, place)
+    return _network_trouble(error, connection, place, limit_s)
 
 
-def _network_trouble(error: BaseException, connection: Any, place: str) -> TransportError:
+def _network_trouble(error: BaseException, connection: Any, place: str, limit_s: float) -> TransportError:
     if isinstance(error, NoValidConnectionsError):
         error = next(iter(error.errors.values()))
     number = getattr(error, "errno", None)
@@ -258,7 +259,7 @@ def _network_trouble(error: BaseException, connection: Any, place: str) -> Trans
         )
     if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
         return TransportError(
-            f"no answer from {place} within {connection.connect_timeout} s",
+            f"no answer from {place} within {limit_s:g} s",
             advice="is the host up, does a firewall drop connections, is it slow (hosts[].ssh.connect_timeout_s)?",
         )
     if number == errno.ECONNREFUSED:

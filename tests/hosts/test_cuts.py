@@ -85,7 +85,7 @@ def test_nothing_is_left_when_a_part_is_killed(three_hosts: Network, live: Start
     if victim == "sshd's session":  # which costs nothing
         wait_until(lambda: any(words.startswith("sshd: root") for words in host.processes().values()), "for a new one")
         assert run.events("host_changed", state="lost") == []
-        run.client.send_signal(signal.SIGINT)
+        run.client.terminate()
     code = run.end()
     if victim in ("agent", "keeper", "agent and keeper"):
         assert code in (1, 3), run.said

@@ -22,7 +22,7 @@ __all__ = ["three_hosts"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.hosts]
 
-CONNECT_TIMEOUT_S = 3
+CONNECT_TIMEOUT_S = 6
 SLACK_S = 15.0
 ONE_PS = {"ps": {"on": ["good"]}, "chief": {"on": ["good"]}, "worker": {"count": 1, "on": ["good"]}}
 # What every Python before 3.10 does with our first words, by a Python that claims to be one.
@@ -43,8 +43,8 @@ SAID = {
     "unknown": r"its host key is not known: ssh-ed25519 SHA256:.*; if that is its key, add this line to ~/\.ssh/"
     r"known_hosts: 10\.231\.\d+\.\d+ ssh-ed25519 AAAA\S+ \(or use --accept-new-host-keys\)",
     "changed": r"its host key is SHA256:\S+, not the one you know: .*; .*ssh-keygen -R '10\.231\.",
-    "down": r"there is no way to .*:22|no answer from .*:22 within 3 s",
-    "silent": r"no answer from .* within 3 s|does not speak SSH",
+    "down": r"there is no way to .*:22|no answer from .*:22 within 6 s",
+    "silent": r"no answer from .* within 6 s|does not speak SSH",
     "refused": r".*:2 refuses connections; is sshd running there",
     "nopython": r"it has no Python 3\.10 or newer; install one",
     "oldpython": r"it has no Python 3\.10 or newer; too old: python3; install one",
