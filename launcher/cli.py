@@ -127,6 +127,8 @@ def _run_options(function: _F) -> _F:
             is_flag=True,
             envvar="TFLAUNCH_TENSORBOARD",
             help="TensorBoard beside the run; ends with it.",
+        ),
+        click.option(
             "--accept-new-host-keys",
             is_flag=True,
             help="Trust SSH hosts that are not known yet, and add them to ~/.ssh/known_hosts.",

@@ -216,11 +216,8 @@ class Supervisor:
             self._record(action.event)
         elif isinstance(action, lifecycle.Prepare):
             self._prepare()
-        elif isinstance(action, lifecycle.LockModelDir):
-            self._lock(action.path)
-        elif isinstance(action, lifecycle.SeeModelDir):
-            for host in action.hosts:
-                self._links[host].send(protocol.SeeModelDir(path=action.path))
+        elif isinstance(action, (lifecycle.LockModelDir, lifecycle.SeeModelDir)):
+            self._agree_on_model_dir(action)
         elif isinstance(action, lifecycle.StartTask):
             self._start(action.task, action.attempt)
         elif isinstance(action, lifecycle.StopTask):
@@ -255,6 +252,13 @@ class Supervisor:
             link.send(protocol.Reserve(generation=1, tasks=names, low=low, high=high))
         if self.plan.model_dir is not None:
             self._lock(self.plan.model_dir)
+
+    def _agree_on_model_dir(self, action: lifecycle.LockModelDir | lifecycle.SeeModelDir) -> None:
+        if isinstance(action, lifecycle.LockModelDir):
+            self._lock(action.path)
+            return
+        for host in action.hosts:
+            self._links[host].send(protocol.SeeModelDir(path=action.path))
 
     def _lock(self, model_dir: str) -> None:
         chief = self.plan.of_role(Role.CHIEF)[0]
