@@ -97,8 +97,9 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
     ),
     Adjustment(
         name="session-close",
-        title="a trainer that has finished waits at most 0.5 s for its session to be closed",
-        why="closing the sessions of several trainers at once can stall for 4 to 16 s, with everybody idle",
+        title="a trainer waits at most 0.5 s for its session to be closed",
+        why="closing the sessions of several trainers at once can stall for 4 to 16 s, with everybody idle: at the end,"
+        " and when a parameter server was lost",
         roles=TRAINERS,
     ),
     Adjustment(

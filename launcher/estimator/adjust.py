@@ -111,7 +111,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("model-dir", _Step(module=model_dirs.ESTIMATOR, make=model_dirs.default_to_the_runs)),
     ("chief-rejoin", _Step(module=sessions.SESSION_MANAGER, make=sessions.keep_live_variables)),
     ("ready-poll", _Step(module=sessions.SESSION_MANAGER, make=sessions.poll_often)),
-    ("session-close", _Step(module=sessions.SESSION, make=sessions.leave_when_finished)),
+    ("session-close", _Step(module=sessions.SESSION, make=sessions.close_soon)),
     ("session-gate", _Step(module=sessions.SESSION_MANAGER, make=sessions.gate_sessions)),
     ("worker-start", _Step(module=evaluator.TRAINING, make=_start_workers_at_once)),
     ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.merge_filters)),

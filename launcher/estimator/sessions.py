@@ -94,11 +94,12 @@ def poll_often(patches: Patches, task: Task) -> None:
     patches.wrap(_session_manager(), "wait_for_session", reported)
 
 
-def leave_when_finished(patches: Patches, task: Task) -> None:
-    """session-close: a trainer whose work is done and saved does not wait long for its session to be closed."""
+def close_soon(patches: Patches, task: Task) -> None:
+    """session-close: a trainer does not wait long for a session to be closed, neither when its work is done and saved
+    nor when it is to have another one, since a parameter server was lost. The closing goes on beside it."""
 
     def close(original: _Original, session: Any) -> None:
-        if not task.finished or not session._target:
+        if not session._target:
             original(session)
             return
         closing = threading.Thread(target=original, args=(session,), name="tflaunch-close", daemon=True)

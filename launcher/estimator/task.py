@@ -19,7 +19,7 @@ class Task:
 
     ``examples``: examples trained by this attempt, None if the job never said. ``sessions``: sessions opened so far.
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``kept``: the newest session kept the
-    live variables of the parameter servers. ``finished``: its last step is done. ``loss``: the tensor that the
+    live variables of the parameter servers. ``loss``: the tensor that the
     Estimator now in training fetches. ``report_steps``: global steps that are to be reported as soon as they are done.
     ``input_wait``: the tensor of the seconds that a step waits for its input, None if that is not measured.
     """
@@ -31,7 +31,6 @@ class Task:
     sessions: int = 0
     terminated: bool = False
     kept: bool = False
-    finished: bool = False
     loss: Any = None
     input_wait: Any = None
     report_steps: tuple[int, ...] = ()

@@ -82,7 +82,6 @@ class Trainer:
         if self._is_finished:
             return
         self._is_finished = True
-        self.task.finished = True
         self.task.channel.send(
             Finished(
                 global_step=self.read_global_step(session),
@@ -183,7 +182,6 @@ class Sessions:
             original(monitored, session_creator, hooks, *args, **kwargs)
             return
         self._task.channel.open()
-        self._task.finished = False
         chief: Any = importlib.import_module(MONITORED_SESSION).ChiefSessionCreator
         trainer = Trainer(
             task=self._task, monitored=monitored, is_chief=isinstance(session_creator, chief), loss=self._task.loss
