@@ -11,6 +11,7 @@ import signal
 from dataclasses import replace
 
 from launcher import events, protocol
+from launcher.causes import Cause
 from launcher.drills import Exit, Kill, Pause
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.outages import continued, keep_drill, paused, tell_drill_over
@@ -37,6 +38,16 @@ def account_for_drills(draft: Draft) -> None:
             tell_drill_over(draft, number, recovered=False)
         else:
             draft.notice("warning", f"the drill {str(item.drill)!r} was not carried out: {_why_not(draft, item)}")
+
+
+def blame_drill(draft: Draft, record: TaskRecord, cause: Cause) -> Cause:
+    """A death that was ordered is no riddle."""
+    for item in draft.state.drills:
+        hit = item.fired and item.drill.task == record.task and item.attempt == record.attempt
+        if hit and not item.is_pause:
+            advice = f"the fault drill '{item.drill}' did this; leave it out, or allow {record.task} more restarts"
+            return replace(cause, message=f"{cause.message}, by a fault drill", advice=advice)
+    return cause
 
 
 def _note_ready(draft: Draft, number: int) -> None:

@@ -7,6 +7,7 @@ import math
 from launcher import causes, events, protocol
 from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.drilling import blame_drill
 from launcher.lifecycle.outages import death_known, lost
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import StopAsked, StopTask, TellTask
@@ -40,7 +41,7 @@ def ended_early(draft: Draft, record: TaskRecord) -> bool:
 def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     early_deaths = 0 if record.ready else record.early_deaths + 1
     record = draft.update(record, early_deaths=early_deaths)
-    cause = causes.of_exit(record.planned.host, body, known(draft))
+    cause = blame_drill(draft, record, causes.of_exit(record.planned.host, body, known(draft)))
     refusal = no_restart(draft, record, body, cause)
     reason = cause.message
     if refusal is not None and not cause.permanent and restarts_left(draft, record) <= 0:

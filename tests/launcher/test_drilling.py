@@ -196,6 +196,15 @@ def test_what_is_never_made_good_is_told_too() -> None:
     assert (over.detected_s, over.recovered_s) == (0.5, None)
 
 
+def test_a_drill_that_no_restart_mends_is_named_as_the_cause() -> None:
+    run = drilled("kill chief:0 at step 50", policy=Policy(restarts=dict.fromkeys(Role, 0))).until_training()
+    step(run, "worker:0", 50)
+    run.exits("chief:0", None, signal=9)
+    end = run.end_stopping()
+    assert end.cause is not None and end.cause.task == "chief:0" and "by a fault drill" in end.cause.message
+    assert "'kill chief:0 at step 50'" in end.cause.advice
+
+
 def test_a_drill_that_never_comes_is_said_and_changes_no_outcome() -> None:
     run = drilled("kill worker:1 at step 5000", "kill ps:0 after 9999s").until_training()
     run.finished("worker:0", "worker:1", "chief:0")
