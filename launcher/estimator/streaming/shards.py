@@ -50,9 +50,15 @@ def list_shards(sources: Sequence[str], *, slice_records: int | None = None) -> 
     """Every file of ``sources`` as shards, in the order of :func:`list_files`.
 
     ``slice_records``: plain TFRecord files with more records than this are cut into shards of so many (see
-    ``index.py``); None leaves all files whole. Raises SourceError, BadDataError.
+    ``index.py``); None leaves all files whole. A file that cannot be cut, damaged ones included, stays whole: what is
+    wrong with it is found when it is read. Raises SourceError.
     """
-    return tuple(Shard(path=path) for path in list_files(sources))
+    files = list_files(sources)
+    if slice_records is None:
+        return tuple(Shard(path=path) for path in files)
+    from launcher.estimator.streaming.index import slice_file
+
+    return tuple(shard for path in files for shard in slice_file(path, slice_records))
 
 
 def _files_of(source: str) -> list[str]:

@@ -1,0 +1,113 @@
+"""What a file holds, found by looking at it: its format and its features."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from launcher.estimator.streaming.csv_lines import read_header, read_lines
+from launcher.estimator.streaming.errors import BadDataError
+from launcher.estimator.streaming.feature_spec import (
+    ROWS,
+    Column,
+    FeatureSpec,
+    Kind,
+    from_json,
+    lengths_name,
+    spec_path,
+)
+from launcher.estimator.streaming.files import Compression
+from launcher.estimator.streaming.framing import read_blocks
+from launcher.estimator.streaming.options import Format
+
+SAMPLE_RECORDS = 1000
+
+_KINDS: dict[str, Kind] = {"int64_list": "int64", "float_list": "float32", "bytes_list": "bytes"}
+
+
+def find_format(path: str, compression: Compression = "auto") -> Format:
+    """CSV by the name, else by the first record. Raises BadDataError."""
+    if path.endswith((".csv", ".csv.gz")):
+        return "csv"
+    return "row_groups" if ROWS in _first_examples(path, compression, 1)[0].features.feature else "example"
+
+
+def find_spec(path: str, format: Format, compression: Compression = "auto") -> FeatureSpec:
+    """The spec beside a file, else one inferred from its first records. Raises StreamingError."""
+    beside = spec_path(path)
+    if tf.io.gfile.exists(beside):
+        with tf.io.gfile.GFile(beside) as file:
+            return from_json(file.read(), beside)
+    return infer_spec(path, format, compression)
+
+
+def infer_spec(path: str, format: Format, compression: Compression = "auto") -> FeatureSpec:
+    """The features of a file's first thousand records. Raises BadDataError."""
+    if format == "csv":
+        return _spec_of_csv(path, compression)
+    examples = _first_examples(path, compression, 1 if format == "row_groups" else SAMPLE_RECORDS)
+    names = sorted({name for example in examples for name in example.features.feature if not name.startswith("#")})
+    return FeatureSpec(columns=tuple(_column(path, name, examples) for name in names))
+
+
+def _first_examples(path: str, compression: Compression, count: int) -> list[tf.train.Example]:
+    blocks = read_blocks(path, compression=compression, block_records=count)
+    examples = []
+    for number, record in enumerate(next(blocks).records):
+        try:
+            examples.append(tf.train.Example.FromString(record))
+        except Exception:  # noqa: BLE001  protobuf's DecodeError has no public home that all versions share
+            raise BadDataError(path, "it is no tf.Example", offset=None, record=number) from None
+    return examples
+
+
+def _column(path: str, name: str, examples: Sequence[tf.train.Example]) -> Column:
+    kinds: set[str] = set()
+    lengths: set[int | None] = set()
+    for example in examples:
+        features = example.features.feature
+        kind = features[name].WhichOneof("kind") if name in features else None
+        if kind:
+            kinds.add(kind)
+        values = len(getattr(features[name], kind).value) if kind else 0
+        lengths.add(_per_row(features, name, values))
+    if len(kinds) != 1:
+        raise BadDataError(path, f"feature {name!r} is of several types: {', '.join(sorted(kinds)) or 'none'}")
+    length = lengths.pop() if len(lengths) == 1 else None
+    return Column(name=name, kind=_KINDS[kinds.pop()], length=length or None)
+
+
+def _per_row(features: tf.train.Features, name: str, values: int) -> int | None:
+    if ROWS not in features:
+        return values
+    rows = features[ROWS].int64_list.value[0]
+    return None if lengths_name(name) in features else values // max(1, rows)
+
+
+def _spec_of_csv(path: str, compression: Compression) -> FeatureSpec:
+    header = read_header(path, compression)
+    block = next(read_lines(path, compression=compression, block_records=SAMPLE_RECORDS), None)
+    if block is None:
+        raise BadDataError(path, "it has a header and no rows", offset=0)
+    rows = list(csv.reader(line.decode() for line in block.records))
+    columns = list(itertools.zip_longest(*rows, fillvalue=""))
+    if len(columns) != len(header):
+        raise BadDataError(path, f"its lines have up to {len(columns)} fields, its header {len(header)}")
+    return FeatureSpec(
+        columns=tuple(Column(name=n, kind=_kind_of(texts)) for n, texts in zip(header, columns, strict=True))
+    )
+
+
+def _kind_of(texts: Sequence[str]) -> Kind:
+    array = np.array(texts)
+    for kind, dtype in (("int64", np.int64), ("float32", np.float32)):
+        try:
+            array.astype(dtype)
+        except (ValueError, OverflowError):
+            continue
+        return "int64" if kind == "int64" else "float32"
+    return "bytes"
