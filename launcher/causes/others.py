@@ -12,14 +12,19 @@ def refused(host: str, body: protocol.Refused) -> Cause:
         task=body.task or None,
         host=host,
         kind="host",
-        message=body.message,
-        advice=_REFUSED_ADVICE.get(body.command, ""),
+        message=body.message + (f"; {_who(body)} has one" if body.command == "reserve" and body.foreign else ""),
+        advice=_REFUSED_ADVICE.get(body.command, "").format(pid=body.foreign.get("pid", "")),
     )
 
 
+def _who(body: protocol.Refused) -> str:
+    """The process that stands in the way."""
+    return "process {pid} ({command}, since {since})".format(**body.foreign)
+
+
 _REFUSED_ADVICE = {
-    "prove": "stop that process, or let this run take other ports",
-    "reserve": "free ports on that host or widen its range (hosts[].ports)",
+    "prove": "end process {pid}, or let this run take other ports",
+    "reserve": "end that process, or give the host a wider range (hosts[].ports)",
     "see_model_dir": "let every host reach one shared folder by this path, or use gs://, hdfs:// or s3://",
     "lock_model_dir": "give this run a model_dir of its own (--model-dir)",
 }

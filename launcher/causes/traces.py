@@ -181,10 +181,11 @@ _IN_FRONT = re.compile(
     r"(?:Error in user-defined function passed to \S+ transformation with iterator: \S+: )?"
 )
 _FRAMEWORK = re.compile(
-    r"^\s*(?:=+|Graph execution error:|Detected at node .*|Node: .*|File \".*\", line \d+.*|Original stack trace .*"
-    r"|\d+ root error\(s\) found\.|\[\[.*|Additional GRPC error information.*|:UNKNOWN:Error received.*|:?\{.*created.*"
-    r"|Recent warning and error logs:|[WEI]\d{4} \d\d:.*|Errors may have originated from .*|Input Source operations.*"
-    r"|Operation defined at.*|Hint: .*|\d+ (?:successful operations|derived errors).*|node .* defined at .*|\s*)$"
+    r"^\s*(?:=+|Graph execution error:|Restoring from checkpoint failed\..*Original error:|Detected at node .*|Node: .*"
+    r"|File \".*\", line \d+.*|Original stack trace .*|\d+ root error\(s\) found\.|\[\[.*"
+    r"|Additional GRPC error information.*|:UNKNOWN:Error received.*|:?\{.*created.*|Recent warning and error logs:"
+    r"|[WEI]\d{4} \d\d:.*|Errors may have originated from .*|Input Source operations.*|Operation defined at.*|Hint: .*"
+    r"|\d+ (?:successful operations|derived errors).*|node .* defined at .*|\s*)$"
 )
 _SOURCE_LINE = re.compile(r'^\s+File "(.+)", line (\d+), in (.+)$')
 

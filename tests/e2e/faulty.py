@@ -22,6 +22,7 @@ def options():
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--metric")
+    parser.add_argument("--save-steps", type=int, default=20)
     parser.add_argument("--width", type=int, default=4)
     parser.add_argument("--module", default="json")
     parser.add_argument("--feature", default="x")
@@ -171,7 +172,7 @@ def main():
         return
     if is_("stuck", role="worker", index=0) or is_("stuck-chief"):
         time.sleep(3600)
-    config = tf.estimator.RunConfig(save_checkpoints_steps=10, log_step_count_steps=10)
+    config = tf.estimator.RunConfig(save_checkpoints_steps=ARGS.save_steps, log_step_count_steps=10)
     estimator = tf.estimator.Estimator(model_fn, config=config)
     hooks = [Hook()]
     if ARGS.metric:

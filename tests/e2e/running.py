@@ -44,10 +44,12 @@ def tflaunch_argv(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "launcher", *arguments]
 
 
-def tflaunch(*arguments: str, cwd: Path, run: str = "run", **env: str) -> Finished:
-    """Runs one command line in ``cwd`` to its end. ``run``: the folder that it was told by ``--run-dir``, if it was."""
+def tflaunch(*arguments: str, cwd: Path, run: str = "run", limit: str = "", **env: str) -> Finished:
+    """Runs one command line in ``cwd`` to its end. ``run``: the folder that it was told by ``--run-dir``, if it was;
+    ``limit``: what a shell is to do before, such as ``ulimit -v 4000000``."""
+    argv = tflaunch_argv(*arguments)
     done = subprocess.run(
-        tflaunch_argv(*arguments),
+        ["sh", "-c", f'{limit} && exec "$@"', "sh", *argv] if limit else argv,
         cwd=cwd,
         env=environment(**env),
         stdin=subprocess.DEVNULL,

@@ -57,3 +57,113 @@ def test_what_a_death_is_called(body: protocol.Exited, kind: str, permanent: boo
 def test_advice_names_the_run() -> None:
     advice = causes.to_json(causes.of_exit("here", exited(code=3)), run="my run")["advice"]
     assert str(advice).endswith("its whole output: tflaunch logs 'my run' chief:0")
+
+
+def raised(text: str, source: str = "raise", path: str = "/work/train.py") -> str:
+    """A traceback that ends so."""
+    return f'Traceback (most recent call last):\n  File "{path}", line 5, in main\n    {source}\n{text}\n'
+
+
+MISMATCH = """x.InvalidArgumentError: Restoring from checkpoint failed. This is most \
+likely due to a mismatch between the current graph and the graph from the checkpoint. Original error:
+
+From /job:ps/replica:0/task:0:
+Assign requires shapes of both tensors to match. lhs shape= [4,8] rhs shape= [4,4]
+\t [[{{node save/Assign_2}}]]
+"""
+ESTIMATOR = "/venv/lib/python3.11/site-packages/tensorflow_estimator/python/estimator/early_stopping.py"
+IMPORT_LIMIT = "ImportError: libtensorflow_cc.so.2: failed to map segment from shared object"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "permanent", "words"),
+    [
+        (raised("FileNotFoundError: [Errno 2] No such file or directory: '/d/x'"), "missing_input", True, "/d/x"),
+        (raised("x.NotFoundError: No files matched pattern: /d/*"), "missing_input", True, "/d/*"),
+        (raised("x.InvalidArgumentError: Feature: z (data type: float) is required but could not be found."),
+         "bad_input", True, "Feature: z"),
+        (raised("x.DataLossError: corrupted record at 0"), "bad_input", False, "corrupted record"),
+        (raised(MISMATCH), "checkpoint_mismatch", True, "Assign requires shapes"),
+        (raised("x.NotFoundError: Key hidden/kernel not found in checkpoint"), "checkpoint_mismatch", True, "hidden"),
+        (raised("ValueError: The passed save_path is not a valid checkpoint: /m/model.ckpt-5"),
+         "checkpoint_missing", False, "model.ckpt-5"),
+        (raised("OSError: [Errno 28] No space left on device"), "disk_full", True, "No space"),
+        (raised("x.ResourceExhaustedError: /m/graph; No space left on device"), "disk_full", True, "/m/graph"),
+        (raised("OSError: [Errno 122] Disk quota exceeded: '/m'"), "disk_full", True, "quota"),
+        (raised("OSError: [Errno 24] Too many open files: '/dev/null'"), "limit", False, "open files"),
+        (raised("RuntimeError: can't start new thread"), "limit", False, "thread"),
+        (raised("PermissionError: [Errno 13] Permission denied: '/m/x'"), "permission", True, "/m/x"),
+        (raised("OSError: [Errno 30] Read-only file system: '/m'"), "permission", True, "Read-only"),
+        (raised("MemoryError"), "out_of_memory", False, "out of memory"),
+        (raised("numpy._ArrayMemoryError: Unable to allocate 20. GiB"), "out_of_memory", False, "20. GiB"),
+        (raised("x.ResourceExhaustedError: OOM when allocating tensor with shape[9]"), "out_of_memory", False, "OOM"),
+        (raised(IMPORT_LIMIT), "out_of_memory", False, "failed to map"),
+        (raised("OSError: [Errno 98] Address already in use"), "port", False, "in use"),
+        (raised("absl.UnrecognizedFlagError: Unknown command line flag 'x'"), "arguments", True, "'x'"),
+        (raised("KeyError: 'acuracy'", path=ESTIMATOR), "metric", True, "acuracy"),
+        (raised("x.UnavailableError: Socket closed"), "ps_unreachable", False, "Socket closed"),
+        (raised("x.InvalidArgumentError: Tensor had NaN values"), "nan_loss", True, "NaN"),
+        ('  File "/work/train.py", line 3\n    def f(:\n        ^\nSyntaxError: invalid', "syntax", True, "train.py:3"),
+        (raised("SystemExit: no data in /d"), "exit", False, '"no data in /d" (/work/train.py:5 in main)'),
+        (raised("SystemExit: 1", "sys.exit(1)"), "exit", False, "exit code 1 (/work/train.py:5 in main)"),
+        (raised("__main__.Odd"), "exception", False, "raised Odd (/work/train.py:5 in main)"),
+    ],
+)  # fmt: skip
+def test_kinds_of_exceptions(text: str, kind: str, permanent: bool, words: str) -> None:
+    cause = causes.of_exit("here", protocol.Exited(task="chief:0", attempt=1, exit_code=1, signal=None, raised=text))
+    assert (cause.kind, cause.permanent) == (kind, permanent) and kind in causes.KINDS
+    assert words in cause.message and cause.advice and "{" not in cause.advice
+
+
+def in_chain(first: str, words: str, second: str) -> protocol.Exited:
+    text = f"{first}\n{words}\n\n{second}"
+    return protocol.Exited(task="chief:0", attempt=1, exit_code=1, signal=None, raised=text)
+
+
+MEANWHILE = "During handling of the above exception, another exception occurred:"
+BECAUSE = "The above exception was the direct cause of the following exception:"
+
+
+@pytest.mark.parametrize(
+    ("first", "link", "second", "named"),
+    [
+        (raised("KeyError: 'x'", "d['x']"), MEANWHILE, raised("SystemExit: 1", "sys.exit(1)"), "KeyError: 'x'"),
+        (raised("KeyError: 'x'", "d['x']"), MEANWHILE, raised("NameError: name 'lg'", "lg(x)"), "KeyError: 'x'"),
+        (raised("KeyError: 'x'", "d['x']"), MEANWHILE, raised("ValueError: no x", "raise ValueError('no x')"), "no x"),
+        (raised("KeyError: 'x'", "d['x']"), BECAUSE, raised("ValueError: no x", "check(x)"), "ValueError: no x"),
+        (
+            raised("FileNotFoundError: cache", "open(c)"),
+            MEANWHILE,
+            raised("TypeError: odd", "raise TypeError()"),
+            "odd",
+        ),
+    ],
+)
+def test_which_exception_of_a_chain_matters(first: str, link: str, second: str, named: str) -> None:
+    cause = causes.of_exit("here", in_chain(first, link, second))
+    assert cause.message.partition(", from ")[0].count(named) == 1 and "missing" not in cause.kind
+
+
+def test_rules_look_at_what_an_exception_was_raised_from() -> None:
+    body = in_chain(raised("OSError: [Errno 28] No space left on device"), BECAUSE, raised("RuntimeError: save failed"))
+    assert causes.of_exit("here", body).kind == "disk_full"
+
+
+def test_a_logged_traceback_does_not_explain_another_exit() -> None:
+    log = TRACEBACK.format(last="ValueError: handled") + "going on\n" * 40
+    body = protocol.Exited(task="chief:0", attempt=1, exit_code=3, signal=None, tail="going on", excerpt=log)
+    assert causes.of_exit("here", body).kind == "exit"
+
+
+@pytest.mark.parametrize(("code", "kind"), [(137, "signal"), (139, "signal"), (127, "missing_input"), (126, "exit")])
+def test_exit_codes_of_shells(code: int, kind: str) -> None:
+    cause = causes.of_exit("here", exited("run.sh: line 2: pyton: command not found", code=code))
+    assert cause.kind == kind
+
+
+def test_a_misspelt_metric_is_corrected() -> None:
+    body = protocol.Exited(
+        task="chief:0", attempt=1, exit_code=1, signal=None, raised=raised("KeyError: 'acuracy'", path=ESTIMATOR)
+    )
+    cause = causes.of_exit("here", body, causes.Known(metrics=("accuracy", "loss")))
+    assert cause.advice.endswith(": there are accuracy, loss; did you mean 'accuracy' instead of 'acuracy'?")
