@@ -97,7 +97,7 @@ class TaskChanged(RunEvent, kind="task_changed"):
 @dataclass(frozen=True, kw_only=True)
 class Progressed(RunEvent, kind="progressed"):
     """A trainer has trained. ``local_steps`` and ``examples`` (None: not said) count within the attempt;
-    ``input_wait``: the share of that step that the task waited for its input."""
+    ``input_wait``: the share of its time that the task waited for input."""
 
     task: str
     attempt: int
@@ -201,11 +201,21 @@ class Recovered(RunEvent, kind="recovered"):
 
 @dataclass(frozen=True, kw_only=True)
 class InputCounted(RunEvent, kind="input_counted"):
-    """What the run's input has acknowledged so far, all tasks and attempts together."""
+    """How the shared input stands; counts are of all that the model has learned (see ``protocol.InputState``)."""
 
     examples: int
     duplicates: int = 0
     skipped: int = 0
+    reread: int = 0
+    pending: int = 0
+    held: int = 0
+    most_held: int = 0
+    epoch: int | None = None
+    epochs: int | None = None
+    progress: float | None = None
+    left_s: float | None = None
+    lag_s: float | None = None
+    endless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

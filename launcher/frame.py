@@ -154,9 +154,17 @@ def _joined(words: Sequence[Span], glyphs: Glyphs) -> Line:
     return tuple(spans)
 
 
-def _bar(view: RunView, step: int | None, cells: int, now: float, glyphs: Glyphs) -> Line:
+def _part(view: RunView, step: int | None) -> float | None:
+    """How much is done, from 0 to 1: of the steps, else of the input; None where there is no end."""
     if view.max_steps and step is not None:
-        halves = min(2 * cells, int(2 * cells * step / view.max_steps))
+        return step / view.max_steps
+    return view.input.progress if view.input is not None else None
+
+
+def _bar(view: RunView, step: int | None, cells: int, now: float, glyphs: Glyphs) -> Line:
+    part = _part(view, step)
+    if part is not None:
+        halves = min(2 * cells, int(2 * cells * part))
         done = glyphs.full * (halves // 2) + glyphs.half * (halves % 2)
         style = OUTCOME_STYLES[view.outcome] if view.outcome else "green"
         return ((done, style), (glyphs.track * (cells - len(done)), "dim"))
@@ -176,7 +184,11 @@ def _bar(view: RunView, step: int | None, cells: int, now: float, glyphs: Glyphs
 
 
 def _numbers(view: RunView, width: int, glyphs: Glyphs) -> list[Line]:
-    return [line for line in (_loss(view, width, glyphs), _evaluation(view, width, glyphs)) if line]
+    return [
+        line
+        for line in (_loss(view, width, glyphs), _evaluation(view, width, glyphs), _input(view, width, glyphs))
+        if line
+    ]
 
 
 def _loss(view: RunView, width: int, glyphs: Glyphs) -> Line:
@@ -212,6 +224,38 @@ def _evaluation(view: RunView, width: int, glyphs: Glyphs) -> Line:
             break
         line += more
     return tuple(line)
+
+
+def _input(view: RunView, width: int, glyphs: Glyphs) -> Line:
+    """How the shared input stands; what does not fit is left out."""
+    known = view.input
+    if known is None:
+        return ()
+    line: list[Span] = [("input ", "dim")]
+    for number_of, words in enumerate(_input_words(known)):
+        more: list[Span] = [*([(glyphs.dot, "dim")] if number_of else []), words]
+        if line_width(line) + line_width(more) > width:
+            break
+        line += more
+    return tuple(line)
+
+
+def _input_words(known: ev.InputCounted) -> list[Span]:
+    words: list[Span] = []
+    if known.epoch is not None:
+        words.append((f"epoch {known.epoch}" + (f"/{known.epochs}" if known.epochs else ""), ""))
+    if known.progress is not None:
+        words.append((f"{known.progress:.0%}", "cyan"))
+    if known.left_s is not None and known.progress != 1:
+        words.append((f"{duration(known.left_s)} left", ""))
+    if known.lag_s is not None:
+        words.append((f"{duration(known.lag_s)} behind", "cyan"))
+    words.append((f"{known.pending:,} shards waiting, {known.held:,} being read", "dim"))
+    if known.reread:
+        words.append((f"{known.reread:,} begun again, {known.duplicates:,} duplicates", "yellow"))
+    if known.skipped:
+        words.append((f"{known.skipped:,} records skipped", "yellow"))
+    return words
 
 
 # --- notices and footer ------------------------------------------------------------------------------------------

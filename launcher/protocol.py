@@ -443,14 +443,41 @@ class Ready(Message, kind="ready"):
 @dataclass(frozen=True, kw_only=True)
 class Step(Message, kind="step"):
     """Progress of a trainer, at most about once a second. ``local_steps``: steps of this attempt;
-    ``examples``: examples of this attempt, None if the job does not say; ``input_wait``: the share of this step that
-    it waited for its input, None if that is not measured."""
+    ``examples``: examples of this attempt, None if the job does not say; ``input_wait``: the share of its time that it
+    waited for input, since the report before or in this step, None if that is not measured."""
 
     global_step: int
     local_steps: int
     examples: int | None = None
     loss: float | None = None
     input_wait: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputState(Message, kind="input_state"):
+    """What the chief knows of the input that the trainers share, about once a second. Counts are of all that the model
+    has learned, over every run that trained it.
+
+    ``examples``: trained and acknowledged; ``duplicates``: rows trained again after a failure or a stop; ``skipped``:
+    unreadable records; ``reread``: shards that were begun again; ``pending`` and ``held``: shards that wait and that
+    trainers have; ``most_held``: by one trainer at once. ``epoch`` (from 1) of ``epochs``, ``progress`` through all of
+    them, ``left_s``: estimates, None where there is no end. ``lag_s``: how old the newest example was when it had been
+    trained, of a watched folder. ``endless``: it ends when it is stopped.
+    """
+
+    examples: int
+    duplicates: int = 0
+    skipped: int = 0
+    reread: int = 0
+    pending: int = 0
+    held: int = 0
+    most_held: int = 0
+    epoch: int | None = None
+    epochs: int | None = None
+    progress: float | None = None
+    left_s: float | None = None
+    lag_s: float | None = None
+    endless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

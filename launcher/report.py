@@ -107,6 +107,7 @@ def _task(task: TaskView) -> dict[str, Any]:
         "global_step": task.global_step,
         "local_steps": task.local_steps,
         "examples": task.examples,
+        "waiting": None if task.mean_waiting is None else round(task.mean_waiting, 4),
     }
 
 
@@ -125,8 +126,7 @@ def _attempt(attempt: AttemptView) -> dict[str, Any]:
 def _input(view: RunView) -> dict[str, Any]:
     if view.input is None:
         return {"examples": view.examples, "duplicates": None, "skipped": None}
-    counted = view.input
-    return {"examples": counted.examples, "duplicates": counted.duplicates, "skipped": counted.skipped}
+    return {item.name: getattr(view.input, item.name) for item in fields(view.input)}
 
 
 def _metrics(view: RunView) -> dict[str, Any] | None:

@@ -162,6 +162,12 @@ def _pid(row: Row, now: float) -> str:
     return str(row.single.pid or "") if row.single else ""
 
 
+def _waiting(row: Row, now: float) -> str:
+    """The share of the time that trainers wait for input: the one that waits most."""
+    shares = [task.waiting for task in row.tasks if task.waiting is not None and task.state is TaskState.TRAINING]
+    return f"{max(shares):.0%}" if shares else ""
+
+
 def _restarts(row: Row, now: float) -> str:
     return str(sum(task.restarts for task in row.tasks) or "")
 
@@ -180,6 +186,7 @@ _COLUMNS = (
     Column("step", 7, 1, _step),
     Column("steps/s", 7, 2, _step_rate),
     Column("ex/s", 5, 5, _example_rate),
+    Column("wait", 4, 6, _waiting),
     Column("examples", 8, 9, _examples),
     Column("restarts", 8, 8, _restarts),
     _TEXT,

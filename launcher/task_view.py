@@ -42,7 +42,8 @@ class AttemptView:
 
 @dataclass(slots=True)
 class TaskView:
-    """What is known about one task. ``cpu``: 1.0 is one core; ``tail``: last lines of an attempt that ended."""
+    """What is known about one task. ``cpu``: 1.0 is one core; ``tail``: last lines of an attempt that ended;
+    ``waiting``: the share of the last second that it waited for input; ``waiting_shares``: sum and number of all."""
 
     task: TaskId
     host: str = ""
@@ -55,6 +56,8 @@ class TaskView:
     rss_mib: float | None = None
     global_step: int | None = None
     loss: float | None = None
+    waiting: float | None = None
+    waiting_shares: tuple[float, int] = (0.0, 0)
     problem: str = ""
     tail: str = ""
     step_rate: Rate = field(default_factory=Rate)
@@ -74,6 +77,12 @@ class TaskView:
     def examples(self) -> int | None:
         """Examples of all attempts together; None where the script does not say."""
         return total(attempt.examples for attempt in self.attempts)
+
+    @property
+    def mean_waiting(self) -> float | None:
+        """The share of its time that it waited for input; None where the script does not say."""
+        total_share, reports = self.waiting_shares
+        return total_share / reports if reports else None
 
     def numbered(self, number: int) -> AttemptView | None:
         """The newest attempt of that number."""
@@ -121,6 +130,9 @@ class TaskView:
             return
         self.global_step = event.global_step
         self.loss = event.loss if event.loss is not None else self.loss
+        self.waiting = event.input_wait if event.input_wait is not None else self.waiting
+        if event.input_wait is not None:
+            self.waiting_shares = (self.waiting_shares[0] + event.input_wait, self.waiting_shares[1] + 1)
         self.step_rate.add(at, event.local_steps)
         if event.examples is not None:
             self.example_rate.add(at, event.examples)

@@ -78,7 +78,9 @@ def _begin(names: frozenset[str]) -> Task:
         raise ValueError(f"no such adjustment: {', '.join(unknown)}; there are {', '.join(adjustments.NAMES)}")
     undo()
     cluster_pieces.join(os.environ)
-    return tasks.begin(os.environ)
+    task = tasks.begin(os.environ)
+    task.adjustments = names
+    return task
 
 
 def _steps(names: frozenset[str]) -> Iterator[_Step]:

@@ -59,6 +59,7 @@ class Heartbeat(Hook):
         self._pace = Pace(trainer.task.report_steps)
         self._max_steps: int | None = None
         self._has_said_max_steps = False
+        self._waited: tuple[float, float | None] = (0.0, None)
 
     def begin(self) -> None:
         trainer = self._trainer
@@ -98,9 +99,18 @@ class Heartbeat(Hook):
                 local_steps=trainer.local_steps,
                 examples=trainer.task.examples,
                 loss=_number(results.get("loss")),
-                input_wait=_share(_number(results.get("waited")), now - self._began_at),
+                input_wait=self._input_wait(results, now),
             )
         )
+
+    def _input_wait(self, results: Mapping[str, Any], now: float) -> float | None:
+        """The share of the time spent waiting for input: since the last report if the job adds it up, else of this
+        step."""
+        waited_s = self._trainer.task.waited_s
+        (before_s, at), self._waited = self._waited, (waited_s or 0.0, now)
+        if waited_s is None:
+            return _share(_number(results.get("waited")), now - self._began_at)
+        return None if at is None else _share(waited_s - before_s, now - at)
 
     def end(self, session: Any) -> None:
         self._trainer.finish(session)

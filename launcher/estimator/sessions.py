@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -99,7 +100,7 @@ def close_soon(patches: Patches, task: Task) -> None:
     nor when it is to have another one, since a parameter server was lost. The closing goes on beside it."""
 
     def close(original: _Original, session: Any) -> None:
-        if not session._target:
+        if not session._target or sys.is_finalizing():  # while the interpreter ends no thread starts any more
             original(session)
             return
         closing = threading.Thread(target=original, args=(session,), name="tflaunch-close", daemon=True)

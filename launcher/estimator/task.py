@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ class Task:
     live variables of the parameter servers. ``loss``: the tensor that the
     Estimator now in training fetches. ``report_steps``: global steps that are to be reported as soon as they are done.
     ``input_wait``: the tensor of the seconds that a step waits for its input, None if that is not measured.
+    ``waited_s``: seconds spent waiting for input, None if nobody measures. ``before_finish``: what is to be done after
+    the last step, before ``Finished``. ``adjustments``: the names of those that were made.
     """
 
     channel: Channel
@@ -33,8 +35,11 @@ class Task:
     kept: bool = False
     loss: Any = None
     input_wait: Any = None
+    waited_s: float | None = None
     report_steps: tuple[int, ...] = ()
+    adjustments: frozenset[str] = frozenset()
     lock: threading.Lock = field(default_factory=threading.Lock)
+    before_finish: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def is_stopping(self) -> bool:
@@ -67,6 +72,11 @@ def add_examples(count: int) -> None:
     task = _current
     with task.lock:
         task.examples = (task.examples or 0) + count
+
+
+def drains_evaluator() -> bool:
+    """Whether a launcher tells the evaluator of this cluster when training is over."""
+    return "eval-drain" in _current.adjustments and _current.channel.open()
 
 
 def _identity(environ: Mapping[str, str]) -> tuple[str, int]:

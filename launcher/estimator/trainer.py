@@ -82,6 +82,8 @@ class Trainer:
         if self._is_finished:
             return
         self._is_finished = True
+        for prepare in tuple(self.task.before_finish):
+            prepare()
         self.task.channel.send(
             Finished(
                 global_step=self.read_global_step(session),

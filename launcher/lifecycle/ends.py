@@ -152,7 +152,8 @@ def restart_asked(draft: Draft, task: TaskId) -> None:
 def stop_asked(draft: Draft, asked: StopAsked) -> None:
     draft.record(events.StopRequested(how=asked.how, by=asked.by))
     again = bool(draft.state.stop_how)
-    if not again and draft.state.outcome is Outcome.SUCCEEDED:
+    is_its_end = draft.state.endless and asked.how == "stop"
+    if not again and not is_its_end and draft.state.outcome is Outcome.SUCCEEDED:
         draft.set(outcome=Outcome.INTERRUPTED)
     if asked.how == "kill" or again:
         draft.set(stop_how=draft.state.stop_how or asked.how)

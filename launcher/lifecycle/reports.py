@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from types import MappingProxyType
 
 from launcher import causes, events, protocol
@@ -145,6 +146,15 @@ def on_step(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
         draft.move(draft.update(record, ready=True, early_deaths=0), TaskState.TRAINING)
 
 
+def on_input(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.InputState)
+    if not report.pending and not report.held:
+        draft.set(progress_at=draft.now)  # there is nothing to train on: nobody hangs
+    if report.endless != draft.state.endless:
+        draft.set(endless=report.endless)
+    draft.record(events.InputCounted(**{item.name: getattr(report, item.name) for item in fields(report)}))
+
+
 def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Finished)
     draft.record(
@@ -234,6 +244,7 @@ _ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protoco
     {
         protocol.Ready: on_ready,
         protocol.Step: on_step,
+        protocol.InputState: on_input,
         protocol.Finished: on_finished,
         protocol.CheckpointSaved: on_checkpoint,
         protocol.Evaluated: on_evaluated,

@@ -130,9 +130,10 @@ class RunState:
     """Everything that decides. ``locked``: folders that are, and that all hosts have seen; ``unseen``: hosts that have
     not seen one yet. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
     variables; ``trains_in``: the folder that the chief has named; ``barrier_at``: when the chief arrived at the
-    barrier; ``saved_last``: it has saved behind the barrier; ``drain_until``: when patience with late workers, or with
-    the evaluator, ends; ``failures``: every death so far, in order; ``metrics``: names of those that were evaluated;
-    ``asked_at``: when it was last asked what a task does, ``stacks``: the answers."""
+    barrier; ``saved_last``: it has saved behind the barrier; ``endless``: the input ends when it is stopped;
+    ``drain_until``: when patience with late workers, or with the evaluator, ends; ``failures``: every death so far, in
+    order; ``metrics``: names of those that were evaluated; ``asked_at``: when it was last asked what a task does,
+    ``stacks``: the answers."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
@@ -149,6 +150,7 @@ class RunState:
     barrier_open: bool = False
     saved_last: bool = False
     max_steps: int | None = None
+    endless: bool = False
     global_step: int = 0
     progress_at: float = 0.0
     drain_until: float = math.inf

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import lifecycle, protocol
+from launcher import events, lifecycle, protocol
 from launcher.model import (
     DEFAULT_USED_UP,
     Outcome,
@@ -354,6 +354,38 @@ def test_interrupt_saves_evaluates_and_ends() -> None:
     assert run.told_to("evaluator:0", protocol.Drain)
     end = run.end_stopping()
     assert (end.outcome, end.how) == (Outcome.INTERRUPTED, "interrupt")
+
+
+@pytest.mark.parametrize(
+    ("endless", "how", "outcome"),
+    [
+        (True, "stop", Outcome.SUCCEEDED),
+        (True, "interrupt", Outcome.INTERRUPTED),
+        (False, "stop", Outcome.INTERRUPTED),
+    ],
+)
+def test_tflaunch_stop_is_the_end_of_an_endless_input(endless: bool, how: str, outcome: Outcome) -> None:
+    run = Run(make_plan()).until_training()
+    said = run.report("chief:0", protocol.InputState(examples=5, pending=1, endless=endless))
+    counted = events.InputCounted(examples=5, pending=1, endless=endless)
+    assert [item.event for item in said if isinstance(item, lifecycle.Record)] == [counted]
+    run.happen(lifecycle.StopAsked, how=how)
+    run.finished("chief:0", "worker:0", "worker:1", step=50)
+    for task in ("worker:0", "worker:1", "chief:0"):
+        run.exits(task)
+    end = run.end_stopping()
+    assert end.outcome is outcome
+
+
+def test_who_has_nothing_to_train_on_does_not_hang() -> None:
+    run = Run(make_plan(policy=Policy(hang_timeout_s=30))).until_training()
+    for _ in range(3):
+        run.after(29)
+        run.report("chief:0", protocol.InputState(examples=5, endless=True))
+    assert run.state.outcome is Outcome.SUCCEEDED
+    run.report("chief:0", protocol.InputState(examples=5, held=1, endless=True))
+    run.after(31)
+    assert run.state.outcome is Outcome.TIMED_OUT
 
 
 def test_trainers_that_do_not_stop_at_a_word_get_signals() -> None:

@@ -108,7 +108,9 @@ def test_counted_input_goes_before_what_tasks_say(folder: RunFolder) -> None:
     said = report.build_report(view, folder)["input"]
     assert said["examples"] > 0 and said["duplicates"] is None
     view.apply(ev.Recorded(n=101, at=START, event=ev.InputCounted(examples=7, duplicates=2, skipped=1)))
-    assert report.build_report(view, folder)["input"] == {"examples": 7, "duplicates": 2, "skipped": 1}
+    counted = report.build_report(view, folder)["input"]
+    assert (counted["examples"], counted["duplicates"], counted["skipped"]) == (7, 2, 1)
+    assert counted["progress"] is None and counted["reread"] == 0
 
 
 def test_the_summary_of_a_failure_names_cause_lines_and_advice(folder: RunFolder) -> None:

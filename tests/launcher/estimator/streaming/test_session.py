@@ -1,0 +1,225 @@
+"""Trainers and their queue without TensorFlow: who trains what, and what is counted, when somebody is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from launcher.estimator.streaming import journal as journals
+from launcher.estimator.streaming.audit import read_audit
+from launcher.estimator.streaming.client import RolledBackError
+from launcher.estimator.streaming.session import Sitting
+from tests.launcher.estimator.streaming.memory import Cluster, NoSession, step, take
+
+SESSION = NoSession()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path / "journal", shards=4, rows=10)
+    yield cluster
+    cluster.close()
+
+
+def opened(cluster: Cluster, task: str) -> Sitting:
+    sitting = cluster.sitting(task)
+    sitting.open(SESSION)
+    return sitting
+
+
+def wait_until(test: Callable[[], bool]) -> None:
+    ends_at = monotonic() + 20
+    while not test():
+        assert monotonic() < ends_at
+        sleep(0.01)
+
+
+def train_rest(cluster: Cluster, sitting: Sitting) -> list[str]:
+    """Train everything that can be leased, to the end of the input."""
+    holder, paths = sitting.holder, []
+    assert holder is not None
+    while (lease := holder.take()) is not None:
+        if hasattr(lease, "shard"):
+            step(sitting, {lease.id: list(range(cluster.rows))})
+            holder.ended(lease.id, cluster.rows)
+            paths.append(lease.shard.path)
+    return paths
+
+
+def train_together(cluster: Cluster, *sittings: Sitting) -> list[str]:
+    """Each of them trains the rest as fast as it can."""
+    with ThreadPoolExecutor() as pool:
+        return sorted(path for paths in pool.map(lambda each: train_rest(cluster, each), sittings) for path in paths)
+
+
+def save(cluster: Cluster, chief: Sitting) -> None:
+    chief.snapshot(SESSION)
+    chief.saved(1)
+
+
+def test_a_lease_is_acknowledged_when_it_is_read_to_its_end_and_all_its_rows_are_trained(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    lease = take(chief)
+    assert chief.holder is not None
+    step(chief, {lease.id: [0, 1, 2]})
+    chief.holder.ended(lease.id, 5)
+    chief.holder.flush()
+    assert cluster.cells.queue.counts.tickets == 0
+    step(chief, {lease.id: [3, 4]})
+    wait_until(lambda: cluster.cells.queue.counts.tickets == 1)
+    assert cluster.cells.queue.counts.examples == 5
+
+
+def test_a_shard_without_rows_is_done_when_it_is_read(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    assert chief.holder is not None
+    chief.holder.ended(take(chief).id, 0)
+    wait_until(lambda: cluster.cells.queue.counts.tickets == 1)
+
+
+def test_a_killed_worker_comes_back_and_its_rows_are_counted(cluster: Cluster) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    lease = take(worker)
+    step(worker, {lease.id: [0, 1, 2, 3]})
+    again = opened(cluster, "worker:0")  # another process of the same task
+    queue = cluster.cells.queue
+    assert (queue.counts.duplicates, queue.counts.returned >= 1) == (4, True)
+    assert train_together(cluster, again, chief) == ["s0", "s1", "s2", "s3"]
+    chief.finish()
+    save(cluster, chief)
+    audit = read_audit(cluster.folder)
+    assert audit.duplicates == cluster.cells.queue.counts.duplicates == 4
+    assert len(audit.trained) == 40
+
+
+def test_a_worker_that_never_comes_back_loses_its_shards_to_others(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "journal", shards=4, rows=10, timeout_s=0.6)
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    lease = take(worker)
+    step(worker, {lease.id: [0, 1]})
+    assert worker.holder is not None
+    worker.holder._contact = lambda: None  # type: ignore[method-assign]  # it is stopped, as by SIGSTOP
+    assert lease.shard.path in train_rest(cluster, chief)
+    wait_until(lambda: cluster.cells.queue.is_over)
+    assert cluster.cells.queue.counts.duplicates == 2
+
+    # It wakes up, trains what it has, and learns that this was in vain.
+    step(worker, {lease.id: [2, 3, 4]})
+    del worker.holder._contact  # type: ignore[method-assign]
+    wait_until(lambda: worker.holder is not None and worker.holder.failure is not None)
+    with pytest.raises(RolledBackError, match="no sign of life"):
+        worker.holder.wait_for_input(lambda: False)
+    worker.open(SESSION)
+    assert cluster.cells.queue.counts.duplicates == 5
+    cluster.close()
+
+
+def test_a_restore_that_a_worker_does_not_notice_takes_its_acknowledgement(cluster: Cluster) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    lease = take(worker)
+    step(worker, {lease.id: [0, 1, 2]})
+    assert worker.holder is not None
+    worker.holder.flush()  # the tag that proves these three to be finished before the snapshot
+    save(cluster, chief)
+    step(worker, {lease.id: [3, 4, 5, 6]})
+
+    cluster.cells.restore()
+    chief = opened(cluster, "chief:0")
+    step(worker, {lease.id: [7, 8, 9]})
+    worker.holder.ended(lease.id, 10)
+    wait_until(lambda: worker.holder is not None and worker.holder.failure is not None)
+    queue = cluster.cells.queue
+    assert (queue.counts.tickets, queue.counts.duplicates, queue.held_by(worker.holder.id)) == (0, 3, ())
+    with pytest.raises(RolledBackError):
+        worker.holder.wait_for_input(lambda: False)
+
+    worker.open(SESSION)
+    train_together(cluster, worker, chief)
+    chief.finish()
+    save(cluster, chief)
+    audit = read_audit(cluster.folder)
+    assert len(audit.trained) == 40
+    assert audit.duplicates == cluster.cells.queue.counts.duplicates == 3
+    assert audit.lost_steps >= 1
+
+
+def test_while_the_queue_is_closed_nobody_gets_in(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    cluster.cells.restore()
+    wait_until(lambda: chief.holder is not None and chief.holder.failure is not None)
+    assert isinstance(chief.holder and chief.holder.failure, RolledBackError)
+
+
+def test_a_trainer_that_ends_early_gives_back_what_it_has(cluster: Cluster) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    lease = take(worker)
+    step(worker, {lease.id: [0, 1]})
+    worker.finish()
+    assert worker.holder is not None
+    assert cluster.cells.queue.held_by(worker.holder.id) == ()
+    assert cluster.cells.queue.counts.duplicates == 2
+    assert len(train_rest(cluster, chief)) == 4
+
+
+def test_a_chief_that_comes_back_to_live_variables_goes_on(cluster: Cluster) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    token = cluster.cells.queue.token
+    taken = take(worker)
+    opened(cluster, "chief:0")
+    assert cluster.cells.queue.token == token
+    step(worker, {taken.id: list(range(10))})
+    assert worker.holder is not None
+    worker.holder.ended(taken.id, 10)
+    wait_until(lambda: cluster.cells.queue.counts.tickets == 1)
+    assert chief.holder is not None
+    wait_until(lambda: chief.holder is not None and chief.holder.failure is not None)
+
+
+def test_when_the_parameter_server_is_gone_the_trainer_is_told(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    cluster.cells.fails = ConnectionError("gone")
+    wait_until(lambda: chief.holder is not None and chief.holder.failure is not None)
+    assert chief.holder is not None
+    with pytest.raises(ConnectionError, match="gone"):
+        chief.holder.wait_for_input(lambda: False)
+    with pytest.raises(ConnectionError, match="gone"):
+        chief.finish()
+    cluster.cells.fails = None
+
+
+def test_waiting_for_input_ends_when_somebody_says_so(cluster: Cluster) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    train_together(cluster, chief, worker)
+    assert worker.holder is not None
+    assert not worker.holder.wait_for_input(lambda: False)
+
+
+def test_news_are_acknowledgements_and_no_signs_of_life(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    assert chief.holder is not None
+    wait_until(lambda: len(cluster.cells.queue.held) == 2)
+    save(cluster, chief)
+    assert not chief.has_news(SESSION)
+    lease = take(chief)
+    step(chief, {lease.id: list(range(10))})
+    chief.holder.ended(lease.id, 10)
+    wait_until(lambda: cluster.cells.queue.counts.tickets == 1)
+    assert chief.has_news(SESSION)
+
+
+def test_a_journal_that_is_no_audit_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "_COMPACT_BYTES", 2000)
+    journal = journals.Journal(tmp_path, "worker-0-a", "worker:0", "t")
+    for number in range(300):
+        journal.step({number // 10: 3})
+        journal.tag(journal.steps, number // 50)
+        journal.compact({number // 10, number // 10 - 1})
+    told = journals.read(journal.path)
+    assert journal.path.stat().st_size < 4000
+    assert told.rows(slice(None))[29] == 30
+    assert told.rows(slice(told.finished_before(6)))[29] == 30
+    assert told.finished_before(4) < len(told.steps)
