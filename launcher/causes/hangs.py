@@ -57,7 +57,9 @@ class Standing:
     @property
     def own_frame(self) -> Frame | None:
         """Where the user's code is busy or waits, if that is what the task does."""
-        return _own_frame(self.stacks.text) if self.stacks is not None else None
+        if self.stacks is None or self.waits_for in _WAITS:
+            return None
+        return _own_frame(self.stacks.text)
 
 
 def hang(standings: Sequence[Standing], global_step: int, hang_s: float) -> Cause:

@@ -164,6 +164,14 @@ RULES: tuple[Rule, ...] = (
         advice="correct the module's name, or install it for the interpreter of the tasks",
         permanent=True,
     ),
+    Rule(  # as runpy says it of python -m
+        kind="import",
+        names=_names("SystemExit"),
+        pattern=_any(r"No module named", r"Error while finding module specification"),
+        title="a module cannot be imported",
+        advice="correct the module's name, or install it for the interpreter of the tasks",
+        permanent=True,
+    ),
     Rule(
         kind="syntax",
         names=_names("SyntaxError IndentationError TabError"),

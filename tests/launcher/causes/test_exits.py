@@ -105,6 +105,7 @@ IMPORT_LIMIT = "ImportError: libtensorflow_cc.so.2: failed to map segment from s
         (raised("x.InvalidArgumentError: Tensor had NaN values"), "nan_loss", True, "NaN"),
         ('  File "/work/train.py", line 3\n    def f(:\n        ^\nSyntaxError: invalid', "syntax", True, "train.py:3"),
         (raised("SystemExit: no data in /d"), "exit", False, '"no data in /d" (/work/train.py:5 in main)'),
+        (raised("SystemExit: python: No module named nosuch", "sys.exit(e)"), "import", True, "nosuch"),
         (raised("SystemExit: 1", "sys.exit(1)"), "exit", False, "exit code 1 (/work/train.py:5 in main)"),
         (raised("__main__.Odd"), "exception", False, "raised Odd (/work/train.py:5 in main)"),
     ],
