@@ -129,6 +129,12 @@ def _run_options(function: _F) -> _F:
             help="TensorBoard beside the run; ends with it.",
         ),
         click.option(
+            "--hosts-from",
+            envvar="TFLAUNCH_HOSTS_FROM",
+            metavar="FILE|slurm",
+            help="Hosts, instead of the spec's: a hostfile, or the nodes of this Slurm job.",
+        ),
+        click.option(
             "--accept-new-host-keys",
             is_flag=True,
             help="Trust SSH hosts that are not known yet, and add them to ~/.ssh/known_hosts.",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher import host_sources
 from launcher import plan as plans
 from launcher.errors import UsageError
 from launcher.model import ACCEPT_NEW_HOST_KEYS, ROLES, Plan, PlannedHost
@@ -92,6 +93,7 @@ def _overrides(request: Request) -> Iterator[tuple[str, Override]]:
         yield "roles.evaluator.count", Override(int(bool(wanted)), "--evaluator" if wanted else "--no-evaluator")
     if request.value("no_preload"):
         yield "preload", Override([], request.given["no_preload"][1])
+    yield from _hosts(request)
     yield from _env(request)
     yield from _restarts(request)
     yield from _tune(request)
@@ -107,6 +109,23 @@ _PATHS = {
     "profile_steps": "profile_steps",
     "tensorboard": "tensorboard",
 }
+
+
+def _hosts(request: Request) -> Iterator[tuple[str, Override]]:
+    """The hosts that a file or Slurm names, each to be reached by SSH under its name."""
+    if "hosts_from" not in request.given:
+        return
+    source, origin = str(request.value("hosts_from")), request.given["hosts_from"][1]
+    if source == host_sources.SLURM:
+        names = host_sources.hosts_of_slurm(request.environ)
+    else:
+        try:
+            names = host_sources.hosts_of_file(Path(source).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{origin} {source}: {getattr(error, 'strerror', None) or error}") from error
+    if not names:
+        raise UsageError(f"{origin} {source}: it names no host")
+    yield "hosts", Override([{"name": name, "ssh": {}} for name in names], origin)
 
 
 def _words(request: Request, option: str) -> tuple[list[str], str]:

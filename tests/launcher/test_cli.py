@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -95,3 +96,18 @@ def test_one_host_without_ssh_is_this_machine(capsys: pytest.CaptureFixture[str]
     Path("spec.yaml").write_text(f"{hosts}\nroles: {{ps: {{}}, chief: {{}}}}\ncommand: [ls]\n")
     assert run(["run", "spec.yaml", "--model-dir", "/shared/m"]) == 2
     assert "a, b" in capsys.readouterr().err
+
+
+def test_hosts_come_from_a_file_or_from_slurm(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("spec.yaml").write_text("roles: {ps: {}, chief: {}, worker: {}}\nmodel_dir: /shared/m\n")
+    Path("hosts.txt").write_text("one slots=2\ntwo\n")
+    assert run(["plan", "spec.yaml", "--json", "--hosts-from", "hosts.txt", "--", "train.py"]) == 0
+    hosts = json.loads(capsys.readouterr().out)["hosts"]
+    assert [(host["name"], host["transport"]) for host in hosts] == [("one", "ssh"), ("two", "ssh")]
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[01-02]")
+    assert run(["plan", "spec.yaml", "--json", "--hosts-from", "slurm", "--", "train.py"]) == 0
+    assert [host["name"] for host in json.loads(capsys.readouterr().out)["hosts"]] == ["node01", "node02"]
+    assert run(["plan", "spec.yaml", "--hosts-from", "none.txt", "--", "train.py"]) == 2
+    assert "none.txt" in capsys.readouterr().err
