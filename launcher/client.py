@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -28,7 +29,7 @@ from launcher.protocol import Message
 from launcher.view import RunView
 
 _POLL_S = 0.05
-_START_PATIENCE_S = 30.0
+_START_POLL_S = 0.005
 _SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
 
 
@@ -41,25 +42,31 @@ def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> Non
     runs.write_private(folder.plan, json.dumps(plans.plan_to_json(plan), indent=1) + "\n")
     gc.collect()
     gc.freeze()
+    ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
-        _become_supervisor(folder, plan, environ)
+        os.close(ours)
+        _become_supervisor(folder, plan, environ)  # which holds the pipe's other end as long as it lives
+    os.close(theirs)
     os.waitpid(child, 0)
-    deadline = time.monotonic() + _START_PATIENCE_S
+    try:
+        _wait_for_supervisor(folder, ours)
+    finally:
+        os.close(ours)
+
+
+def _wait_for_supervisor(folder: runs.RunFolder, its_life: int) -> None:
+    """However long it takes, on a machine that has much to do."""
     while not folder.supervisor.exists():
-        if time.monotonic() > deadline or _ended_early(folder):
+        died, _, _ = select.select([its_life], [], [], _START_POLL_S)
+        if died and not folder.supervisor.exists():
             words = _supervisor_log(folder).read_text(errors="replace").strip().splitlines()
             last = words[-1] if words else "it said nothing"
             raise TflaunchError(f"the run's supervisor did not come up: {last} (see {_supervisor_log(folder)})")
-        time.sleep(0.005)
 
 
 def _supervisor_log(folder: runs.RunFolder) -> Path:
     return folder.path / "supervisor.log"
-
-
-def _ended_early(folder: runs.RunFolder) -> bool:
-    return (folder.path / ".supervisor-failed").exists()
 
 
 def _become_supervisor(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> None:
@@ -80,7 +87,6 @@ def _become_supervisor(folder: runs.RunFolder, plan: Plan, environ: Mapping[str,
         import traceback
 
         traceback.print_exc()
-        (folder.path / ".supervisor-failed").touch()
     finally:
         sys.stderr.flush()
         os._exit(code)

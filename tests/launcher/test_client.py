@@ -1,0 +1,20 @@
+"""Starting a supervisor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher import client, runs, supervisor
+from launcher.errors import TflaunchError
+from tests.launcher.test_lifecycle import make_plan
+
+
+def test_a_supervisor_that_dies_at_once_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> int:
+        raise OSError("no room for a socket")
+
+    monkeypatch.setattr(supervisor, "supervise", fails)
+    with pytest.raises(TflaunchError, match="did not come up"):
+        client.start(runs.RunFolder(tmp_path), make_plan(), {})
