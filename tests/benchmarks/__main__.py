@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import ends, plan_10000, recovery, startup
+from tests.benchmarks import ends, input_rates, plan_10000, recovery, startup
 from tests.benchmarks.processes import become_subreaper
 
 Row = tuple[str, str, float, float, str]  # what, unit, bar, measured, how it came about
@@ -82,11 +82,17 @@ def end_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row
     return [(what, "s", END_BAR_S, median(mine, "rest_s"), how)], samples
 
 
+def input_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """Examples a second of one trainer process."""
+    samples = input_rates.measure(python, rounds)
+    return [(f"{name}: {what}", *rest) for what, *rest in input_rates.rows(samples)], samples
+
+
 def show(rows: Sequence[Row]) -> None:
     width = max(len(row[0]) for row in rows)
     print(f"\n{'':{width}}  {'bar':>6}  {'measured':>8}  met")
     for what, unit, bar, measured, how in rows:
-        met = "yes" if measured <= bar else "NO"
+        met = "yes" if (measured >= bar if "at least" in unit else measured <= bar) else "NO"
         print(f"{what:{width}}  {bar:6.2f}  {measured:8.3f}  {met:3}  {unit}; {how}")
 
 
@@ -95,6 +101,7 @@ PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | Non
     "startup": startup_rows,
     "recovery": recovery_rows,
     "end": end_rows,
+    "input": input_rows,
 }
 
 
