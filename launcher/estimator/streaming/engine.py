@@ -10,9 +10,11 @@ files' blocks, the shuffle buffer, ``cores + 2`` batches in work or finished, an
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,6 +42,17 @@ USUAL_GROUP_ROWS = 1024
 BATCH_BYTES = 4 << 20
 """A batch of raw records is handed on when it has this size, however few they are."""
 POLL_S = 0.2
+CLOSE_TIMEOUT_S = 10.0
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_engines() -> None:
+    """No thread of ours is inside TensorFlow when the interpreter is taken down, which aborts the process."""
+    for engine in list(_engines):
+        engine.close()
 
 
 class _Mark(Enum):
@@ -83,6 +96,7 @@ class Engine:
         self._shuffle = ShuffleBuffer(size, np.random.default_rng(self._seeds.spawn(1)[0]))
         self._waiting_since: float | None = None
         self._reader = threading.Thread(target=self._read, name="streaming-read", daemon=True)
+        _engines.add(self)
         self._reader.start()
 
     def next_rows(self, timeout_s: float) -> Rows | None:
@@ -105,9 +119,11 @@ class Engine:
         return (self._over or self._closed.is_set()) and not self._ready
 
     def close(self) -> None:
-        """Stops the threads; idempotent. Leases that have not ended stay so."""
+        """Stops the threads and waits for them; idempotent. Leases that have not ended stay so."""
         self._closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._reader is not threading.current_thread():
+            self._reader.join(CLOSE_TIMEOUT_S)
 
     def _take_in(self, item: _Item) -> None:
         if isinstance(item, Exception):

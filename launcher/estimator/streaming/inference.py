@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from launcher.estimator.streaming.csv_lines import read_header, read_lines
 from launcher.estimator.streaming.errors import BadDataError
@@ -21,7 +22,7 @@ from launcher.estimator.streaming.feature_spec import (
     spec_path,
 )
 from launcher.estimator.streaming.files import Compression
-from launcher.estimator.streaming.framing import read_blocks
+from launcher.estimator.streaming.framing import BadRecord, read_blocks
 from launcher.estimator.streaming.options import Format
 
 SAMPLE_RECORDS = 1000
@@ -55,13 +56,22 @@ def infer_spec(path: str, format: Format, compression: Compression = "auto") -> 
 
 
 def _first_examples(path: str, compression: Compression, count: int) -> list[tf.train.Example]:
-    blocks = read_blocks(path, compression=compression, block_records=count)
-    examples = []
-    for number, record in enumerate(next(blocks).records):
-        try:
-            examples.append(tf.train.Example.FromString(record))
-        except Exception:  # noqa: BLE001  protobuf's DecodeError has no public home that all versions share
-            raise BadDataError(path, "it is no tf.Example", offset=None, record=number) from None
+    """Damaged ones are passed over, unless there are no others."""
+    examples: list[tf.train.Example] = []
+    problems: list[BadRecord] = []
+    for block in read_blocks(path, compression=compression, block_records=count, on_bad=problems.append):
+        for number, record in enumerate(block.records):
+            try:
+                examples.append(tf.train.Example.FromString(record))
+            except DecodeError:
+                problems.append(
+                    BadRecord(path=path, offset=None, record=block.first + number, reason="it is no tf.Example")
+                )
+        if len(examples) >= count:
+            break
+    if not examples:
+        first = problems[0] if problems else BadRecord(path=path, offset=0, record=None, reason="it has no records")
+        raise BadDataError(path, first.reason.partition(" (the rest")[0], offset=first.offset, record=first.record)
     return examples
 
 

@@ -6,6 +6,7 @@ Estimator's session; and not the graph of the dataset, because there nobody can 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ ROW_BITS = 20
 
 _DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
 _NUMPY = {"int64": np.int64, "float32": np.float32, "bytes": object}
+
+
+_NO_EXAMPLE = "it is no tf.Example"
 
 
 class UnreadableError(Exception):
@@ -167,6 +171,8 @@ class _Session:
             got = self._run(self._fetches, {self._records: records})
         except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
             raise UnreadableError(_reason(error.message)) from None
+        except UnicodeDecodeError:  # TensorFlow quotes the record in its message, whatever bytes it has
+            raise UnreadableError(_NO_EXAMPLE) from None
         count = len(records)
         return _Fetched(
             ints=got.get("ints", np.zeros((0, _width(got, count)), np.int64)),
@@ -218,9 +224,11 @@ def _reason(message: str) -> str:
         if "required but could not be found" in line:
             return f"it has no feature {_quoted(line)}, which the feature spec asks for"
         if "Data types don't match" in line or "Data type mismatch" in line or "Expected type" in line:
-            return f"feature {_quoted(line)} has another type than the feature spec says ({line.strip()})"
+            return f"feature {_quoted(line)} has another type than the feature spec says"
         if "Could not parse example" in line:
-            return "it is no tf.Example"
+            return _NO_EXAMPLE
+        if "Shapes of all inputs must match" in line:
+            return "its columns have different numbers of values"
         if "Number of" in line or "values != expected" in line:
             return f"feature {_quoted(line)} has another number of values than the feature spec says"
     return message.strip().splitlines()[0] if message.strip() else "it cannot be parsed"
@@ -228,7 +236,5 @@ def _reason(message: str) -> str:
 
 def _quoted(line: str) -> str:
     """The feature that a message of the parser names."""
-    for before, after in (("Feature: ", " ("), ("Key: ", "."), ("Key: ", ",")):
-        if before in line:
-            return repr(line.partition(before)[2].partition(after)[0].strip())
-    return "(unnamed)"
+    found = re.search(r"Feature: (.*?) \(data type|Key: (.*?)(?:, Index:|\.  )", line)
+    return repr(found[1] or found[2]) if found else "(unnamed)"

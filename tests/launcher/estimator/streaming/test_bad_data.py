@@ -1,0 +1,231 @@
+"""Every kind of bad data: one error that names file and place, or skipped, counted and told."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.framing import BadRecord, frame
+from launcher.estimator.streaming.leases import ShardLeases
+from launcher.estimator.streaming.shards import Shard
+from tests.launcher.estimator.streaming.data import ID_SPEC, batches, example, id_columns, ids_of, options, write_groups
+from tests.launcher.estimator.streaming.data import write_ids as write
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
+
+RECORD_BYTES = len(frame(example(id=1, label=1)))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def damage_data(path: Path) -> None:
+    """A byte in the data of record 5."""
+    data = bytearray(path.read_bytes())
+    data[5 * RECORD_BYTES + 20] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def damage_length(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[5 * RECORD_BYTES + 1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def replace_record(record: bytes) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        data, place = path.read_bytes(), 5 * RECORD_BYTES
+        path.write_bytes(data[:place] + frame(record) + data[place + RECORD_BYTES :])
+
+    return change
+
+
+def compress(path: Path) -> None:
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def foreign(path: Path) -> None:
+    path.write_bytes(b"this is a text file, and nothing else\n" * 10)
+
+
+AT_5 = f"record 5 at byte {5 * RECORD_BYTES}"
+CASES: list[tuple[str, Callable[[Path], None], str, dict[str, Any], list[int]]] = [
+    # what, how the file becomes bad, what the error says, options, which of its ids are still read when skipping
+    (
+        "truncated",
+        truncate,
+        f"record 9 at byte {9 * RECORD_BYTES}: the file is cut off",
+        {},
+        [0, 1, 2, 3, 4, 5, 6, 7, 8],
+    ),
+    ("wrong CRC", damage_data, f"{AT_5}: its checksum is wrong", {}, [0, 1, 2, 3, 4, 6, 7, 8, 9]),
+    ("wrong length", damage_length, f"{AT_5}: the checksum of its length is wrong", {}, [0, 1, 2, 3, 4]),
+    ("missing", replace_record(example(id=5)), f"{AT_5}: it has no feature 'label'", {}, [0, 1, 2, 3, 4, 6, 7, 8, 9]),
+    (
+        "wrong type",
+        replace_record(example(id=5, label=0.5)),
+        f"{AT_5}: feature 'label' has another type",
+        {},
+        [0, 1, 2, 3, 4, 6, 7, 8, 9],
+    ),
+    (
+        "two values",
+        replace_record(example(id=5, label=[1, 2])),
+        f"{AT_5}: feature 'label' has another number of values",
+        {},
+        [0, 1, 2, 3, 4, 6, 7, 8, 9],
+    ),
+    ("no Example", replace_record(b"\xff\xff\xff"), f"{AT_5}: it is no tf.Example", {}, [0, 1, 2, 3, 4, 6, 7, 8, 9]),
+    ("empty", empty, "at byte 0: the file is empty", {}, []),
+    ("foreign", foreign, "record 0 at byte 0: this is not a TFRecord file", {}, []),
+    ("vanished", Path.unlink, "cannot be opened: No such file", {}, []),
+    (
+        "gzip as plain",
+        compress,
+        "record 0 at byte 0: this is a gzip file, but it is declared as not compressed",
+        {"compression": "none"},
+        [],
+    ),
+    (
+        "plain as gzip",
+        lambda path: None,
+        "at byte 0: this is not a gzip file, but it is declared as one",
+        {"compression": "gzip"},
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("how", "says", "changes"), [case[1:4] for case in CASES], ids=[case[0] for case in CASES])
+def test_bad_data_is_one_error_that_names_file_and_place(
+    tmp_path: Path, how: Callable[[Path], None], says: str, changes: dict[str, Any]
+) -> None:
+    path = tmp_path / "b.tfrecord"
+    write(path, range(10))
+    how(path)
+    with pytest.raises(tf.errors.OpError) as caught:
+        batches([str(path)], options(**changes))
+    assert f"BadDataError: {path}: {says}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("how", "says", "changes", "left"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_skipped_data_is_told_and_the_rest_is_read(
+    tmp_path: Path, how: Callable[[Path], None], says: str, changes: dict[str, Any], left: list[int]
+) -> None:
+    path = tmp_path / "b.tfrecord"
+    write(path, range(10))
+    how(path)
+    compressed = changes.get("compression") == "gzip"
+    other = write(tmp_path / ("c.tfrecord.gz" if compressed else "c.tfrecord"), range(20, 23))
+    told: list[BadRecord] = []
+    leases = ShardLeases([Shard(path=str(path)), Shard(path=other)])
+    found = batches([], options(on_bad_record="skip", on_skipped=told.append, **changes), leases)
+    assert sorted(ids_of(found)) == [*left, 20, 21, 22]
+    assert [bad.path for bad in told] == [str(path)]
+    assert f"{path}: {says}" in str(told[0])
+    assert leases.rows == {0: len(left), 1: 3}
+
+
+def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "b.tfrecord.gz", range(1000)))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(tf.errors.OpError, match=rf"{path}: record \d+ at byte \d+: cannot be read further"):
+        batches([str(path)], options())
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("1,x", "could not convert string 'x' to int64"),
+        ("1", "the line has 1 fields, the header 2"),
+        ("1,2,3", "the line has 3 fields, the header 2"),
+        ('1,"2', "a quoted field goes on in the next line"),
+    ],
+)
+def test_a_bad_line_of_csv_is_named(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"label,id\n0,0\n1,1\n{line}\n0,4\n")
+    offset = len("label,id\n0,0\n1,1\n")
+    with pytest.raises(tf.errors.OpError) as caught:
+        batches([str(path)], options(format="csv"))
+    assert f"BadDataError: {path}: record 2 at byte {offset}: {says}" in str(caught.value)
+    told: list[BadRecord] = []
+    found = batches([str(path)], options(format="csv", on_bad_record="skip", on_skipped=told.append))
+    assert (sorted(ids_of(found)), len(told)) == ([0, 1, 4], 1)
+
+
+def test_a_csv_file_without_a_wanted_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id\n1\n")
+    with pytest.raises(tf.errors.OpError, match="the header has no column 'label'"):
+        batches([str(path)], options(format="csv"))
+
+
+def test_a_row_group_with_columns_of_different_length_is_named(tmp_path: Path) -> None:
+    good = tmp_path / "a.tfrecord"
+    write_groups(good, id_columns(range(20)))
+    path = tmp_path / "b.tfrecord"
+    bad = tf.train.Example()
+    for name, count in (("#rows", 1), ("id", 3), ("label", 2)):
+        bad.features.feature[name].int64_list.value.extend([3] * count)
+    path.write_bytes(good.read_bytes() + frame(bad.SerializeToString()))
+    with pytest.raises(tf.errors.OpError, match=r"record 2 at byte \d+: its columns have different numbers of values"):
+        batches([str(path)], options(format="row_groups"))
+
+
+def test_plain_examples_are_no_row_groups(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", range(3))
+    with pytest.raises(tf.errors.OpError, match="it has no feature '#rows'"):
+        batches([path], options(format="row_groups"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="as root a child of another user is needed; else chmod will do")
+def test_unreadable_permissions_are_named_when_root_runs_the_tests(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", range(3))
+    os.chmod(path, 0o600)  # noqa: PTH101
+    program = (
+        "import os, sys\n"
+        "from launcher.estimator.streaming.framing import read_blocks\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "try:\n list(read_blocks(sys.argv[1]))\n"
+        "except Exception as error:\n print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert done.stdout == f"BadDataError {path}: cannot be opened: Permission denied\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_permissions_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", range(3))
+    os.chmod(path, 0)  # noqa: PTH101
+    with pytest.raises(tf.errors.OpError, match="cannot be opened: Permission denied"):
+        batches([path], options())
+
+
+def test_a_file_that_was_replaced_by_a_shorter_one_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", range(3))
+    with pytest.raises(tf.errors.OpError, match="the file ends after 3 records, 5 were expected"):
+        batches([Shard(path=path, records=5)], options())
+
+
+def test_a_feature_that_no_record_has_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tfrecord", range(3))
+    spec = FeatureSpec(columns=(*ID_SPEC.columns, Column(name="x", kind="bytes")))
+    with pytest.raises(tf.errors.OpError, match="record 0 at byte 0: it has no feature 'x'"):
+        batches([path], options(spec=spec, shuffle_rows=0))
