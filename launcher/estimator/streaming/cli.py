@@ -19,10 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from launcher.estimator.streaming import tools
 
-    commands = {"convert": tools.convert, "count": tools.count, "head": tools.head, "verify": tools.verify}
+    commands = {
+        "convert": tools.convert,
+        "count": tools.count,
+        "head": tools.head,
+        "verify": tools.verify,
+        "audit": tools.audit,
+    }
     try:
-        if options.command == "audit":
-            return tools.audit(options)
         return commands[options.command](options)
     except StreamingError as error:
         sys.stderr.write(f"streaming: error: {error}\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import itertools
 import json
 import os
@@ -18,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from launcher.estimator.streaming.audit import read_audit, report_lines
 from launcher.estimator.streaming.columns import Ragged, Values
 from launcher.estimator.streaming.convert import check_targets, convert_file, read_columns, target_of, write_spec
 from launcher.estimator.streaming.errors import BadDataError, StreamingError
@@ -115,7 +115,7 @@ def verify(options: argparse.Namespace) -> int:
 def audit(options: argparse.Namespace) -> int:
     """How often each example was trained."""
     audits = importlib.import_module("launcher.estimator.streaming.audit")
-    for line in audits.report_lines(audits.read_audit(Path(options.folder))):
+    for line in report_lines(read_audit(Path(options.folder))):
         print(line)  # noqa: T201
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -195,27 +194,19 @@ def test_plain_examples_are_no_row_groups(tmp_path: Path) -> None:
         batches([path], options(format="row_groups"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="as root a child of another user is needed; else chmod will do")
-def test_unreadable_permissions_are_named_when_root_runs_the_tests(tmp_path: Path) -> None:
+def test_unreadable_permissions_are_named(tmp_path: Path) -> None:
+    """In a process of its own, which is nobody's where root runs the tests: root may read everything."""
     path = write(tmp_path / "a.tfrecord", range(3))
-    os.chmod(path, 0o600)  # noqa: PTH101
+    Path(path).chmod(0)
     program = (
         "import os, sys\n"
         "from launcher.estimator.streaming.framing import read_blocks\n"
-        "os.setgid(65534); os.setuid(65534)\n"
+        "if os.geteuid() == 0:\n os.setgid(65534); os.setuid(65534)\n"
         "try:\n list(read_blocks(sys.argv[1]))\n"
         "except Exception as error:\n print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
     assert done.stdout == f"BadDataError {path}: cannot be opened: Permission denied\n"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_permissions_are_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tfrecord", range(3))
-    os.chmod(path, 0)  # noqa: PTH101
-    with pytest.raises(tf.errors.OpError, match="cannot be opened: Permission denied"):
-        batches([path], options())
 
 
 def test_a_file_that_was_replaced_by_a_shorter_one_is_named(tmp_path: Path) -> None:
