@@ -114,7 +114,6 @@ def verify(options: argparse.Namespace) -> int:
 
 def audit(options: argparse.Namespace) -> int:
     """How often each example was trained."""
-    audits = importlib.import_module("launcher.estimator.streaming.audit")
     for line in report_lines(read_audit(Path(options.folder))):
         print(line)  # noqa: T201
     return 0
