@@ -109,6 +109,13 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
         roles=(PS, *TRAINERS, EVALUATOR),
     ),
     Adjustment(
+        name="log-format",
+        title="one form of log lines, with time, task, file and line; each message once; --log-level",
+        why="TensorFlow adds a handler of its own: with any other, or after one logging.info, each message comes"
+        " twice; a set-up of the script's own wins",
+        roles=(PS, *TRAINERS, EVALUATOR),
+    ),
+    Adjustment(
         name="input-wait",
         title="trainers report which share of a step they wait for input (comes with --tensorboard)",
         why="nothing else tells a job that starves from one that computes; it adds three small operations to the graph",

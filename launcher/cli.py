@@ -139,6 +139,12 @@ def _run_options(function: _F) -> _F:
             is_flag=True,
             help="Trust SSH hosts that are not known yet, and add them to ~/.ssh/known_hosts.",
         ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            envvar="TFLAUNCH_LOG_LEVEL",
+            help="What tasks log; debug also shows TensorFlow's own noise.",
+        ),
         click.option("--inject", multiple=True, metavar="FAULT", help='Fault drill, as "kill worker:1 at step 200".'),
     ]
     return _with(options, function)

@@ -19,7 +19,7 @@ from launcher.agent.sweep import sweep
 from launcher.console import open_console
 from launcher.errors import UsageError
 from launcher.model import Outcome, TaskId
-from launcher.protocol import JsonValue
+from launcher.protocol import LOG_LEVEL_VARIABLE, JsonValue
 from launcher.spans import duration, one_line
 from launcher.summary import summary
 from launcher.view import RunView
@@ -51,7 +51,8 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
     if detach:
         click.echo(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
         return 0
-    return _show(folder, own=True, as_json=as_json, plain=plain)
+    debug = resolved.plan.tasks[0].env.get(LOG_LEVEL_VARIABLE) == "debug"
+    return _show(folder, own=True, as_json=as_json, plain=plain, all_lines=debug)
 
 
 def _check_transports(plan: Plan) -> None:
@@ -79,11 +80,11 @@ def _make_sample_data(command: tuple[str, ...]) -> None:
         raise UsageError(f"the sample data could not be made (exit code {made.returncode}): {' '.join(command)}")
 
 
-def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool) -> int:
+def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool, all_lines: bool = False) -> int:
     view = RunView()
     view.only_watched = not own
     form = "json" if as_json else "plain" if plain else "live"
-    console = open_console(view, folder, sys.stdout, form=form, environ=os.environ)
+    console = open_console(view, folder, sys.stdout, form=form, environ=os.environ, all_lines=all_lines)
     exit_code = client.watch(folder, view, console, own=own)
     if not as_json:
         click.echo(summary(view, folder, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ), nl=False)

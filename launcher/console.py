@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from launcher import events as ev
 from launcher.frame import Size, frame
 from launcher.logs import LastLines, LogWriter, MergedLogs
+from launcher.noise import is_noise
 from launcher.runs import RunFolder
 from launcher.spans import Line, count, duration, encodable, glyphs_for, paint
 from launcher.telling import tell
@@ -67,9 +68,11 @@ class JsonConsole:
 
 class PlainConsole:
     """For pipes and log files: the tasks' lines with their prefixes, and a ``tflaunch |`` line for each event of
-    interest; progress at most every ten seconds."""
+    interest; progress at most every ten seconds. What TensorFlow says to itself is left out, but for ``all_lines``."""
 
-    def __init__(self, view: RunView, folder: RunFolder, out: TextIO, *, color: bool = False) -> None:
+    def __init__(
+        self, view: RunView, folder: RunFolder, out: TextIO, *, color: bool = False, all_lines: bool = False
+    ) -> None:
         self._view = view
         self._folder = folder
         self._out = out
@@ -78,6 +81,8 @@ class PlainConsole:
         self._writer: LogWriter | None = None
         self._told_at = 0.0
         self._told_step: int | None = None
+        self._all_lines = all_lines
+        self._left_out = 0
 
     def start(self) -> None:
         """Nothing to do."""
@@ -85,6 +90,7 @@ class PlainConsole:
     def show(self, recorded: ev.Recorded) -> None:
         if isinstance(recorded.event, ev.RunEnded):
             self._write_logs(final=True)
+            self._tell_left_out()
         if (told := tell(recorded.event)) is not None:
             self._say(*told)
 
@@ -98,7 +104,13 @@ class PlainConsole:
 
     def stop(self, now: float) -> None:
         self._write_logs(final=True)
+        self._tell_left_out()
         self._out.flush()
+
+    def _tell_left_out(self) -> None:
+        if self._left_out:
+            self._say(f"{self._left_out:,} lines of TensorFlow's own noise left out; tflaunch logs has all", "dim")
+        self._left_out = 0
 
     def _say(self, text: str, style: str) -> None:
         line = "tflaunch | " + text.replace("\n", "\ntflaunch | ")
@@ -112,7 +124,10 @@ class PlainConsole:
             self._logs = MergedLogs.of_run(self._folder, tasks)
             self._writer = LogWriter(self._out, tasks, color=self._color)
         for task, lines in self._logs.drain() if final else self._logs.poll():
-            self._writer.write(task, lines)
+            shown = lines if self._all_lines else [line for line in lines if not is_noise(line)]
+            self._left_out += len(lines) - len(shown)
+            if shown:
+                self._writer.write(task, shown)
 
 
 def _progress_words(view: RunView, now: float) -> str:
@@ -204,14 +219,16 @@ class _Picture:
             yield Segment.line()
 
 
-def open_console(view: RunView, folder: RunFolder, out: TextIO, *, form: str, environ: Mapping[str, str]) -> RunConsole:
+def open_console(
+    view: RunView, folder: RunFolder, out: TextIO, *, form: str, environ: Mapping[str, str], all_lines: bool = False
+) -> RunConsole:
     """The console of that ``form``: ``live``, ``plain`` or ``json``. A live one on a stream that is no terminal, or a
     dumb one, is plain."""
     if form == "json":
         return JsonConsole(out)
     terminal = out.isatty() and environ.get("TERM", "") not in ("", "dumb")
     if form == "plain" or not terminal:
-        return PlainConsole(view, folder, out, color=terminal and not environ.get("NO_COLOR"))
+        return PlainConsole(view, folder, out, color=terminal and not environ.get("NO_COLOR"), all_lines=all_lines)
     from rich.console import Console
 
     return LiveConsole(view, folder, Console(file=out, highlight=False))

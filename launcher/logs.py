@@ -8,7 +8,6 @@ different tasks never mix.
 from __future__ import annotations
 
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TextIO
 
 from launcher.lines import LineAssembler
 from launcher.model import Role, TaskId
+from launcher.noise import is_noise
 from launcher.runs import RunFolder
 from launcher.spans import encodable, paint
 
@@ -131,10 +131,6 @@ def tail_from(path: Path, lines: int) -> tuple[list[str], int]:
     return found[-lines:] if lines > 0 else [], end
 
 
-# What TensorFlow writes at the end of healthy sessions, and the second halves of its warnings.
-_NOISE = re.compile(r"Local rendezvous is aborting|Instructions for updating|Use tf\.keras instead|^\s+\[\[\{\{node")
-
-
 class LastLines:
     """The line that each task wrote last, at the cost of one small read for a log that has grown."""
 
@@ -156,7 +152,7 @@ class LastLines:
 def _last_line(data: bytes) -> str:
     assembler = LineAssembler()
     lines = assembler.feed(data) + assembler.flush()
-    return next((line for line in reversed(lines) if line.strip() and not _NOISE.search(line)), "")
+    return next((line for line in reversed(lines) if line.strip() and not is_noise(line)), "")
 
 
 # --- printing ----------------------------------------------------------------------------------------------------

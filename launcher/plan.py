@@ -30,7 +30,7 @@ from launcher.model import (
 )
 from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place
 from launcher.plan_json import plan_from_json, plan_to_json
-from launcher.protocol import PROFILE_VARIABLE
+from launcher.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE
 from launcher.spec.hosts import HostSite, expand_host
 from launcher.spec.source import path_text
 from launcher.spec.texts import expand_range, is_shareable
@@ -55,6 +55,8 @@ LOCAL_LEASE_S = 3.0
 REMOTE_LEASE_S = 60.0
 DEFAULT_MODEL_DIR = "{run_dir}/model"
 DEFAULT_MODEL_DIR_VARIABLE = "TFLAUNCH_DEFAULT_MODEL_DIR"
+CPP_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"  # read while TensorFlow is imported: part of the preload key
+_CPP_LEVELS = {"debug": "0", "info": "0", "warning": "1", "error": "2"}
 NO_GPU = "-1"  # CUDA takes the list up to its first invalid number: none
 
 
@@ -202,6 +204,10 @@ class _Planner:
         """What all tasks of a role have in common that run alike."""
         user = {**self._spec.env, **self._spec.roles.of(role).env}
         env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1", **user}
+        if self._spec.log_level is not None:
+            env[LOG_LEVEL_VARIABLE] = self._spec.log_level
+            if CPP_LEVEL_VARIABLE not in {**user, **({} if remote else self._around.env)}:
+                env[CPP_LEVEL_VARIABLE] = _CPP_LEVELS[self._spec.log_level]
         if self._spec.profile_steps is not None:
             env[PROFILE_VARIABLE] = str(self._spec.profile_steps)
         if self._model_dir is None and not self._remote:

@@ -28,6 +28,7 @@ TUNE_VARIABLE = "TFLAUNCH_TUNE"
 REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
+LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]

@@ -108,6 +108,7 @@ _PATHS = {
     "inject": "inject",
     "profile_steps": "profile_steps",
     "tensorboard": "tensorboard",
+    "log_level": "log_level",
 }
 
 

@@ -32,7 +32,8 @@ _STATES = tuple(TaskState)
 # What TensorFlow and its loggers put before the message.
 _NOISE = re.compile(
     r"^(?:(?:INFO|WARNING|ERROR|DEBUG|FATAL):tensorflow:|[IWEF]\d{4} [\d:.]+\s+\d+ [\w./-]+:\d+\] "
-    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] \S+:\d+\] )+"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] \S+:\d+\] "
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Z]+ (?:\w+:\d+ )?\S+:\d+\] )+"
 )
 
 

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 _POLL_S = 0.5
+_LEAST_S = 0.5
 _MODEL = "model"
 
 
@@ -73,6 +74,7 @@ class Writers:
         self._writers: dict[str, Any] = {}
         self._last: dict[str, tuple[float, int, int, int | None]] = {}
         self._steps: dict[str, int] = {}
+        self._newest = 0
 
     def follow(self, path: Path) -> None:
         """Writes what is there and what is added, for ever."""
@@ -93,18 +95,24 @@ class Writers:
         elif kind == "usage_sampled":
             for name, values in (("cpu (cores)", event["cpu"]), ("memory (MiB)", event["rss_mib"])):
                 for task, value in values.items():
-                    self._scalar(task, f"task/{name}", value, self._steps.get(task, 0), _seconds(event["at"]))
+                    self._scalar(
+                        task, f"task/{name}", value, self._steps.get(task, self._newest), _seconds(event["at"])
+                    )
 
     def _progress(self, event: dict[str, Any]) -> None:
         task, at, step = event["task"], _seconds(event["at"]), event["global_step"]
         now = (at, event["attempt"], event["local_steps"], event.get("examples"))
         before = self._last.get(task)
-        self._last[task], self._steps[task] = now, step
+        self._steps[task] = step
+        self._newest = max(self._newest, step)
         if event.get("input_wait") is not None:
-            self._scalar(task, "task/waiting for input (share of a step)", event["input_wait"], step, at)
-        if before is None or before[1] != now[1] or at <= before[0]:
+            self._scalar(task, "task/input wait (share of a step)", event["input_wait"], step, at)
+        seconds = at - before[0] if before is not None else 0.0
+        if before is not None and before[1] == now[1] and seconds < _LEAST_S:
+            return  # the last word of a task comes right after the one before: no rate to speak of
+        self._last[task] = now
+        if before is None or before[1] != now[1]:
             return
-        seconds = at - before[0]
         self._scalar(task, "task/steps per second", (now[2] - before[2]) / seconds, step, at)
         if now[3] is not None and before[3] is not None:
             self._scalar(task, "task/examples per second", (now[3] - before[3]) / seconds, step, at)

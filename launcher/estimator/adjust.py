@@ -21,6 +21,7 @@ from launcher.estimator import (
     evaluator,
     heartbeat,
     input_wait,
+    log_format,
     model_dirs,
     profiler,
     sessions,
@@ -120,6 +121,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),
+    ("log-format", _Step(module=log_format.TF_LOGGING, make=log_format.shape)),
     ("input-wait", _Step(module=input_wait.UTIL, make=input_wait.measure)),
     ("profile", _Step(module=trainer.MONITORED_SESSION, make=profiler.take_profiles)),
 )

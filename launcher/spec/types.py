@@ -242,6 +242,8 @@ class ClusterSpec(Section):
     command is Python."""
     tune: Annotated[Mapping[str, bool], _MAYBE_MAPPING] = Field(default_factory=dict)
     """The adjustments inside tasks, each by its name: true or false. The rest keep their defaults."""
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    """What tasks log, C++ included; null: what the script says. A set-up of the script's own wins."""
     tensorboard: bool = False
     """Start TensorBoard beside the run, on loopback; it ends with the run."""
     profile_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from launcher.timeline.samples import read_folder
 from tests.e2e.running import TIMEOUT_S, Finished, alive, environment, tflaunch
+from tests.launcher.test_timeline import check_format
 
 HOSTILE = "a \"b\" $(c) {d,e} ü \\ 'f'"
 SCRIPT = Path(__file__).parent / "canned.py"
@@ -44,14 +47,47 @@ def test_an_unmodified_script_trains_on_four_roles(tmp_path: Path) -> None:
     assert alive(run_id(done)) == []
 
 
+@pytest.mark.legacy
 def test_a_script_without_a_model_dir_gets_one_of_the_run(tmp_path: Path) -> None:
+    """And it is watched closely: traced, logged in one form, its waiting for input measured."""
+    watched = ("--profile-steps", "40", "--tensorboard", "--log-level", "info")
     done = tflaunch(
-        *("local", "--workers", "1", "--ps", "1", "--run-dir", "run", "--plain", "--"),
-        *("python", str(SCRIPT), "--steps", "30"),
+        *("local", "--workers", "1", "--ps", "1", "--run-dir", "run", "--plain", *watched, "--"),
+        *("python", str(SCRIPT), "--steps", "600"),
         cwd=tmp_path,
     )
     assert done.code == 0, done.stdout + done.stderr
     assert (done.run_dir / "model" / "checkpoint").exists()
+    check_traces(done, tmp_path)
+    events = [json.loads(line) for line in (done.run_dir / "events.jsonl").read_text().splitlines()]
+    waits = [
+        event["input_wait"] for event in events if event["kind"] == "progressed" and event["input_wait"] is not None
+    ]
+    assert waits and all(0 <= wait <= 1 for wait in waits)
+    said = [line for line in done.log("chief:0").splitlines() if "loss = " in line and "step = " in line]
+    assert said and all(LOG_LINE.match(line) for line in said), said
+    assert len(said) == len(set(said))
+    assert "will be removed in a future version" not in done.stdout
+
+
+LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO chief:0 basic_session_run_hooks\.py:\d+\] ")
+
+
+def check_traces(done: Finished, cwd: Path) -> None:
+    samples, problems = read_folder(done.run_dir / "timeline")
+    assert samples and not problems
+    trainers = {sample.task for sample in samples} - {"evaluator:0"}
+    assert trainers <= {"chief:0", "worker:0"}
+    for sample in samples:
+        if sample.task in trainers:
+            assert {"ps:0", sample.task} <= {sample.owner(device) for device in sample.devices}
+            assert any("IteratorGetNext" in op.type for op in sample.own())
+    firsts = [sample for sample in samples if sample.transfers]
+    assert firsts and all(sum(size for _, _, size in sample.transfers) > 0 for sample in firsts)
+    told = tflaunch("timeline", "run", cwd=cwd)
+    assert told.code == 0, told.stderr
+    assert "load per parameter server" in told.stdout
+    check_format(json.loads((done.run_dir / "trace.json").read_text()))
 
 
 def test_the_sample_job_trains_and_exports(tmp_path: Path) -> None:

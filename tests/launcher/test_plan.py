@@ -14,6 +14,7 @@ from launcher.model import BoundPlan, Outcome, Plan, Role, StartMode, TaskId
 from launcher.plan import (
     Surroundings,
     bind,
+    board_message,
     build_plan,
     plan_from_json,
     plan_to_json,
@@ -175,7 +176,7 @@ def test_a_start_message_is_complete() -> None:
         "TFLAUNCH_RUN": "r-1",
         "TFLAUNCH_TASK": "worker:1",
         "TFLAUNCH_TUNE": "model-dir,session-gate,ready-poll,worker-start,device-filters,final-save,save-on-term,"
-        "session-close",
+        "session-close,log-format",
         "TF_GRPC_REUSE_PORT": "1",
     }
     assert (message.program, message.argv[0], message.cwd) == (("train.py",), "/venv/bin/python", "/work")
@@ -316,3 +317,34 @@ def test_golden(name: str, form: str) -> None:
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
     assert "s3cret" not in text
+
+
+# --- logging, TensorBoard, timelines -------------------------------------------------------------------------------
+
+
+def test_a_log_level_reaches_the_interpreter_that_imports_tensorflow() -> None:
+    """TF_CPP_MIN_LOG_LEVEL is read while TensorFlow is imported: set in a forked task, it does nothing."""
+    plan = local_plan("log_level: error")
+    assert plan.tasks[0].env["TFLAUNCH_LOG_LEVEL"] == "error"
+    (message,) = preload_messages(plan, "local")
+    assert message.env["TF_CPP_MIN_LOG_LEVEL"] == "2"
+    assert message.key != local_plan().tasks[0].preload_key
+    assert "TF_CPP_MIN_LOG_LEVEL" not in local_plan().tasks[0].env
+
+
+def test_a_cpp_log_level_of_the_users_own_stands() -> None:
+    own = local_plan('log_level: error\nenv: {TF_CPP_MIN_LOG_LEVEL: "0"}').tasks[0].env
+    assert own["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    text = "command: [train.py]\nlog_level: error\nroles: {ps: {}, chief: {}}"
+    assert "TF_CPP_MIN_LOG_LEVEL" not in plan_of(text, env={"TF_CPP_MIN_LOG_LEVEL": "1"}).tasks[0].env
+
+
+def test_tensorboard_and_profiles_switch_their_adjustments_on() -> None:
+    assert not {"profile", "input-wait"} & set(local_plan().adjustments)
+    plan = local_plan("tensorboard: true\nprofile_steps: 50")
+    assert {"profile", "input-wait"} <= set(plan.adjustments)
+    assert plan.tasks[0].env["TFLAUNCH_PROFILE_STEPS"] == "50"
+    message = board_message(plan, "local", "/runs/r", run="r.1")
+    assert message is not None and message.events == "/runs/r/events.jsonl"
+    assert board_message(local_plan(), "local", "/runs/r", run="r.1") is None
+    assert plan_from_json(plan_to_json(plan)) == plan
