@@ -10,6 +10,9 @@ Runs in an interpreter that has TensorBoard. Nothing else of ours is imported: a
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
@@ -18,7 +21,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 _POLL_S = 0.5
@@ -27,6 +30,8 @@ _MODEL = "model"
 
 
 def main() -> None:
+    if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+        del sys.path[0]  # this file's folder, whose modules have everyday names
     options = json.loads(sys.argv[1])
     logdir = Path(options["logdir"])
     logdir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -46,6 +51,7 @@ def _serve(logdir: Path, *, remote: bool) -> str:
     if not remote:
         # With it TensorBoard reads files by itself instead of importing TensorFlow for that (tensorboard/compat).
         sys.modules["tensorboard.compat.notf"] = ModuleType("tensorboard.compat.notf")
+    _supply_pkg_resources()
     try:
         from tensorboard import program
     except ImportError as error:
@@ -55,6 +61,22 @@ def _serve(logdir: Path, *, remote: bool) -> str:
     options = ("--host", "127.0.0.1", "--port", "0", "--load_fast", "false", "--reload_interval", "5")
     server.configure(argv=["tensorboard", "--logdir", str(logdir), *options])
     return str(server.launch())
+
+
+def _supply_pkg_resources() -> None:
+    """What older releases of TensorBoard take from setuptools, which has it no longer."""
+    if importlib.util.find_spec("pkg_resources") is not None:
+        return
+    stand_in: Any = ModuleType("pkg_resources")
+
+    def iter_entry_points(group: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(resolve=found.load) for found in importlib.metadata.entry_points(group=group)]
+
+    def parse_version(text: str) -> Any:
+        return importlib.import_module("packaging.version").parse(text)
+
+    stand_in.iter_entry_points, stand_in.parse_version = iter_entry_points, parse_version
+    sys.modules["pkg_resources"] = stand_in
 
 
 def point_to(logdir: Path, model_dir: str) -> None:

@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -65,7 +66,9 @@ def level_wanted() -> int | None:
 
 def shape(patches: Patches, task: Task) -> None:
     """Give TensorFlow's logger, absl's and the root's defaults that form, and the level that was asked for."""
-    logger: logging.Logger = importlib.import_module(TF_LOGGING).get_logger()
+    module: Any = importlib.import_module(TF_LOGGING)
+    logger: logging.Logger = module.get_logger()
+    patches.set(logger, "findCaller", _finder_of_callers(module.__file__))
     kept = [handler for handler in logger.handlers if not _is_console(handler)]
     patches.set(logger, "handlers", [*kept, Handler(logger)])
     last_resort: Any = logging.lastResort
@@ -81,6 +84,21 @@ def shape(patches: Patches, task: Task) -> None:
             if owner is not None:
                 patches.set(owner, "level", level)
         _forget_levels()
+
+
+def _finder_of_callers(tf_logging: str) -> Callable[..., tuple[str, int, str, str | None]]:
+    """Who logs. TensorFlow's own finder takes a direct caller of its logger for part of it, and names his caller."""
+    skipped = {logging.Logger.info.__code__.co_filename, tf_logging}
+
+    def find(stack_info: bool = False, stacklevel: int = 1) -> tuple[str, int, str, str | None]:
+        frame = sys._getframe(1)
+        while frame.f_back is not None and (frame.f_code.co_filename in skipped or stacklevel > 1):
+            stacklevel -= frame.f_code.co_filename not in skipped
+            frame = frame.f_back
+        stack = "".join(traceback.format_stack(frame)).rstrip("\n") if stack_info else None
+        return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, stack
+
+    return find
 
 
 def _basic_config(original: Callable[..., None], **options: Any) -> None:

@@ -72,11 +72,14 @@ def texts(lines: list[str]) -> list[tuple[str, str]]:
 
 
 def test_time_task_file_and_line(shaped: Shaped) -> None:
+    import tensorflow as tf
+
     logger = shaped.begin()
     logger.warning("one")
     logging.getLogger("mine").warning("two")
     logger.info("not asked for")
-    assert texts(shaped.lines()) == [("WARNING", "one"), ("WARNING", "two")]
+    tf.compat.v1.logging.warning("three")
+    assert texts(shaped.lines()) == [("WARNING", "one"), ("WARNING", "two"), ("WARNING", "three")]
 
 
 def test_a_call_of_logging_info_does_not_double_tensorflow(shaped: Shaped) -> None:
@@ -118,7 +121,7 @@ def test_absl_app_does_not_double_either(shaped: Shaped) -> None:
     logger = shaped.begin("info")
     absl_logging.use_absl_handler()
     logger.info("one")
-    lines = shaped.lines()
+    lines = [line for line in shaped.lines() if "before flag parsing" not in line]
     assert len(lines) == 1
     assert texts(lines) == [("INFO", "one")]
 
