@@ -393,7 +393,8 @@ class Exited(Message, kind="exited"):
 @dataclass(frozen=True, kw_only=True)
 class Stacks(Message, kind="stacks"):
     """What an attempt is doing. ``state``: its process's, as in proc(5) (``T``: stopped by a signal); ``text``: the
-    Python stacks of all threads with their lines of code, empty where they are not to be had."""
+    Python stacks of all threads with their lines of code, empty where they are not to be had; ``raised``: the traceback
+    of an exception that ought to have ended the program."""
 
     task: str
     attempt: int
@@ -401,6 +402,7 @@ class Stacks(Message, kind="stacks"):
     state: str = ""
     text: str = ""
     last_lines: tuple[str, ...] = ()
+    raised: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,7 @@ class StackTaker:
                 state=process.state if process is not None else "",
                 text=_with_source(text),
                 last_lines=tuple(lines[-5:]),
+                raised=last_words.take_raised(self._home, attempt.task, attempt.number),
             )
         )
 

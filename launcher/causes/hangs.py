@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from launcher import protocol
 from launcher.causes.cause import Cause
-from launcher.causes.traces import Frame
-from launcher.causes.words import is_noise
+from launcher.causes.traces import Frame, Raised, last_trace
+from launcher.causes.words import is_noise, place, shown, told
 from launcher.model import Role
 
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*$", re.MULTILINE)
@@ -49,6 +49,12 @@ class Standing:
     @property
     def paused(self) -> bool:
         return self.stacks is not None and self.stacks.state in ("T", "t")
+
+    @property
+    def raised(self) -> Raised | None:
+        """The exception that ought to have ended it."""
+        trace = last_trace(self.stacks.raised) if self.stacks is not None and self.stacks.raised else None
+        return trace.outer if trace is not None else None
 
     @property
     def in_disk_wait(self) -> bool:
@@ -148,6 +154,7 @@ def _root(standings: Sequence[Standing]) -> Standing | None:
     trainers = [item for item in standings if item.role.trains and not item.finished]
     chief_first = sorted(trainers, key=lambda item: item.role is not Role.CHIEF)
     suspects = (
+        [item for item in standings if item.raised is not None],
         [item for item in (*servers, *chief_first) if item.paused],
         [item for item in servers if not item.alive or not item.ready],
         [item for item in (*servers, *chief_first) if item.in_disk_wait],
@@ -174,6 +181,8 @@ def does(item: Standing) -> str:
         return "does not run"
     if item.paused:
         return f"is paused (process {item.stacks.pid if item.stacks else 0} was stopped by a signal such as SIGSTOP)"
+    if item.raised is not None:
+        return f"raised {told(item.raised)}, and has not ended since"
     if item.role is Role.PS and not item.ready:
         return f"is alive but has not listened for {item.since_s:.0f} s" + _at(item.own_frame)
     if item.in_disk_wait:
@@ -210,6 +219,8 @@ def _advice(item: Standing) -> str:
     if item.paused:
         pid = item.stacks.pid if item.stacks is not None else 0
         return f"let it go on (kill -CONT {pid} on {item.host}), and see who stopped it"
+    if item.raised is not None:
+        return f"correct {place(item.raised)}, and see which thread keeps the process from ending"
     if item.own_frame is not None:
         return f"see why it stays at {item.own_frame}"
     if item.in_disk_wait:
@@ -260,9 +271,11 @@ def _tail(item: Standing) -> str:
     """The thread that decides, or what the task printed last."""
     if item.stacks is None:
         return ""
+    if item.raised is not None:
+        return shown(item.raised)
     own = item.own_frame
     for frames in reversed(_threads(item.stacks.text)):
         if own in frames:
-            shown = [frame for frame in frames if not _OURS.search(frame.path)][:_SHOWN_FRAMES]
-            return "\n".join(f"{frame}" + (f": {frame.source}" if frame.source else "") for frame in shown)
+            inner = [frame for frame in frames if not _OURS.search(frame.path)][:_SHOWN_FRAMES]
+            return "\n".join(f"{frame}" + (f": {frame.source}" if frame.source else "") for frame in inner)
     return "\n".join(item.stacks.last_lines)

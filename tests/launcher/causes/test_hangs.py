@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,14 @@ def test_a_late_start_names_who_holds_it_up() -> None:
     cause = causes.not_ready((stands("ps:0", ""), stands("chief:0", LOCKED, ready=False), late), late, 300.0)
     assert (cause.task, cause.kind) == ("chief:0", "timeout")
     assert cause.message.startswith("worker:0 has not opened its session within policy.start_timeout_s = 300 s")
+
+
+def test_who_raised_and_does_not_end() -> None:
+    traceback = 'Traceback (most recent call last):\n  File "/work/train.py", line 3, in f\n    g()\nValueError: odd\n'
+    stacks = protocol.Stacks(task="chief:0", attempt=1, pid=7, state="S", text=LOCKED, raised=traceback)
+    cause = hang(stands("ps:0", ""), replace(stands("chief:0"), stacks=stacks), stands("worker:0"))
+    assert (cause.task, cause.kind) == ("chief:0", "hang")
+    assert "which raised ValueError: odd (/work/train.py:3 in f), and has not ended since" in cause.message
 
 
 def test_a_straggler_and_an_evaluator() -> None:
