@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher import protocol
-from launcher.agent import folder
+from launcher.agent import folder, processes
 from tests.launcher.agent.harness import Host, alive, until
 
 HOSTILE = [
@@ -128,18 +128,21 @@ def test_the_ladder_begins_with_term(host: Host) -> None:
     assert host.wait(protocol.Exited).signal == signal.SIGTERM
 
 
-def test_a_stopped_process_hears_term_at_once(host: Host) -> None:
+def stopped_task(host: Host) -> None:
     host.start("worker:0", "hang")
-    host.started("worker:0")
+    pid = host.started("worker:0").pid
     host.send(protocol.Signal(task="worker:0", attempt=1, signal=signal.SIGSTOP))
+    until(lambda: (process := processes.read(pid)) is not None and process.state == "T", "the stop")
+
+
+def test_a_stopped_process_hears_term_at_once(host: Host) -> None:
+    stopped_task(host)
     host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=3600.0))
     assert host.wait(protocol.Exited).signal == signal.SIGTERM
 
 
 def test_a_stopped_process_can_be_killed(host: Host) -> None:
-    host.start("worker:0", "hang")
-    host.started("worker:0")
-    host.send(protocol.Signal(task="worker:0", attempt=1, signal=signal.SIGSTOP))
+    stopped_task(host)
     host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0.0))
     assert host.wait(protocol.Exited).signal == signal.SIGKILL
 
@@ -157,7 +160,8 @@ def test_a_signal_reaches_the_group(host: Host) -> None:
 def test_grandchildren_are_gone_when_the_end_is_said(host: Host, kind: str, end: str) -> None:
     host.start("evaluator:0", "hang")  # a neighbour, so that nothing is found just because nobody else is there
     before = {*host.members, host.started("evaluator:0").pid}
-    host.run("worker:0", kind, kind, end)
+    exited = host.run("worker:0", kind, kind, end)
+    assert exited.since_s > 0, "its end is not its process's"
     assert {pid for pid in host.members if alive(pid)} <= before
     assert alive(host.started("evaluator:0").pid)
 

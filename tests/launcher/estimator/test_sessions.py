@@ -22,8 +22,10 @@ class Session:
         self._target = target
         self.may_close = threading.Event()
         self.closed = threading.Event()
+        self.closed_by: threading.Thread | None = None
 
     def close(self) -> None:
+        self.closed_by = threading.current_thread()
         if self.may_close.wait(DEADLINE_S):
             self.closed.set()
 
@@ -49,4 +51,4 @@ def test_a_session_of_this_process_alone_is_closed_as_ever() -> None:
     session = Session("")
     session.may_close.set()
     session.close()
-    assert session.closed.is_set()
+    assert session.closed.is_set() and session.closed_by is threading.current_thread()

@@ -1,0 +1,55 @@
+"""The supervisor's end of a line, with an agent that says what the test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from launcher import protocol
+from launcher.links import AgentLink, OutputFiles
+from launcher.model import PlannedHost
+from launcher.transports import FakeTransport
+
+HOST = PlannedHost(name="a", address="127.0.0.1")
+
+
+def heard(*events: tuple[float, protocol.Message]) -> list[protocol.Message]:
+    """What arrives of events that were said so many seconds before now, by a host whose clock is an hour ahead."""
+
+    async def serve(host: PlannedHost, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        facts: dict[str, Any] = {"host": host.name, "pid": 1, "python": "", "cores": 1, "memory_mib": 1, "gpus": 0}
+        writer.write(protocol.encode(protocol.Welcome(incarnation="fake", version=protocol.VERSION, **facts)))
+        for seq, (ago_s, body) in enumerate(events, 1):
+            at = time.time() + 3600.0 - ago_s
+            writer.write(protocol.encode(protocol.Event(seq=seq, incarnation="fake", at=at, body=body)))
+        await writer.drain()
+        await reader.read()
+
+    bodies: list[protocol.Message] = []
+
+    async def talk() -> None:
+        link = AgentLink(HOST, FakeTransport(serve), "run", OutputFiles(lambda task: Path("unused")), patience_s=0.0)
+        arrived = asyncio.Event()
+
+        def take(host: PlannedHost, body: protocol.Message) -> None:
+            bodies.append(body)
+            if len(bodies) == len(events):
+                arrived.set()
+
+        link.on_event = take
+        running = asyncio.create_task(link.run())
+        await asyncio.wait_for(arrived.wait(), 30)
+        running.cancel()
+
+    asyncio.run(talk())
+    return bodies
+
+
+def test_the_time_that_the_news_of_a_death_was_on_its_way_counts() -> None:
+    dead = protocol.Exited(task="worker:0", attempt=1, exit_code=None, signal=9, since_s=0.5)
+    _, late = heard((0.0, protocol.Reserved(generation=1, ports={})), (20.0, dead))
+    assert isinstance(late, protocol.Exited)
+    assert 20.4 < late.since_s < 30.0, "its own half second, and the 20 s that it took longer than the quickest event"
