@@ -187,6 +187,7 @@ class Attempts:
         """Sends a signal to its group. Nothing if it is gone."""
         attempt = self.find(task, number)
         if attempt is not None and attempt.stage is Stage.RUNNING and signal_number in signal.valid_signals():
+            attempt.killed = attempt.killed or signal_number == signal.SIGKILL  # not by the kernel, for memory
             processes.kill_group(attempt.pid, signal_number)
 
     # --- ending
