@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.fake_runs import ENDLESS, GOOD, Live, local
 from tests.e2e.running import tflaunch
-from tests.e2e.test_fake_clusters import ENDLESS, GOOD, Live, live, local
-
-__all__ = ["live"]
 
 CANNED = Path(__file__).parent / "canned.py"
 
