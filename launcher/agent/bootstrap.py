@@ -8,8 +8,10 @@ files are kept in the user's cache folder by their digest, so that they travel o
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 from typing import Any, NoReturn
 
@@ -40,17 +42,23 @@ def _places() -> list[str]:
 
 def _find(digest: str) -> str | None:
     """The folder with these files, None if there is none that only we can have written."""
-    for place in _places():
-        home = place + "/agent-" + digest
-        try:
-            facts = os.lstat(home)
-            os.lstat(home + "/" + _OURS)
-            os.utime(home)
-        except OSError:
-            continue
-        if facts.st_uid == os.getuid() and not facts.st_mode & 0o022:
-            return home
-    return None
+    homes = [f"{place}/agent-{digest}" for place in _places()]
+    return next((home for home in homes if _is_good(home)), None)
+
+
+def _is_good(home: str) -> bool:
+    """Whether the files are there, and nobody else can have changed them; marks them as used."""
+    try:
+        os.lstat(home + "/" + _OURS)
+        os.utime(home)
+        return _is_private(home) and _is_private(os.path.dirname(home))
+    except OSError:
+        return False
+
+
+def _is_private(path: str) -> bool:
+    facts = os.lstat(path)
+    return facts.st_uid == os.getuid() and stat.S_ISDIR(facts.st_mode) and not facts.st_mode & 0o022
 
 
 def _receive(request: dict[str, Any]) -> str:
@@ -80,6 +88,8 @@ def _receive(request: dict[str, Any]) -> str:
 def _store(place: str, digest: str, files: dict[str, str]) -> str:
     """Writes the files and gives them their name when all are there. Another one may be doing the same."""
     os.makedirs(place, mode=0o700, exist_ok=True)
+    if not _is_private(place):
+        raise PermissionError(errno.EPERM, "it is not a folder of yours that nobody else can write to")
     home, draft = place + "/agent-" + digest, f"{place}/.agent-{os.uname().nodename}-{os.getpid()}"
     _forget_old(place)
     try:
@@ -93,14 +103,14 @@ def _store(place: str, digest: str, files: dict[str, str]) -> str:
     except OSError:
         _remove(draft)
         raise
-    return _find(digest) or home
+    return home
 
 
 def _name(draft: str, home: str) -> None:
     try:
         os.rename(draft, home)
     except OSError:
-        if os.path.exists(home + "/" + _OURS):
+        if _is_good(home):
             _remove(draft)  # another one was faster
             return
         _remove(home)

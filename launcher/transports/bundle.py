@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-ENTRIES = ("__init__.py", "model.py", "protocol.py", "preload_env.py", "adjustments.py", "agent", "estimator")
+MODULES = ("__init__.py", "adjustments.py", "errors.py", "model.py", "preload_env.py", "protocol.py")
+ENTRIES = (*MODULES, "agent", "estimator")
 _DIGEST_LETTERS = 32
 
 

@@ -1,0 +1,103 @@
+"""The agent as it travels: complete, sent once, and believed only as it was sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+from launcher.agent.bootstrap import WANTED_MARKER
+from launcher.transports.bundle import Bundle, agent_bundle
+from tests.launcher.test_imports import ROOT, imports_of
+
+FOLDER = "launcher/agent/__main__.py"
+
+
+def files(bundle: Bundle) -> dict[str, str]:
+    return dict(json.loads(zlib.decompress(bundle.data)))
+
+
+def ask(home: Path, sent: bytes, bundle: Bundle) -> subprocess.CompletedProcess[bytes]:
+    """What the bootstrap does with this input; the program that it is to run is a sweep of nothing."""
+    options = {"run": "no-such-run", "folder": str(home / "none-{uid}")}
+    request = {"digest": bundle.digest, "size": len(bundle.data), "program": "sweep", "options": options}
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", 'exec(eval(open(0,"rb",0,closefd=False).readline()))'],
+        input=f"{bundle.bootstrap!r}\n{json.dumps(request)}\n".encode() + sent,
+        env={"HOME": str(home)},
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_everything_of_ours_that_is_imported_travels() -> None:
+    names = files(agent_bundle())
+    missing = set()
+    for name in names:
+        for module in imports_of(ROOT / name):
+            path = ROOT / module.replace(".", "/")
+            if module.startswith("launcher.") and (path.with_suffix(".py").exists() or path.is_dir()):
+                file = module.replace(".", "/") + (".py" if path.with_suffix(".py").exists() else "/__init__.py")
+                missing |= {(name, file)} if file not in names else set()
+    assert missing == set()
+
+
+def test_it_is_asked_for_once(tmp_path: Path) -> None:
+    bundle = agent_bundle()
+    first = ask(tmp_path, bundle.data, bundle)
+    assert (first.returncode, first.stdout) == (0, WANTED_MARKER), first.stderr
+    again = ask(tmp_path, b"", bundle)
+    assert (again.returncode, again.stdout) == (0, b""), again.stderr
+    (home,) = (tmp_path / ".cache" / "tflaunch").iterdir()
+    assert {name: (home / name).read_text() for name in files(bundle)} == files(bundle)
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_arrives_damaged_is_not_used(tmp_path: Path) -> None:
+    bundle = agent_bundle()
+    done = ask(tmp_path, bundle.data[:-1] + b"?", bundle)
+    assert done.returncode == 1 and b"damaged" in done.stderr
+    short = ask(tmp_path, bundle.data[:1000], bundle)
+    assert short.returncode == 1 and b"connection ended" in short.stderr
+    assert not (tmp_path / ".cache").exists()
+
+
+@pytest.mark.parametrize("damage", ["open to others", "incomplete"])
+def test_a_copy_that_somebody_could_have_changed_is_sent_anew(tmp_path: Path, damage: str) -> None:
+    bundle = agent_bundle()
+    ask(tmp_path, bundle.data, bundle)
+    (home,) = (tmp_path / ".cache" / "tflaunch").iterdir()
+    if damage == "incomplete":
+        (home / FOLDER).unlink()
+    else:
+        home.chmod(0o722)
+        (home / FOLDER).write_text("raise SystemExit('not ours')")
+    done = ask(tmp_path, bundle.data, bundle)
+    assert (done.returncode, done.stdout) == (0, WANTED_MARKER), done.stderr
+    assert (home / FOLDER).read_text() == files(bundle)[FOLDER]
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_without_a_home_it_is_kept_in_a_folder_of_the_user() -> None:
+    bundle = agent_bundle()
+    kept = Path(f"/tmp/tflaunch-{os.getuid()}/agent-{bundle.digest}")
+    shutil.rmtree(kept, ignore_errors=True)
+    done = ask(Path("/proc/none"), bundle.data, bundle)
+    assert (done.returncode, (kept / FOLDER).is_file()) == (0, True), done.stderr
+    shutil.rmtree(kept)
+
+
+def test_a_folder_that_belongs_to_others_is_not_used(tmp_path: Path) -> None:
+    bundle = agent_bundle()
+    place = tmp_path / ".cache" / "tflaunch"
+    ask(tmp_path, bundle.data, bundle)
+    place.chmod(0o777)
+    done = ask(tmp_path, bundle.data, bundle)
+    assert (done.returncode, done.stdout) == (0, WANTED_MARKER), done.stderr
+    shutil.rmtree(f"/tmp/tflaunch-{os.getuid()}/agent-{bundle.digest}")
