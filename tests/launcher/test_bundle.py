@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,13 @@ FOLDER = "launcher/agent/__main__.py"
 
 def files(bundle: Bundle) -> dict[str, str]:
     return dict(json.loads(zlib.decompress(bundle.data)))
+
+
+def unlike_others() -> Bundle:
+    """The agent with one file more, so that no other test, nor a run, has it in a place that all share."""
+    bundle = agent_bundle()
+    data = zlib.compress(json.dumps({**files(bundle), "nonce": secrets.token_hex()}).encode())
+    return replace(bundle, data=data, digest=hashlib.sha256(data).hexdigest()[:32])
 
 
 def ask(home: Path, sent: bytes, bundle: Bundle) -> subprocess.CompletedProcess[bytes]:
@@ -49,7 +59,7 @@ def test_everything_of_ours_that_is_imported_travels() -> None:
 
 
 def test_it_is_asked_for_once(tmp_path: Path) -> None:
-    bundle = agent_bundle()
+    bundle = unlike_others()
     first = ask(tmp_path, bundle.data, bundle)
     assert (first.returncode, first.stdout) == (0, WANTED_MARKER), first.stderr
     again = ask(tmp_path, b"", bundle)
@@ -60,7 +70,7 @@ def test_it_is_asked_for_once(tmp_path: Path) -> None:
 
 
 def test_what_arrives_damaged_is_not_used(tmp_path: Path) -> None:
-    bundle = agent_bundle()
+    bundle = unlike_others()
     done = ask(tmp_path, bundle.data[:-1] + b"?", bundle)
     assert done.returncode == 1 and b"damaged" in done.stderr
     short = ask(tmp_path, bundle.data[:1000], bundle)
@@ -70,7 +80,7 @@ def test_what_arrives_damaged_is_not_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["open to others", "incomplete"])
 def test_a_copy_that_somebody_could_have_changed_is_sent_anew(tmp_path: Path, damage: str) -> None:
-    bundle = agent_bundle()
+    bundle = unlike_others()
     ask(tmp_path, bundle.data, bundle)
     (home,) = (tmp_path / ".cache" / "tflaunch").iterdir()
     if damage == "incomplete":
@@ -85,7 +95,7 @@ def test_a_copy_that_somebody_could_have_changed_is_sent_anew(tmp_path: Path, da
 
 
 def test_without_a_home_it_is_kept_in_a_folder_of_the_user() -> None:
-    bundle = agent_bundle()
+    bundle = unlike_others()
     kept = Path(f"/tmp/tflaunch-{os.getuid()}/agent-{bundle.digest}")
     shutil.rmtree(kept, ignore_errors=True)
     done = ask(Path("/proc/none"), bundle.data, bundle)
@@ -94,7 +104,7 @@ def test_without_a_home_it_is_kept_in_a_folder_of_the_user() -> None:
 
 
 def test_a_folder_that_belongs_to_others_is_not_used(tmp_path: Path) -> None:
-    bundle = agent_bundle()
+    bundle = unlike_others()
     place = tmp_path / ".cache" / "tflaunch"
     ask(tmp_path, bundle.data, bundle)
     place.chmod(0o777)
