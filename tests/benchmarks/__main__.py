@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import subprocess
@@ -15,8 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import ends, input_rates, plan_10000, recovery, startup
+from tests.benchmarks import ends, fan_out, input_rates, plan_10000, recovery, startup
 from tests.benchmarks.processes import become_subreaper
+from tests.hosts.namespaces import missing
 
 Row = tuple[str, str, float, float, str]  # what, unit, bar, measured, how it came about
 
@@ -88,6 +90,22 @@ def input_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[R
     return [(f"{name}: {what}", *rest) for what, *rest in input_rates.rows(samples)], samples
 
 
+FAN_OUT_BAR = 1.3
+
+
+def fan_out_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """`python3 -c pass` on fifty hosts, against the faster of pdsh and clush."""
+    if lacking := missing():
+        print(f"left out: {lacking}")
+        return [], {}
+    samples = fan_out.measure(rounds)
+    medians = {tool: statistics.median(seconds) for tool, seconds in samples.items()}
+    mine = medians.pop("tflaunch")
+    how = ", ".join(f"{tool} {seconds:.1f} s" for tool, seconds in medians.items()) or "neither pdsh nor clush is here"
+    best = min(medians.values(), default=math.nan)
+    return [(f"{fan_out.HOSTS} hosts over SSH", "ratio", FAN_OUT_BAR, mine / best, f"{mine:.1f} s, {how}")], samples
+
+
 def show(rows: Sequence[Row]) -> None:
     width = max(len(row[0]) for row in rows)
     print(f"\n{'':{width}}  {'bar':>6}  {'measured':>8}  met")
@@ -101,6 +119,7 @@ PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | Non
     "startup": startup_rows,
     "recovery": recovery_rows,
     "end": end_rows,
+    "hosts": fan_out_rows,
     "input": input_rows,
 }
 
@@ -123,6 +142,8 @@ def main() -> None:
             rows += [help_row(), plan_row()]
             continue
         for name, python in pythons.items():
+            if part == "hosts" and name != "newest":
+                continue  # TensorFlow has no part in it
             print(f"{part}, TensorFlow {name}, {args.rounds} rounds")
             more, samples[f"{part} {name}"] = measured(name, python.absolute(), args.rounds, args.steps)
             rows += more

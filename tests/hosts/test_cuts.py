@@ -9,8 +9,8 @@ import signal
 import pytest
 
 from tests.fake_task import spam_bytes
-from tests.hosts.fixtures import three_hosts
-from tests.hosts.namespaces import SHARED, Host, Network
+from tests.hosts.fixtures import require_hosts, three_hosts
+from tests.hosts.namespaces import SHARED, Host, Network, network
 from tests.hosts.running import ENDLESS, GOOD, StartLive, left, live, spec, wait_until, wait_until_gone
 
 __all__ = ["live", "three_hosts"]
@@ -91,3 +91,16 @@ def test_nothing_is_left_when_a_part_is_killed(three_hosts: Network, live: Start
         assert code in (1, 3), run.said
     wait_until_gone(three_hosts)
     assert left(three_hosts) == {}
+
+
+def test_a_host_that_dies_ends_the_run_and_leaves_nothing_on_the_others(
+    tmp_path_factory: pytest.TempPathFactory, live: StartLive
+) -> None:
+    require_hosts()
+    with network(tmp_path_factory.mktemp("net"), ["a", "b", "c"]) as hosts:
+        run = live(hosts, spec(hosts, words={**ENDLESS, "worker": FAMILY}, policy=PATIENT))
+        run.until_training()
+        hosts.host("c").crash()
+        assert run.end() == 3, run.said
+        assert run.report()["cause"]["host"] == "c"
+        wait_until(lambda: not hosts.host("a").ours() and not hosts.host("b").ours(), "for the end on the others")

@@ -6,10 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.e2e.running import tflaunch
 from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import HOME, Network
-from tests.hosts.running import ENDLESS, GOOD, StartLive, live, readable, run_on, spec, wait_until_gone
+from tests.hosts.running import (
+    ENDLESS,
+    GOOD,
+    StartLive,
+    left,
+    live,
+    readable,
+    run_on,
+    spec,
+    wait_until,
+    wait_until_gone,
+)
 
 __all__ = ["live", "three_hosts"]
 
@@ -63,4 +76,24 @@ def test_nothing_secret_is_on_a_command_line_or_open_to_others(three_hosts: Netw
         assert open_to_others == ""
     run.client.terminate()
     assert run.end() == 143
+    wait_until_gone(three_hosts)
+
+
+def test_a_detached_run_is_seen_and_stopped_from_elsewhere(three_hosts: Network, tmp_path: Path) -> None:
+    home = {"HOME": str(three_hosts.user_home)}
+    (tmp_path / "spec.yaml").write_text(
+        yaml.safe_dump(spec(three_hosts, words={**ENDLESS, "evaluator": "ready,drain"}))
+    )
+    started = tflaunch("run", "spec.yaml", "--detach", "--name", "night", cwd=tmp_path, **home)
+    assert started.code == 0, started.stderr
+
+    def trains() -> bool:
+        tasks = json.loads(tflaunch("status", "--json", cwd=tmp_path, **home).stdout)["tasks"]
+        assert all(task["state"] != "failed" for task in tasks)
+        return all(task["state"] == "training" for task in tasks if task["task"].startswith(("chief", "worker")))
+
+    wait_until(trains)
+    assert set(left(three_hosts)) == {"a", "b", "c"}
+    stopped = tflaunch("stop", cwd=tmp_path, **home)
+    assert stopped.code == 0, stopped.stderr
     wait_until_gone(three_hosts)
