@@ -96,6 +96,20 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
         roles=(CHIEF,),
     ),
     Adjustment(
+        name="preflight",
+        title="a checkpoint that does not fit the model is refused in words, before training",
+        why="a variable of another shape is restored without a word: a vocabulary of 6 went on training, and saving,"
+        " the table of 10 that it found",
+        roles=(*TRAINERS, EVALUATOR),
+    ),
+    Adjustment(
+        name="keep-evaluated",
+        title="the chief does not delete the checkpoint that the evaluator is reading",
+        why="it deletes all but the newest five: an evaluation or export that takes longer than five of them ends with"
+        " an error",
+        roles=(CHIEF, EVALUATOR),
+    ),
+    Adjustment(
         name="session-close",
         title="a trainer waits at most 0.5 s for its session to be closed",
         why="closing the sessions of several trainers at once can stall for 4 to 16 s, with everybody idle: at the end,"

@@ -74,6 +74,21 @@ RULES: tuple[Rule, ...] = (
         permanent=True,
     ),
     Rule(
+        kind="metric",
+        names=_names("UnknownMetricError SeveralEvaluationsError"),
+        title="a metric is watched that the evaluation does not give",
+        advice="name one of the evaluation's metrics in the hook or exporter{metrics}",
+        permanent=True,
+    ),
+    Rule(
+        kind="checkpoint_mismatch",
+        names=_names("CheckpointMismatchError"),
+        title="the model is not the one whose checkpoints are in the model_dir",
+        advice="train in a new folder (--model-dir), and take over what fits (launcher.estimator.warm_start, or "
+        "--warm-start where the job has it); or give the model its former variables and shapes back",
+        permanent=True,
+    ),
+    Rule(
         kind="disk_full",
         pattern=_any(r"No space left on device", r"Disk quota exceeded", r"\[Errno (?:28|122)\]"),
         title="the disk is full",

@@ -6,30 +6,57 @@ to 2.21; scripts that know of no launcher are adjusted from outside (``launcher.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
+from launcher.estimator.adjust import ensure as ensure_adjustments
 from launcher.estimator.compat import EstimatorMissingError, install
+from launcher.estimator.fitting import CheckpointMismatchError
+from launcher.estimator.stopping import UnknownMetricError
 from launcher.estimator.task import add_examples
 
 __all__ = [
+    "BestExporter",
+    "CheckpointMismatchError",
     "EstimatorMissingError",
     "EvalSpec",
     "FinalExporter",
     "LatestExporter",
     "RunConfig",
     "TrainSpec",
+    "UnknownMetricError",
     "add_examples",
+    "ensure_adjustments",
+    "freeze",
     "install",
+    "serving_input_fn",
+    "stop_if_higher_hook",
+    "stop_if_lower_hook",
+    "stop_if_no_decrease_hook",
+    "stop_if_no_increase_hook",
     "train_and_evaluate",
+    "warm_start",
 ]
 
-_FROM_TENSORFLOW = frozenset(
-    {"EvalSpec", "FinalExporter", "LatestExporter", "RunConfig", "TrainSpec", "train_and_evaluate"}
-)
+_FROM_TENSORFLOW = frozenset({"EvalSpec", "RunConfig", "TrainSpec", "train_and_evaluate"})
+_OURS = {
+    "BestExporter": "exporters",
+    "FinalExporter": "exporters",
+    "LatestExporter": "exporters",
+    "freeze": "serving",
+    "serving_input_fn": "serving",
+    "stop_if_higher_hook": "early_stopping",
+    "stop_if_lower_hook": "early_stopping",
+    "stop_if_no_decrease_hook": "early_stopping",
+    "stop_if_no_increase_hook": "early_stopping",
+    "warm_start": "warm_starting",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The names of ``tf.estimator``; the first of them imports TensorFlow."""
+    """The names of ``tf.estimator``, and ours that need it; the first of them imports TensorFlow."""
+    if name in _OURS:
+        return getattr(importlib.import_module(f"{__name__}.{_OURS[name]}"), name)
     if name not in _FROM_TENSORFLOW:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     install()

@@ -23,11 +23,14 @@ from launcher.estimator import (
     input_wait,
     log_format,
     model_dirs,
+    preflight,
     profiler,
+    retention,
     sessions,
     trainer,
 )
 from launcher.estimator import task as tasks
+from launcher.estimator.compat import install
 from launcher.estimator.final_save import FinalSave
 from launcher.estimator.patches import Patches
 from launcher.estimator.post_import import after_import
@@ -37,6 +40,7 @@ from launcher.estimator.termination import SaveOnTerm
 Change = Callable[[Patches, Task], None]
 
 _applied = Patches()
+_made: set[str] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +72,22 @@ def apply_on_import(names: Iterable[str]) -> None:
         after_import(step.module, partial(step.make, _applied, task))
 
 
+def ensure(names: Iterable[str]) -> None:
+    """Make those of ``names`` that are not made yet: for jobs that rely on some of them wherever they run."""
+    missing = frozenset(names) - _made
+    task = tasks.current() if _made else _begin(missing)
+    _made.update(missing)
+    task.adjustments |= missing
+    install()
+    for step in _steps(missing):
+        importlib.import_module(step.module)
+        step.make(_applied, task)
+
+
 def undo() -> None:
     """Put TensorFlow back as it was."""
     _applied.undo()
+    _made.clear()
 
 
 def _begin(names: frozenset[str]) -> Task:
@@ -78,6 +95,7 @@ def _begin(names: frozenset[str]) -> Task:
     if unknown:
         raise ValueError(f"no such adjustment: {', '.join(unknown)}; there are {', '.join(adjustments.NAMES)}")
     undo()
+    _made.update(names)
     cluster_pieces.join(os.environ)
     task = tasks.begin(os.environ)
     task.adjustments = names
@@ -94,6 +112,8 @@ def _steps(names: frozenset[str]) -> Iterator[_Step]:
             is_prompt="eval-delay" in names, drains="eval-drain" in names, reports="heartbeat" in names
         )
         yield _Step(module=evaluator.TRAINING, make=partial(evaluator.replace_loop, rules=rules))
+    if "eval-drain" in names:
+        yield _Step(module=evaluator.TRAINING, make=evaluator.export_when_stopped)
     hooks = [make for name, make in _HOOKS if name in names]
     if hooks:
         yield _Step(module=trainer.MONITORED_SESSION, make=partial(_add_hooks, hooks=hooks))
@@ -118,6 +138,10 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("session-gate", _Step(module=sessions.SESSION_MANAGER, make=sessions.gate_sessions)),
     ("worker-start", _Step(module=evaluator.TRAINING, make=_start_workers_at_once)),
     ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.merge_filters)),
+    ("preflight", _Step(module=preflight.SAVER, make=preflight.guard_restores)),
+    ("preflight", _Step(module=preflight.ESTIMATOR, make=preflight.check_before_training)),
+    ("keep-evaluated", _Step(module=retention.ESTIMATOR, make=retention.note_what_is_read)),
+    ("keep-evaluated", _Step(module=retention.MANAGEMENT, make=retention.keep_what_is_read)),
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),

@@ -20,6 +20,8 @@ from launcher.protocol import Ready, Waiting
 TRAINING = "tensorflow_estimator.python.estimator.training"
 _LOOK_EVERY_S = 0.5
 _UNTRAINED = 0
+_ENDING = "training_is_over"  # of a train hook: whether training has ended otherwise than at max_steps
+_STOPPED = "stopped"  # of a train hook: why it has ended training
 _FINAL = -1  # as max_training_steps: every checkpoint is the final one (0 and None would mean that none is)
 
 
@@ -48,6 +50,32 @@ def replace_loop(patches: Patches, task: Task, rules: Rules) -> None:
     patches.wrap(importlib.import_module(TRAINING)._TrainingExecutor, "_start_continuous_evaluation", start)
 
 
+def export_when_stopped(patches: Patches, task: Task) -> None:
+    """Have a script without a cluster export finally when a hook has ended its training: the original loop takes only
+    ``max_steps`` for an end."""
+    training: Any = importlib.import_module(TRAINING)
+
+    def run_local(original: Callable[..., Any], executor: Any) -> Any:
+        metrics, exported = original(executor)
+        if not metrics or not any(getattr(hook, _STOPPED, "") for hook in executor._train_spec.hooks):
+            return metrics, exported
+        evaluator = training._TrainingExecutor._Evaluator(executor._estimator, executor._eval_spec, None)
+        status, checkpoint = training._EvalStatus.EVALUATED, executor._estimator.latest_checkpoint()
+        last = training._EvalResult(status=status, metrics=metrics, checkpoint_path=checkpoint)
+        return metrics, _export_finally(evaluator, last)
+
+    patches.wrap(training._TrainingExecutor, "run_local", run_local)
+
+
+def _export_finally(evaluator: Any, last: Any) -> Any:
+    """A checkpoint was evaluated before it was known to be the last: those who export at the end only."""
+    exporters: Any = importlib.import_module("tensorflow_estimator.python.estimator.exporter")
+    spec = evaluator._eval_spec
+    late = tuple(exporter for exporter in spec.exporters if not isinstance(exporter, exporters.LatestExporter))
+    evaluator._eval_spec = spec._replace(exporters=late)
+    return evaluator._export_eval_result(last, True)
+
+
 class _Evaluation:
     def __init__(self, executor: Any, task: Task, rules: Rules) -> None:
         self._training: Any = importlib.import_module(TRAINING)
@@ -59,6 +87,7 @@ class _Evaluation:
         self._evaluator = self._training._TrainingExecutor._Evaluator(self._estimator, self._spec, self._max_steps)
         self._channel = task.channel
         self._rules = rules
+        self._endings = [hook.training_is_over for hook in executor._train_spec.hooks if hasattr(hook, _ENDING)]
         self._last: Any = None
 
     def run(self) -> None:
@@ -75,22 +104,16 @@ class _Evaluation:
             self._await_next(began_at)
 
     def _evaluate(self, is_last: bool) -> Any:
-        if self._expects_drain():
-            self._evaluator._max_training_steps = _FINAL if is_last else None
+        if is_last:
+            self._evaluator._max_training_steps = _FINAL
+        elif self._expects_drain():
+            self._evaluator._max_training_steps = None
         result, _ = self._evaluator.evaluate_and_export()
         if result.status == self._training._EvalStatus.EVALUATED:
             self._last = result
         elif is_last and self._last is not None:
-            self._export_finally()
+            _export_finally(self._evaluator, self._last)
         return result
-
-    def _export_finally(self) -> None:
-        """The last checkpoint was evaluated before it was known to be the last: those who export at the end only."""
-        exporters: Any = importlib.import_module("tensorflow_estimator.python.estimator.exporter")
-        spec = self._evaluator._eval_spec
-        late = tuple(exporter for exporter in spec.exporters if not isinstance(exporter, exporters.LatestExporter))
-        self._evaluator._eval_spec = spec._replace(exporters=late)
-        self._evaluator._export_eval_result(self._last, True)
 
     def _await_start(self) -> None:
         if self._rules.is_prompt:
@@ -123,10 +146,19 @@ class _Evaluation:
 
     def _wait(self, seconds: float) -> bool:
         """Sleep, but not longer than training. Returns whether it is over."""
-        return self._channel.wait(self._is_drained, max(seconds, 0.0))
+        ends_at = monotonic() + max(seconds, 0.0)
+        while True:  # a hook does not wake those who wait
+            left_s = max(ends_at - monotonic(), 0.0)
+            if self._channel.wait(self._is_drained, min(left_s, _LOOK_EVERY_S) if self._endings else left_s):
+                return True
+            if monotonic() >= ends_at:
+                return False
 
     def _is_drained(self) -> bool:
-        return self._rules.drains and self._channel.drain is not None
+        """Told by the agent; where there is none, by a hook of the training."""
+        if self._rules.drains and self._channel.drain is not None:
+            return True
+        return not self._channel.is_open and any(is_over() for is_over in self._endings)
 
     def _expects_drain(self) -> bool:
         """Whether the end is told; else, and when the agent is gone, it is found as in the original loop."""

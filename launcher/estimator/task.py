@@ -19,11 +19,12 @@ class Task:
 
     ``examples``: examples trained by this attempt, None if the job never said. ``sessions``: sessions opened so far.
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``kept``: the newest session kept the
-    live variables of the parameter servers. ``loss``: the tensor that the
-    Estimator now in training fetches. ``report_steps``: global steps that are to be reported as soon as they are done.
-    ``input_wait``: the tensor of the seconds that a step waits for its input, None if that is not measured.
-    ``waited_s``: seconds spent waiting for input, None if nobody measures. ``before_finish``: what is to be done after
-    the last step, before ``Finished``. ``adjustments``: the names of those that were made.
+    live variables of the parameter servers. ``end_reason``: why it ends training by itself, empty for the usual
+    reasons. ``loss``: the tensor that the Estimator now in training fetches. ``report_steps``: global steps that are to
+    be reported as soon as they are done. ``input_wait``: the tensor of the seconds that a step waits for its input,
+    None if that is not measured. ``waited_s``: seconds spent waiting for input, None if nobody measures.
+    ``before_finish``: what is to be done after the last step, before ``Finished``. ``adjustments``: the names of those
+    that were made.
     """
 
     channel: Channel
@@ -33,6 +34,7 @@ class Task:
     sessions: int = 0
     terminated: bool = False
     kept: bool = False
+    end_reason: str = ""
     loss: Any = None
     input_wait: Any = None
     waited_s: float | None = None

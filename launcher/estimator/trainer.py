@@ -97,7 +97,7 @@ class Trainer:
 def _reason(task: Task) -> str:
     if task.terminated:
         return "SIGTERM"
-    return (task.channel.stop.reason or "stop") if task.channel.stop else ""
+    return (task.channel.stop.reason or "stop") if task.channel.stop else task.end_reason
 
 
 class _Counter(Hook):

@@ -176,7 +176,7 @@ def test_a_start_message_is_complete() -> None:
         "TFLAUNCH_RUN": "r-1",
         "TFLAUNCH_TASK": "worker:1",
         "TFLAUNCH_TUNE": "model-dir,session-gate,ready-poll,worker-start,device-filters,final-save,save-on-term,"
-        "session-close,log-format",
+        "preflight,session-close,log-format",
         "TF_GRPC_REUSE_PORT": "1",
     }
     assert (message.program, message.argv[0], message.cwd) == (("train.py",), "/venv/bin/python", "/work")

@@ -21,6 +21,8 @@ OPTIONS = {
     "session_config": False,
     "wait_file": None,
     "own_handler": None,
+    "stop_metric": None,
+    "stop_after_steps": None,
     **json.loads(sys.argv[1]),
 }
 ROLE = json.loads(os.environ["TF_CONFIG"])["task"]["type"]
@@ -86,10 +88,17 @@ def main():
     )
     print("filters", list(config.session_config.device_filters) if config.session_config else None, flush=True)
     estimator = tf.estimator.Estimator(model_fn, config=config)
+    hooks = []
+    if OPTIONS["stop_metric"]:
+        from launcher.estimator import stop_if_no_increase_hook
+
+        hooks = [
+            stop_if_no_increase_hook(estimator, OPTIONS["stop_metric"], OPTIONS["stop_after_steps"], run_every_steps=5)
+        ]
     exporter = tf.estimator.FinalExporter("final", serving_input)
     tf.estimator.train_and_evaluate(
         estimator,
-        tf.estimator.TrainSpec(train_input, max_steps=OPTIONS["max_steps"]),
+        tf.estimator.TrainSpec(train_input, max_steps=OPTIONS["max_steps"], hooks=hooks),
         tf.estimator.EvalSpec(
             eval_input,
             exporters=[exporter],
