@@ -1,4 +1,4 @@
-"""The exact area under the ROC curve, in numpy: what the histogram in :mod:`jobs.metrics` is measured against."""
+"""The exact area under the ROC curve, in numpy: what ``launcher.estimator.metrics`` is measured against."""
 
 from __future__ import annotations
 

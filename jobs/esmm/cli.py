@@ -78,7 +78,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     model_dir = resolve_model_dir(options.model_dir, this_task())
     from jobs.esmm import commands
 
-    _print_json(commands.evaluate(model_dir, options.data, batch_examples=options.batch_size))
+    _print_json(
+        commands.evaluate(model_dir, options.data, batch_examples=options.batch_size, group_by=options.group_by)
+    )
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -86,7 +88,7 @@ def _export(options: argparse.Namespace) -> None:
     from jobs.esmm import commands
 
     folder = options.out or f"{model_dir.rstrip('/')}/export/esmm"
-    sys.stdout.write(commands.export(model_dir, folder) + "\n")
+    sys.stdout.write(commands.export(model_dir, folder, frozen=options.frozen) + "\n")
 
 
 def _predict(options: argparse.Namespace) -> None:

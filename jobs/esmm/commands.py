@@ -17,12 +17,21 @@ from jobs.esmm.config import (
 )
 from jobs.esmm.data import TrainingData, open_eval_files, open_training_data, record_files
 from jobs.esmm.input import columns_input_fn, eval_input_fn, predict_input_fn, train_input_fn
-from jobs.esmm.model import make_model_fn
-from jobs.esmm.options import PredictOptions, TrainOptions
+from jobs.esmm.model import ModelFn, make_model_fn, warm_started
+from jobs.esmm.options import PredictOptions, StopOptions, TrainOptions
 from jobs.esmm.rows import check_record, read_json_rows
 from jobs.esmm.schema import Schema
 from jobs.esmm.serving import serving_input_fn
 from jobs.esmm.task import Task, resolve_model_dir
+from launcher.estimator import (
+    BestExporter,
+    FinalExporter,
+    ensure_adjustments,
+    freeze,
+    stop_if_no_decrease_hook,
+    stop_if_no_increase_hook,
+)
+from launcher.estimator.exporters import publish
 
 Metrics = dict[str, float]
 
@@ -42,27 +51,35 @@ def train(options: TrainOptions, task: Task) -> Metrics | None:
         optimizer=options.optimizer,
     )
     if not serves_only:
+        _check_group(options.group_by, data.schema)
         _note_model(run_config, config)
     train_spec, eval_spec = _specs(options, data, max_steps=1 if serves_only else _max_steps(options, data))
-    model = estimator.Estimator(make_model_fn(config, learning_rate=options.learning_rate), config=run_config)
+    ensure_adjustments({"preflight", "keep-evaluated"})
+    model = estimator.Estimator(_training_model_fn(config, options), config=run_config)
+    if options.stop is not None:
+        train_spec = train_spec._replace(hooks=(*train_spec.hooks, _stopping_hook(model, options.stop)))
     result = estimator.train_and_evaluate(model, train_spec, eval_spec)
     return _plain(result[0]) if result and result[0] else None
 
 
-def evaluate(model_dir: str, data: Path, *, batch_examples: int) -> Metrics:
+def evaluate(model_dir: str, data: Path, *, batch_examples: int, group_by: str | None = None) -> Metrics:
     """Evaluates the newest checkpoint on every example of ``data``. Raises JobError."""
     files = open_eval_files(data)
-    model, config = _trained_model(model_dir)
+    model, config = _trained_model(model_dir, group_by=group_by)
     check_record(files[0], config.schema, labels=True)
     input_fn = eval_input_fn(_names(files), config.schema, batch_examples=batch_examples)
     return _plain(model.evaluate(input_fn))
 
 
-def export(model_dir: str, folder: str) -> str:
-    """Makes a SavedModel of the newest checkpoint, in a new folder inside ``folder``; returns its path."""
+def export(model_dir: str, folder: str, *, frozen: str | None = None) -> str:
+    """Makes a SavedModel of the newest checkpoint, in a new folder inside ``folder``, to which ``current`` then points;
+    returns its path. ``frozen``: a file for the same model as a frozen graph."""
     model, config = _trained_model(model_dir)
-    path: bytes = model.export_saved_model(folder, serving_input_fn(config.schema))
-    return path.decode()
+    path: str = model.export_saved_model(folder, serving_input_fn(config.schema)).decode()
+    publish(folder, Path(path).name)
+    if frozen is not None:
+        freeze(path, frozen)
+    return path
 
 
 def predict(options: PredictOptions, task: Task) -> Iterator[dict[str, float]]:
@@ -98,12 +115,18 @@ def _max_steps(options: TrainOptions, data: TrainingData) -> int:
 
 def _run_config(options: TrainOptions, model_dir: str) -> estimator.RunConfig:
     """No ``session_config``: tf.estimator's own has the device filters that keep tasks from waiting for each other."""
-    saving: dict[str, int | None] = {"save_checkpoints_secs": options.save_checkpoints_secs}
+    saving: dict[str, float | None] = {"save_checkpoints_secs": options.save_checkpoints_secs}
     if options.save_checkpoints_steps is not None:
         saving = {"save_checkpoints_steps": options.save_checkpoints_steps}
+    if options.keep_every_hours is not None:
+        saving["keep_checkpoint_every_n_hours"] = options.keep_every_hours
     try:
         return estimator.RunConfig(
-            model_dir=model_dir, tf_random_seed=options.seed, log_step_count_steps=options.log_steps, **saving
+            model_dir=model_dir,
+            tf_random_seed=options.seed,
+            log_step_count_steps=options.log_steps,
+            keep_checkpoint_max=options.keep_checkpoints,
+            **saving,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise JobError(f"TF_CONFIG: {error}") from None
@@ -121,11 +144,39 @@ def _specs(
         estimator.EvalSpec(
             eval_input,
             steps=None,
-            exporters=estimator.FinalExporter("esmm", serving_input_fn(data.schema)),
+            exporters=_exporters(options, data.schema),
             start_delay_secs=options.start_delay_secs,
             throttle_secs=options.throttle_secs,
         ),
     )
+
+
+def _exporters(options: TrainOptions, schema: Schema) -> list[estimator.Exporter]:
+    receiver_fn = serving_input_fn(schema)
+    best = BestExporter("best", receiver_fn, options.best_metric, higher_is_better=_rises(options.best_metric))
+    return [FinalExporter("esmm", receiver_fn), best]
+
+
+def _rises(metric: str) -> bool:
+    """Whether a metric of this job is better when it is higher: an AUC is, a loss is not."""
+    return "auc" in metric
+
+
+def _stopping_hook(model: estimator.Estimator, stop: StopOptions) -> estimator.SessionRunHook:
+    make_hook = stop_if_no_increase_hook if _rises(stop.metric) else stop_if_no_decrease_hook
+    return make_hook(
+        model,
+        stop.metric,
+        stop.after_steps,
+        min_steps=stop.min_steps,
+        min_change=stop.min_change,
+        run_every_steps=stop.every_steps,
+    )
+
+
+def _training_model_fn(config: ModelConfig, options: TrainOptions) -> ModelFn:
+    model_fn = make_model_fn(config, learning_rate=options.learning_rate, group_by=options.group_by)
+    return warm_started(model_fn, options.warm_start, dict(options.warm_start_names))
 
 
 def _note_model(run_config: estimator.RunConfig, config: ModelConfig) -> None:
@@ -139,13 +190,19 @@ def _note_model(run_config: estimator.RunConfig, config: ModelConfig) -> None:
         _write_note(run_config.model_dir, config)
 
 
-def _trained_model(model_dir: str) -> tuple[estimator.Estimator, ModelConfig]:
+def _trained_model(model_dir: str, *, group_by: str | None = None) -> tuple[estimator.Estimator, ModelConfig]:
     """For the commands that read a checkpoint: one process, whatever cluster TF_CONFIG tells of."""
     config = _read_note(model_dir)
     if config is None or not tf.train.latest_checkpoint(model_dir):
         raise JobError(f"no trained model in {model_dir}; train one with: python -m jobs.esmm train")
     local = estimator.RunConfig(model_dir=model_dir)
-    return estimator.Estimator(make_model_fn(config), config=local), config
+    _check_group(group_by, config.schema)
+    return estimator.Estimator(make_model_fn(config, group_by=group_by), config=local), config
+
+
+def _check_group(group_by: str | None, schema: Schema) -> None:
+    if group_by is not None and group_by not in schema.names:
+        raise JobError(f"--group-by {group_by}: there is no such feature; there are {', '.join(schema.names)}")
 
 
 def _read_note(model_dir: str) -> ModelConfig | None:

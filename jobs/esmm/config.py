@@ -57,7 +57,10 @@ def refuse_other_shape(*, trained: ModelConfig, asked: ModelConfig, model_dir: s
     changed = [key for key in new if old[key] != new[key]]
     if changed:
         details = ", ".join(f"{key} {_short(old[key])} (now {_short(new[key])})" for key in changed)
-        raise JobError(f"{model_dir} was trained with {details}; keep these settings or name another --model-dir")
+        raise JobError(
+            f"{model_dir} was trained with {details}; keep these settings, or name another "
+            f"--model-dir, and --warm-start {model_dir} to begin there with what fits"
+        )
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from jobs.esmm.config import DEMO_TOWERS, OPTIMIZERS, PAPER_TOWERS
-from jobs.esmm.options import PredictOptions, SampleSettings, TrainOptions
+from jobs.esmm.options import PredictOptions, SampleSettings, StopOptions, TrainOptions
 from jobs.folders import cache_folder
 from jobs.logs import LEVELS
 
@@ -95,11 +95,40 @@ def _add_train(commands: Commands[_Parser]) -> None:
         help=f"hidden layers of each tower, or 'paper' for {paper}",
     )
     command.add_argument("--seed", type=_seed, metavar="N", help="of initial values and shuffling")
-    command.add_argument("--save-checkpoints-secs", type=_count, default=60, metavar="S", help="between checkpoints")
-    command.add_argument("--save-checkpoints-steps", type=_count, metavar="N", help="instead of seconds")
+    _add_checkpoints(command)
+    _add_early_stopping(command)
+    command.add_argument("--best-metric", default="ctcvr_auc", metavar="NAME", help="of the model in export/best")
+    command.add_argument("--group-by", metavar="FEATURE", help="evaluate AUC within the values of it, such as user_id")
     command.add_argument("--start-delay-secs", type=_seed, default=5, metavar="S", help="before the first evaluation")
     command.add_argument("--throttle-secs", type=_seed, default=10, metavar="S", help="between evaluations, at least")
     command.add_argument("--log-steps", type=_count, default=100, metavar="N", help="steps between progress lines")
+
+
+def _add_checkpoints(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--save-checkpoints-secs", type=_count, default=600, metavar="S", help="between checkpoints")
+    command.add_argument("--save-checkpoints-steps", type=_count, metavar="N", help="instead of seconds")
+    command.add_argument("--keep-checkpoints", type=_count, default=5, metavar="N", help="newest checkpoints to keep")
+    command.add_argument("--keep-every-hours", type=_positive, metavar="H", help="keep one of each H hours besides")
+    command.add_argument("--warm-start", metavar="PATH", help="checkpoint to begin a new model_dir from, where it fits")
+    command.add_argument(
+        "--warm-start-names",
+        type=_renamings,
+        default="",
+        metavar="NEW=OLD,...",
+        help="variables that have other names there; NEW/=OLD/ is for all below",
+    )
+
+
+def _add_early_stopping(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--stop-metric", default="ctcvr_cvr_auc_esmm", metavar="NAME", help="for --stop-after-steps")
+    command.add_argument(
+        "--stop-after-steps", type=_count, metavar="N", help="end when the metric has not got better for N steps"
+    )
+    command.add_argument("--stop-min-steps", type=_seed, default=0, metavar="N", help="evaluations that do not count")
+    command.add_argument(
+        "--stop-min-change", type=_seed_or_part, default=0.0, metavar="X", help="a smaller one is none"
+    )
+    command.add_argument("--stop-every-steps", type=_count, default=100, metavar="N", help="how often to look")
 
 
 def _add_evaluate(commands: Commands[_Parser]) -> None:
@@ -107,12 +136,16 @@ def _add_evaluate(commands: Commands[_Parser]) -> None:
     _add_data(command, "folder with eval/, or of TFRecord files")
     _add_model_dir(command)
     command.add_argument("--batch-size", type=_count, default=4096, metavar="EXAMPLES", help="examples at a time")
+    command.add_argument("--group-by", metavar="FEATURE", help="AUC within the values of it, such as user_id")
 
 
 def _add_export(commands: Commands[_Parser]) -> None:
     command = _command(commands, "export", "make a SavedModel of the newest checkpoint; prints its path")
     _add_model_dir(command)
     command.add_argument("--out", metavar="DIR", help="folder to make it in (default: MODEL_DIR/export/esmm)")
+    command.add_argument(
+        "--frozen", metavar="FILE", help="also write one .pb file: input_<feature>:0 to pctr:0, pcvr:0 and pctcvr:0"
+    )
 
 
 def _add_predict(commands: Commands[_Parser]) -> None:
@@ -162,9 +195,28 @@ def train_options(options: argparse.Namespace) -> TrainOptions:
         seed=options.seed,
         save_checkpoints_secs=None if by_steps else options.save_checkpoints_secs,
         save_checkpoints_steps=options.save_checkpoints_steps,
+        keep_checkpoints=options.keep_checkpoints,
+        keep_every_hours=options.keep_every_hours,
+        warm_start=options.warm_start,
+        warm_start_names=options.warm_start_names,
+        stop=_stop_options(options),
+        best_metric=options.best_metric,
+        group_by=options.group_by,
         start_delay_secs=options.start_delay_secs,
         throttle_secs=options.throttle_secs,
         log_steps=options.log_steps,
+    )
+
+
+def _stop_options(options: argparse.Namespace) -> StopOptions | None:
+    if options.stop_after_steps is None:
+        return None
+    return StopOptions(
+        metric=options.stop_metric,
+        after_steps=options.stop_after_steps,
+        min_steps=options.stop_min_steps,
+        min_change=options.stop_min_change,
+        every_steps=options.stop_every_steps,
     )
 
 
@@ -196,7 +248,16 @@ def _number(kind: Callable[[str], float], accepts: Callable[[float], bool], what
 
 _count = _number(int, lambda value: value >= 1, "a whole number, 1 or more")
 _seed = _number(int, lambda value: value >= 0, "a whole number, 0 or more")
+_seed_or_part = _number(float, lambda value: 0 <= value < float("inf"), "a number, 0 or more")
 _positive = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def _renamings(text: str) -> tuple[tuple[str, str], ...]:
+    """Pairs (new name, old name)."""
+    pairs = [tuple(part.split("=")) for part in text.split(",") if part]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NEW=OLD,NEW=OLD")
+    return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from jobs import metrics
 from jobs._tf import estimator, tf
+from jobs.errors import JobError
 from jobs.esmm.config import ModelConfig
 from jobs.esmm.hooks import ExamplesHook
 from jobs.esmm.losses import Losses, ctcvr_logit, esmm_losses
 from jobs.esmm.optimizers import make_optimizer
 from jobs.esmm.schema import CLICK, CONVERSION
+from launcher.estimator import metrics, warm_start
 
 Tensors = Mapping[str, tf.Tensor]
 ModelFn = Callable[..., estimator.EstimatorSpec]
@@ -25,8 +26,8 @@ class Logits(NamedTuple):
     ctcvr: tf.Tensor
 
 
-def make_model_fn(config: ModelConfig, *, learning_rate: float = 0.0) -> ModelFn:
-    """``learning_rate`` matters for training only."""
+def make_model_fn(config: ModelConfig, *, learning_rate: float = 0.0, group_by: str | None = None) -> ModelFn:
+    """``learning_rate`` matters for training only; ``group_by``, a feature, adds AUC within its values."""
 
     def model_fn(
         features: Tensors, labels: Tensors | None, mode: str, config: estimator.RunConfig
@@ -37,12 +38,31 @@ def make_model_fn(config: ModelConfig, *, learning_rate: float = 0.0) -> ModelFn
         click, conversion = (tf.cast(labels[name], tf.float32) for name in (CLICK, CONVERSION))
         losses = esmm_losses(click, conversion, logits.ctr, logits.cvr)
         if mode == estimator.ModeKeys.EVAL:
-            ops = _eval_metric_ops(click, conversion, logits, losses)
+            ops = _eval_metric_ops(click, conversion, logits, losses, features[group_by] if group_by else None)
             return estimator.EstimatorSpec(mode, loss=losses.ctr + losses.ctcvr, eval_metric_ops=ops)
         return _train_spec(losses, make_optimizer(shape.optimizer, learning_rate), tf.size(click))
 
     shape = config
     return model_fn
+
+
+def warm_started(model_fn: ModelFn, checkpoint: str | None, names: Mapping[str, str]) -> ModelFn:
+    """``model_fn`` with variables that begin as those of ``checkpoint``, where they fit. Raises JobError."""
+    if checkpoint is None:
+        return model_fn
+
+    def with_warm_start(
+        features: Tensors, labels: Tensors | None, mode: str, config: estimator.RunConfig
+    ) -> estimator.EstimatorSpec:
+        spec = model_fn(features, labels, mode, config)
+        if mode == estimator.ModeKeys.TRAIN:
+            try:
+                warm_start(checkpoint, names=names)
+            except ValueError as error:
+                raise JobError(f"--warm-start: {error}") from None
+        return spec
+
+    return with_warm_start
 
 
 def esmm_logits(features: Tensors, config: ModelConfig, *, ps_tasks: int) -> Logits:
@@ -120,20 +140,14 @@ def _train_spec(
     )
 
 
-def _eval_metric_ops(click: tf.Tensor, conversion: tf.Tensor, logits: Logits, losses: Losses) -> dict[str, object]:
-    """``ctcvr_cvr_auc_esmm`` is another name of ``ctcvr_auc``, the one early stopping is told to watch."""
-    both = click * conversion
-    ctcvr_auc = metrics.histogram_auc(both, logits.ctcvr, name="ctcvr_auc")
+def _eval_metric_ops(
+    click: tf.Tensor, conversion: tf.Tensor, logits: Logits, losses: Losses, groups: tf.Tensor | None
+) -> dict[str, object]:
     examples = tf.cast(tf.size(click), tf.float32)
     return {
-        "ctr_auc": metrics.histogram_auc(click, logits.ctr, name="ctr_auc"),
-        "cvr_auc": metrics.histogram_auc(conversion, logits.cvr, click, name="cvr_auc"),
-        "ctcvr_auc": ctcvr_auc,
-        "ctcvr_cvr_auc_esmm": ctcvr_auc,
-        "ctr_loss": metrics.mean(losses.ctr, examples),
-        "ctcvr_loss": metrics.mean(losses.ctcvr, examples),
-        "ctr_label_mean": metrics.mean(click),
-        "ctr_prediction_mean": metrics.mean(tf.sigmoid(logits.ctr)),
-        "ctcvr_label_mean": metrics.mean(both),
-        "ctcvr_prediction_mean": metrics.mean(tf.sigmoid(logits.ctcvr)),
+        **metrics.esmm_metrics(
+            click, conversion, ctr_logits=logits.ctr, cvr_logits=logits.cvr, ctcvr_logits=logits.ctcvr, groups=groups
+        ),
+        "ctr_loss": metrics.mean(losses.ctr, examples, name="ctr_loss"),
+        "ctcvr_loss": metrics.mean(losses.ctcvr, examples, name="ctcvr_loss"),
     }

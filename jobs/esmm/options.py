@@ -25,6 +25,17 @@ class SampleSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StopOptions:
+    """Early stopping: after ``after_steps`` without a change of ``metric`` for the better by ``min_change``."""
+
+    metric: str
+    after_steps: int
+    min_steps: int
+    min_change: float
+    every_steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainOptions:
     """One training. ``max_steps`` None: as many steps as ``epochs`` passes over the data have."""
 
@@ -43,6 +54,13 @@ class TrainOptions:
     seed: int | None
     save_checkpoints_secs: int | None
     save_checkpoints_steps: int | None
+    keep_checkpoints: int
+    keep_every_hours: float | None
+    warm_start: str | None
+    warm_start_names: tuple[tuple[str, str], ...]
+    stop: StopOptions | None
+    best_metric: str
+    group_by: str | None
     start_delay_secs: int
     throttle_secs: int
     log_steps: int

@@ -98,8 +98,9 @@ def test_the_sample_job_trains_and_exports(tmp_path: Path) -> None:
     total = sum(task["local_steps"] for task in trained.values())
     assert all(task["local_steps"] >= total / 10 and task["examples"] > 0 for task in trained.values())
     assert done.report["metrics"]["global_step"] == done.report["checkpoints"][-1]["global_step"]
-    exports = list((done.run_dir / "model" / "export").glob("*/*/saved_model.pb"))
-    assert len(exports) == 1
+    exports = done.run_dir / "model" / "export"
+    assert len(list((exports / "esmm").glob("[0-9]*/saved_model.pb"))) == 1
+    assert (exports / "best" / "current" / "saved_model.pb").exists()
     assert alive(run_id(done)) == []
 
 

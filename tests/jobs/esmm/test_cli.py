@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from jobs.esmm.cli import main
+from jobs.esmm.flags import make_parser, train_options
+from jobs.esmm.options import StopOptions, TrainOptions
 
 NO_TENSORFLOW = """
 import sys
 from jobs.esmm.cli import main
+from jobs.esmm.flags import make_parser, train_options
+from jobs.esmm.options import StopOptions, TrainOptions
 try:
     code = main(sys.argv[1:])
 except SystemExit as end:
@@ -89,3 +93,29 @@ def test_bad_data_and_surroundings_get_one_line(
     assert message in said
     assert said.startswith("esmm: error: ")
     assert said.count("\n") == 1
+
+
+def parsed(*arguments: str) -> TrainOptions:
+    return train_options(make_parser().parse_args(["train", *arguments]))
+
+
+def test_checkpoints_are_saved_as_tf_estimator_saves_them() -> None:
+    usual = parsed()
+    assert (usual.save_checkpoints_secs, usual.save_checkpoints_steps, usual.keep_checkpoints) == (600, None, 5)
+    by_steps = parsed("--save-checkpoints-steps", "50")
+    assert (by_steps.save_checkpoints_secs, by_steps.save_checkpoints_steps) == (None, 50)
+
+
+def test_early_stopping_is_asked_for_by_a_number_of_steps() -> None:
+    assert parsed().stop is None
+    stop = parsed("--stop-after-steps", "500", "--stop-min-change", "0.001").stop
+    assert stop == StopOptions(
+        metric="ctcvr_cvr_auc_esmm", after_steps=500, min_steps=0, min_change=0.001, every_steps=100
+    )
+
+
+def test_names_of_a_warm_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parsed("--warm-start-names", "a=b,c/=d/").warm_start_names == (("a", "b"), ("c/", "d/"))
+    with pytest.raises(SystemExit):
+        parsed("--warm-start-names", "a")
+    assert "'a' is not NEW=OLD,NEW=OLD" in capsys.readouterr().err

@@ -44,6 +44,10 @@ def test_train_ends_at_the_last_step_with_an_evaluation(trained: Trained) -> Non
     assert {"cvr_auc", "ctr_loss", "ctcvr_loss"} <= trained.printed.keys()
 
 
+def test_the_first_and_the_last_step_are_saved(trained: Trained) -> None:
+    assert sorted(path.stem for path in trained.model_dir.glob("*.index")) == ["model.ckpt-0", "model.ckpt-24"]
+
+
 def test_evaluate_finds_what_the_last_evaluation_found(
     trained: Trained, sample: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,17 +86,20 @@ def test_saved_model_predicts_as_the_checkpoint_does(
 
     from jobs.tfrecord import encode_rows
 
-    code, lines, _ = run(capsys, "export", "--model-dir", trained.model_dir)
+    frozen = rows_file.with_suffix(".pb")
+    code, lines, _ = run(capsys, "export", "--model-dir", trained.model_dir, "--frozen", frozen)
     assert code == 0
-    at_end_of_training = [path for path in (trained.model_dir / "export" / "esmm").iterdir() if str(path) != lines[-1]]
+    exports = trained.model_dir / "export"
+    at_end_of_training = [path for path in (exports / "esmm").glob("[0-9]*") if str(path) != lines[-1]]
     assert len(at_end_of_training) == 1
+    assert str((exports / "esmm" / "current").resolve()) == lines[-1]
     _, predicted, _ = run(capsys, "predict", "--model-dir", trained.model_dir, rows_file)
     expected = predictions(predicted)
     columns = {name: np.array([row[name] for row in ROWS]) for name in ROWS[0]}
     records = rows_file.with_suffix(".tfrecord")
     records.write_bytes(encode_rows(columns))
     serialized = list(tf.data.TFRecordDataset(str(records)).as_numpy_iterator())
-    for folder in (lines[-1], str(at_end_of_training[0])):
+    for folder in (lines[-1], str(at_end_of_training[0]), str(exports / "best" / "current")):
         signatures = tf.saved_model.load(folder).signatures
         by_ids = signatures["serving_default"](**{name: tf.constant(ids) for name, ids in columns.items()})
         by_records = signatures["examples:serving_default"](examples=tf.constant(serialized))
@@ -100,6 +107,13 @@ def test_saved_model_predicts_as_the_checkpoint_does(
             served = np.stack([output[name].numpy() for name in ("pctr", "pcvr", "pctcvr")], axis=1)
             assert served == pytest.approx(expected, rel=1e-5)
     assert len({tuple(row) for row in expected}) == len(ROWS)
+    graph = tf.compat.v1.GraphDef.FromString(frozen.read_bytes())
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.import_graph_def(graph, name="")
+        feeds = {f"input_{name}:0": column for name, column in columns.items()}
+        names = ("pctr", "pcvr", "pctcvr")
+        served = np.stack(session.run([f"{name}:0" for name in names], feeds), axis=1)
+    assert served == pytest.approx(expected, rel=1e-5)
 
 
 def test_predict_reads_standard_input_up_to_the_limit(
@@ -144,6 +158,41 @@ def test_another_shape_is_refused_by_name(trained: Trained, sample: Path, capsys
     )
     assert code == 2
     assert "was trained with embedding_dim 8 (now 18), towers [64, 32] (now [360, 200, 80])" in said
+    assert f"--warm-start {trained.model_dir}" in said
+
+
+def test_another_shape_begins_with_what_fits(
+    trained: Trained, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data", sample, "--model-dir", tmp_path, "--max-steps", 1, "--towers", "64,16"]
+    renamed = ["--warm-start-names", "ctr_tower/hidden_0/=cvr_tower/hidden_0/"]
+    code, lines, said = run(capsys, *command, "--warm-start", trained.model_dir, *renamed)
+    assert (code, json.loads(lines[-1])["global_step"]) == (0, 1)
+    assert "ctr_tower/hidden_1/kernel ([64, 32] float32 stored, [64, 16] float32 wanted)" in said
+    code, _, said = run(capsys, *command[:3], "--model-dir", tmp_path / "b", "--warm-start", tmp_path / "nothing")
+    assert code == 2
+    assert "esmm: error: --warm-start: cannot warm-start from" in said
+
+
+def test_auc_within_a_feature(trained: Trained, sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "--data", sample, "--model-dir", trained.model_dir, "--group-by"]
+    code, lines, _ = run(capsys, *command, "user_id")
+    assert code == 0
+    assert 0.5 < json.loads(lines[-1])["ctr_grouped_auc"] < 1.0
+    code, _, said = run(capsys, *command, "user")
+    assert code == 2
+    assert "--group-by user: there is no such feature; there are user_id, " in said
+
+
+def test_training_ends_early(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With next to no learning rate nothing gets better by as much as asked for."""
+    command = ["train", "--data", sample, "--model-dir", tmp_path, "--max-steps", 60, "--learning-rate", "1e-9"]
+    every = ["--save-checkpoints-steps", 4, "--throttle-secs", 0, "--stop-every-steps", 4]
+    rule = ["--stop-after-steps", 8, "--stop-min-change", 0.5]
+    code, lines, said = run(capsys, *command, *every, *rule)
+    assert code == 0
+    assert 8 <= json.loads(lines[-1])["global_step"] <= 24
+    assert "Training ends early: no increase of ctcvr_cvr_auc_esmm for 8 steps" in said
 
 
 def test_training_on_other_columns_is_refused(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,10 +205,12 @@ def test_training_on_other_columns_is_refused(sample: Path, tmp_path: Path, caps
 
 
 def test_training_goes_on_where_it_ended(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["train", "--data", sample, "--model-dir", tmp_path, "--optimizer", "adagrad", "--max-steps"]
+    saving = ["--save-checkpoints-steps", 1, "--keep-checkpoints", 2]
+    command = ["train", "--data", sample, "--model-dir", tmp_path, "--optimizer", "adagrad", *saving, "--max-steps"]
     assert run(capsys, *command, 2)[0] == 0
     code, lines, _ = run(capsys, *command, 5)
     assert (code, json.loads(lines[-1])["global_step"]) == (0, 5)
+    assert sorted(path.stem for path in tmp_path.glob("*.index")) == ["model.ckpt-4", "model.ckpt-5"]
 
 
 def test_examples_are_counted_as_they_are_trained(
