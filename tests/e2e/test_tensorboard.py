@@ -74,7 +74,9 @@ def test_a_run_that_ends_takes_it_along_and_told_its_address(tmp_path: Path) -> 
     done = local(tmp_path, "--tensorboard")
     assert done.code == 0, done.stdout + done.stderr
     assert alive(run_id(done.run_dir)) == []
-    urls = [str(event["url"]) for event in events(done.run_dir) if event["kind"] == "board_changed"]
+    changes = [event for event in events(done.run_dir) if event["kind"] == "board_changed"]
+    assert "ended" not in [event["state"] for event in changes]  # it is no stray process of a task
+    urls = [str(event["url"]) for event in changes]
     assert all(is_gone(url) and url in done.stdout for url in urls)
 
 

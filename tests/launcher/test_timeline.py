@@ -43,6 +43,7 @@ DEVICES = {
 def profiled(devices: Any = None, *, steps: int = 100, sent_at: float = 0.0) -> Profiled:
     body = {"steps": steps, "began_us": T, "ended_us": T + 1000, "devices": DEVICES if devices is None else devices}
     body |= {"untraced_us": 500.0, "transfers": [[PS_0, WORKER, 2048], [WORKER, PS_0, 512], [PS_0, PS_1, 8]]}
+    body["transfers"].append(["/job:ps/replica:0/task:1/device:GPU:0", PS_1, 64])  # inside of one task
     data = base64.b64encode(zlib.compress(json.dumps(body).encode())).decode()
     return Profiled(global_step=300, sent_at=sent_at, data=data)
 
