@@ -26,6 +26,7 @@ ATTEMPT_VARIABLE = "TFLAUNCH_ATTEMPT"
 RUN_VARIABLE = "TFLAUNCH_RUN"
 TUNE_VARIABLE = "TFLAUNCH_TUNE"
 REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
+CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
 LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
-from launcher.agent import last_words
+from launcher.agent import ending, last_words
 
 _COMPILED = ".pyc"
 
@@ -124,8 +124,10 @@ def run(execute: Callable[[], None]) -> None:
     the frames that stand below the program's."""
     try:
         execute()
+        ending.note(None)
     except BaseException as error:
         last_words.note(error)
+        ending.note(error)
         if isinstance(error, SystemExit):
             raise
         _show_only_users_frames(error)

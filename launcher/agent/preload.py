@@ -18,8 +18,9 @@ def main() -> None:
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
         del sys.path[0]
     _import_ours()
-    from launcher.agent import fork_server, main_module
+    from launcher.agent import ending, fork_server, main_module
 
+    ending.watch()
     execute = fork_server.serve(modules_at_start)
     if execute is not None:
         main_module.run(execute)

@@ -14,8 +14,9 @@ def main() -> None:
     if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
         del sys.path[0]
     _import_ours()
-    from launcher.agent import by_exec, main_module
+    from launcher.agent import by_exec, ending, main_module
 
+    ending.watch()
     main_module.run(by_exec.prepare(sys.argv[1:], modules_at_start))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
-from launcher.protocol import Waiting
+from launcher.protocol import CLOSING_THREAD, Waiting
 
 SESSION_MANAGER = "tensorflow.python.training.session_manager"
 SESSION = "tensorflow.python.client.session"
@@ -103,7 +103,7 @@ def close_soon(patches: Patches, task: Task) -> None:
         if not session._target or sys.is_finalizing():  # while the interpreter ends no thread starts any more
             original(session)
             return
-        closing = threading.Thread(target=original, args=(session,), name="tflaunch-close", daemon=True)
+        closing = threading.Thread(target=original, args=(session,), name=CLOSING_THREAD, daemon=True)
         closing.start()
         closing.join(_CLOSE_S)
 

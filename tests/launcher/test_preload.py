@@ -250,3 +250,17 @@ def test_relative_search_path_is_the_tasks(env, tmp_path):
     plain = execute([sys.executable, "-c", code], relative, str(tmp_path))
     assert preload.run(["-c", code], relative, str(tmp_path)) == plain
     assert preload.close() == 0
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["3"], 3), (["0"], 0), ([], 1)])
+@pytest.mark.parametrize("start", ["fork", "exec"])
+def test_an_interpreter_is_not_taken_down_while_a_session_is_being_closed(
+    start: str, arguments: list[str], status: int, numpy_preload: Preload, env: dict[str, str]
+) -> None:
+    program = [str(PROGRAMS / "closing.py"), *arguments]
+    if start == "fork":
+        ended = numpy_preload.run(program, env, str(PROGRAMS))
+    else:
+        ended = execute([sys.executable, PROGRAM, *program], env, str(PROGRAMS))
+    assert (ended.status, "at exit" in ended.output, "taken down" in ended.output) == (status, True, False), ended
+    assert "no newline" in ended.output and ("text" in ended.output) == (arguments == [])
