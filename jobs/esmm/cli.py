@@ -66,7 +66,9 @@ def _train(options: argparse.Namespace) -> None:
     if task.role != "ps":
         from jobs.esmm.data import open_training_data
 
-        open_training_data(asked.data, eval_folder=asked.eval_data, schema_file=asked.schema_file)
+        open_training_data(
+            asked.data, eval_folder=asked.eval_data, schema_file=asked.schema_file, may_be_empty=asked.follow
+        )
     from jobs.esmm import commands
 
     metrics = commands.train(asked, task)

@@ -16,12 +16,13 @@ from jobs.esmm.config import (
     refuse_other_shape,
 )
 from jobs.esmm.data import TrainingData, open_eval_files, open_training_data, record_files
-from jobs.esmm.input import columns_input_fn, eval_input_fn, predict_input_fn, train_input_fn
+from jobs.esmm.input import columns_input_fn, eval_input_fn, predict_input_fn
 from jobs.esmm.model import ModelFn, make_model_fn, warm_started
 from jobs.esmm.options import PredictOptions, StopOptions, TrainOptions
 from jobs.esmm.rows import check_record, read_json_rows
 from jobs.esmm.schema import Schema
 from jobs.esmm.serving import serving_input_fn
+from jobs.esmm.stream import training_stream
 from jobs.esmm.task import Task, resolve_model_dir
 from launcher.estimator import (
     BestExporter,
@@ -32,6 +33,7 @@ from launcher.estimator import (
     stop_if_no_increase_hook,
 )
 from launcher.estimator.exporters import publish
+from launcher.estimator.task import drains_evaluator
 
 Metrics = dict[str, float]
 
@@ -53,7 +55,7 @@ def train(options: TrainOptions, task: Task) -> Metrics | None:
     if not serves_only:
         _check_group(options.group_by, data.schema)
         _note_model(run_config, config)
-    train_spec, eval_spec = _specs(options, data, max_steps=1 if serves_only else _max_steps(options, data))
+    train_spec, eval_spec = _specs(options, data, max_steps=1 if serves_only else _max_steps(options, data, task))
     ensure_adjustments({"preflight", "keep-evaluated"})
     model = estimator.Estimator(_training_model_fn(config, options), config=run_config)
     if options.stop is not None:
@@ -97,19 +99,27 @@ def predict(options: PredictOptions, task: Task) -> Iterator[dict[str, float]]:
         yield {name: float(str(row[name])) for name in ("pctr", "pcvr", "pctcvr")}
 
 
-_NO_DATA = TrainingData(train_files=(), eval_files=(), schema=Schema(features=()))
+_NO_DATA = TrainingData(train_folder=Path(), train_files=(), eval_files=(), schema=Schema(features=()))
 
 
 def _open_data(options: TrainOptions) -> TrainingData:
-    data = open_training_data(options.data, eval_folder=options.eval_data, schema_file=options.schema_file)
-    check_record(data.train_files[0], data.schema, labels=True)
+    data = open_training_data(
+        options.data, eval_folder=options.eval_data, schema_file=options.schema_file, may_be_empty=options.follow
+    )
+    for file in data.train_files[:1]:
+        check_record(file, data.schema, labels=True)
     return data
 
 
-def _max_steps(options: TrainOptions, data: TrainingData) -> int:
-    """Every task computes the same number, so that the evaluator knows the last checkpoint when it sees it."""
+def _max_steps(options: TrainOptions, data: TrainingData, task: Task) -> int | None:
+    """Whole epochs end with their input. An evaluator that no launcher tells of the end must know a step of which the
+    last checkpoint is not short: batches are never larger than they should be, and now and then smaller.
+    """
     if options.max_steps is not None:
         return options.max_steps
+    ends_with_input = options.follow or options.epochs == int(options.epochs)
+    if ends_with_input and (task.role != "evaluator" or drains_evaluator()):
+        return None
     return max(1, math.ceil(options.epochs * data.train_examples() / options.batch_examples))
 
 
@@ -133,14 +143,11 @@ def _run_config(options: TrainOptions, model_dir: str) -> estimator.RunConfig:
 
 
 def _specs(
-    options: TrainOptions, data: TrainingData, *, max_steps: int
+    options: TrainOptions, data: TrainingData, *, max_steps: int | None
 ) -> tuple[estimator.TrainSpec, estimator.EvalSpec]:
-    train_input = train_input_fn(
-        _names(data.train_files), data.schema, batch_examples=options.batch_examples, seed=options.seed
-    )
     eval_input = eval_input_fn(_names(data.eval_files), data.schema, batch_examples=options.eval_batch_examples)
     return (
-        estimator.TrainSpec(train_input, max_steps=max_steps),
+        training_stream(options, data).train_spec(max_steps=max_steps),
         estimator.EvalSpec(
             eval_input,
             steps=None,

@@ -16,6 +16,7 @@ PATTERN = "*.tfrecord*"
 class TrainingData:
     """Files in the order of their names, the same for every task of a cluster."""
 
+    train_folder: Path
     train_files: tuple[Path, ...]
     eval_files: tuple[Path, ...]
     schema: Schema
@@ -28,11 +29,15 @@ class TrainingData:
             raise JobError(f"cannot count the examples: {error}; write the file again, or give --max-steps") from None
 
 
-def open_training_data(folder: Path, *, eval_folder: Path | None, schema_file: Path | None) -> TrainingData:
-    """``folder`` holds train/ and eval/, or is the train folder itself, with eval/ beside it. Raises JobError."""
+def open_training_data(
+    folder: Path, *, eval_folder: Path | None, schema_file: Path | None, may_be_empty: bool = False
+) -> TrainingData:
+    """``folder`` holds train/ and eval/, or is the train folder itself, with eval/ beside it. ``may_be_empty``: files
+    are still to appear in the train folder. Raises JobError."""
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
-    train_files = record_files(train_folder)
+    train_files = () if may_be_empty and _is_empty(train_folder) else record_files(train_folder)
     return TrainingData(
+        train_folder=train_folder,
         train_files=train_files,
         eval_files=record_files(eval_folder or train_folder.parent / "eval"),
         schema=read_schema(schema_file or _schema_beside(train_folder)),
@@ -52,6 +57,10 @@ def record_files(folder: Path) -> tuple[Path, ...]:
     if not files:
         raise JobError(f"no data: {folder} has no files named {PATTERN}; name another folder with --data")
     return files
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.glob(PATTERN))
 
 
 def _schema_beside(train_folder: Path) -> Path:

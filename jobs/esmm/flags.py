@@ -79,6 +79,7 @@ def _add_train(commands: Commands[_Parser]) -> None:
     _add_model_dir(command)
     command.add_argument("--max-steps", type=_count, metavar="N", help="global step to end at, instead of --epochs")
     command.add_argument("--epochs", type=_positive, default=2.0, metavar="N", help="passes over the data")
+    _add_input(command)
     command.add_argument("--batch-size", type=_count, default=1024, metavar="EXAMPLES", help="examples of a step")
     command.add_argument("--eval-batch-size", type=_count, default=4096, metavar="EXAMPLES", help="when evaluating")
     command.add_argument("--learning-rate", type=_positive, default=0.006, metavar="RATE", help="of the optimizer")
@@ -129,6 +130,19 @@ def _add_early_stopping(command: argparse.ArgumentParser) -> None:
         "--stop-min-change", type=_seed_or_part, default=0.0, metavar="X", help="a smaller one is none"
     )
     command.add_argument("--stop-every-steps", type=_count, default=100, metavar="N", help="how often to look")
+
+
+def _add_input(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--follow", action="store_true", help="train on files as they appear in the train folder")
+    command.add_argument("--stop-when-idle-s", type=_positive, metavar="S", help="with --follow: end after so long")
+    command.add_argument(
+        "--on-bad-record", choices=("fail", "skip"), default="fail", help="skip leaves them out, and counts them"
+    )
+    command.add_argument(
+        "--shuffle-examples", type=_seed, default=32_768, metavar="N", help="examples that are shuffled together"
+    )
+    command.add_argument("--audit", type=Path, metavar="DIR", help="write down the ids of all examples trained")
+    command.add_argument("--id-column", metavar="NAME", help="with --audit: a feature, instead of file and row")
 
 
 def _add_evaluate(commands: Commands[_Parser]) -> None:
@@ -205,6 +219,12 @@ def train_options(options: argparse.Namespace) -> TrainOptions:
         start_delay_secs=options.start_delay_secs,
         throttle_secs=options.throttle_secs,
         log_steps=options.log_steps,
+        follow=options.follow,
+        stop_when_idle_s=options.stop_when_idle_s,
+        skip_bad_records=options.on_bad_record == "skip",
+        shuffle_examples=options.shuffle_examples,
+        audit=options.audit,
+        id_column=options.id_column,
     )
 
 

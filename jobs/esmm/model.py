@@ -8,7 +8,6 @@ from typing import NamedTuple
 from jobs._tf import estimator, tf
 from jobs.errors import JobError
 from jobs.esmm.config import ModelConfig
-from jobs.esmm.hooks import ExamplesHook
 from jobs.esmm.losses import Losses, ctcvr_logit, esmm_losses
 from jobs.esmm.optimizers import make_optimizer
 from jobs.esmm.schema import CLICK, CONVERSION
@@ -40,7 +39,7 @@ def make_model_fn(config: ModelConfig, *, learning_rate: float = 0.0, group_by: 
         if mode == estimator.ModeKeys.EVAL:
             ops = _eval_metric_ops(click, conversion, logits, losses, features[group_by] if group_by else None)
             return estimator.EstimatorSpec(mode, loss=losses.ctr + losses.ctcvr, eval_metric_ops=ops)
-        return _train_spec(losses, make_optimizer(shape.optimizer, learning_rate), tf.size(click))
+        return _train_spec(losses, make_optimizer(shape.optimizer, learning_rate))
 
     shape = config
     return model_fn
@@ -128,16 +127,12 @@ def _predict_spec(logits: Logits) -> estimator.EstimatorSpec:
     return estimator.EstimatorSpec(estimator.ModeKeys.PREDICT, predictions=predictions, export_outputs=outputs)
 
 
-def _train_spec(
-    losses: Losses, optimizer: tf.compat.v1.train.Optimizer, batch_examples: tf.Tensor
-) -> estimator.EstimatorSpec:
+def _train_spec(losses: Losses, optimizer: tf.compat.v1.train.Optimizer) -> estimator.EstimatorSpec:
     tf.compat.v1.summary.scalar("ctr_loss", losses.ctr)
     tf.compat.v1.summary.scalar("ctcvr_loss", losses.ctcvr)
     loss = losses.ctr + losses.ctcvr
     train_op = optimizer.minimize(loss, global_step=tf.compat.v1.train.get_or_create_global_step())
-    return estimator.EstimatorSpec(
-        estimator.ModeKeys.TRAIN, loss=loss, train_op=train_op, training_hooks=[ExamplesHook(batch_examples)]
-    )
+    return estimator.EstimatorSpec(estimator.ModeKeys.TRAIN, loss=loss, train_op=train_op)
 
 
 def _eval_metric_ops(

@@ -37,7 +37,11 @@ class StopOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainOptions:
-    """One training. ``max_steps`` None: as many steps as ``epochs`` passes over the data have."""
+    """One training. ``max_steps`` None: as many steps as ``epochs`` passes over the data have.
+
+    ``follow``: train on files as they appear in the train folder, for ever or until none has come for
+    ``stop_when_idle_s``. ``audit``: a folder for the ids of every trained example (file and row, or ``id_column``).
+    """
 
     data: Path
     eval_data: Path | None
@@ -64,6 +68,12 @@ class TrainOptions:
     start_delay_secs: int
     throttle_secs: int
     log_steps: int
+    follow: bool = False
+    stop_when_idle_s: float | None = None
+    skip_bad_records: bool = False
+    shuffle_examples: int = 32_768
+    audit: Path | None = None
+    id_column: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 
@@ -16,25 +16,37 @@ from jobs._tf import tf
 from jobs.errors import JobError
 from jobs.esmm.schema import LABELS, Schema
 from jobs.tfrecord import first_record
+from launcher.estimator.streaming.feature_spec import ROWS
 
 _INT64 = range(-(2**63), 2**63)
 
 
 def check_record(file: Path, schema: Schema, *, labels: bool) -> None:
-    """Raises JobError unless the first record of ``file`` has one integer for each column: all files cannot be
+    """Raises JobError unless the first record of ``file`` has one integer for each column and row: all files cannot be
     looked at, but a wrong schema or file shows here, before any step runs.
     """
-    try:
-        record = first_record(file)
-        if record is None:
-            return
-        row = tf.train.Example.FromString(record).features.feature
-    except (OSError, ValueError, DecodeError) as error:
-        raise JobError(f"{file} is no TFRecord file of tf.Example: {error}") from None
+    row = _first_features(file)
+    if row is None:
+        return
+    rows = row[ROWS].int64_list.value[0] if ROWS in row and row[ROWS].int64_list.value else 1
     wanted = (*schema.names, *LABELS) if labels else schema.names
-    missing = [name for name in wanted if name not in row or len(row[name].int64_list.value) != 1]
+    missing = [name for name in wanted if name not in row or len(row[name].int64_list.value) != rows]
     if missing:
         raise JobError(f"{file}: no single int64 for {', '.join(missing)}; compare the columns with the schema")
+
+
+def holds_row_groups(file: Path) -> bool:
+    """Whether a record of the file is a group of rows rather than one. Raises JobError."""
+    return ROWS in (_first_features(file) or {})
+
+
+def _first_features(file: Path) -> Mapping[str, Any] | None:
+    """The features of the first record, None in an empty file. Raises JobError."""
+    try:
+        record = first_record(file)
+        return None if record is None else tf.train.Example.FromString(record).features.feature
+    except (OSError, ValueError, DecodeError) as error:
+        raise JobError(f"{file} is no TFRecord file of tf.Example: {error}") from None
 
 
 def read_json_rows(source: Path | None, schema: Schema, *, limit: int | None) -> dict[str, list[int]]:
