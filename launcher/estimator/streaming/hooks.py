@@ -33,16 +33,17 @@ class HasSitting(Protocol):
 class StreamHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
     """Feeds a session from the queue, and tells the queue what is trained."""
 
-    def __init__(self, stream: HasSitting) -> None:
+    def __init__(self, stream: HasSitting, max_steps: int | None = None) -> None:
         self._stream = stream
+        self._max_steps = max_steps
         self._step: Any = None
         self._written_at = 0.0
 
     def begin(self) -> None:
         refuse_unsuited(tf.compat.v1.get_default_graph())
         place = self._stream.sitting.place
+        self._step = tf.compat.v1.train.get_global_step()
         if place.is_chief:
-            self._step = tf.compat.v1.train.get_global_step()
             tolerate_checkpoint_without_queue(
                 tf.train.latest_checkpoint(place.model_dir), self._stream.sitting.graph.cells
             )
@@ -54,12 +55,12 @@ class StreamHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
         holder = self._stream.sitting.holder
         assert holder is not None
         try:
-            if not holder.wait_for_input(self._stream.sitting.is_over):
+            if not holder.wait_for_input(lambda: self._is_over(run_context.session)):
                 raise tf.errors.OutOfRangeError(None, None, "the input is at its end")
         except _starting_anew() as error:
             raise tf.errors.AbortedError(None, None, f"the input starts anew: {error}") from error
         fetches = dict(self._stream.sitting.graph.fetches)
-        if self._step is not None and monotonic() - self._written_at >= _SUMMARY_S:
+        if self._stream.sitting.place.is_chief and monotonic() - self._written_at >= _SUMMARY_S:
             fetches[_STEP] = self._step
         return tf.compat.v1.train.SessionRunArgs(fetches)
 
@@ -72,7 +73,17 @@ class StreamHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc]
 
     def end(self, session: Any) -> None:
         self._stream.sitting.finish()
-        self._stream.sitting.close()
+        try:
+            self._stream.sitting.check_end()
+        finally:
+            self._stream.sitting.close()
+
+    def _is_over(self, session: Any) -> bool:
+        """Whether training ends although there may be more input. Asked while there is none: a trainer that waits does
+        not see how far the others come."""
+        if self._stream.sitting.is_over():
+            return True
+        return self._max_steps is not None and int(session.run(self._step)) >= self._max_steps
 
 
 class SnapshotListener(tf.compat.v1.train.CheckpointSaverListener):  # type: ignore[misc]

@@ -14,7 +14,7 @@ import numpy as np
 
 from launcher.estimator.streaming import journal as journals
 from launcher.estimator.streaming import queue as queues
-from launcher.estimator.streaming.client import Client, new_token
+from launcher.estimator.streaming.client import Client, RolledBackError, new_token
 from launcher.estimator.streaming.feeding import Feeder
 from launcher.estimator.streaming.holder import Holder
 from launcher.estimator.streaming.journal import Journal
@@ -66,6 +66,8 @@ class Sitting:
         self._client: Client | None = None
         self._session: Any = None
         self._journal: Journal | None = None
+        self._has_finished = False
+        self._was_over = False
         self._waited_s = 0.0
         self._summarised = (0.0, 0.0)
         self.numbers = Numbers(task.channel.send, place.source)
@@ -97,6 +99,8 @@ class Sitting:
             told=self.numbers.see if self.place.is_chief else None,
         )
         self.holder.start()
+        if self._has_finished:  # the chief waits for the others, and has lost its session meanwhile
+            self.holder.finish()
         session.run(self.graph.initializer)
 
     def _client_of(self, session: Any) -> Client:
@@ -199,10 +203,24 @@ class Sitting:
     def finish(self) -> None:
         """The last step is done: acknowledge, and give back what is not trained. Raises what has gone wrong with the
         queue, since input that ended because of it has not ended."""
-        if self.holder is not None:
-            self.holder.finish()
-            if self.holder.failure is not None and not self._task.is_stopping:
-                raise self.holder.failure
+        if self.holder is None or self._has_finished:
+            return
+        self._has_finished = True
+        self.holder.finish()
+        if self.holder.failure is not None and not self._task.is_stopping:
+            raise self.holder.failure
+        self._was_over = self.holder.queue is not None and self.holder.queue.is_over
+
+    def check_end(self) -> None:
+        """Raises RolledBackError where the variables were rolled back since the input was all trained: this process
+        can train no more, but the next one will."""
+        if self._was_over and self._client is not None:
+            queue = self._client.look()
+            if queue is None or not queue.is_over:
+                raise RolledBackError(
+                    "the variables were rolled back after the last step, so that some of the input is not in the last "
+                    "checkpoint: start again, and training goes on from there"
+                )
 
     def close(self) -> None:
         if self.holder is not None:

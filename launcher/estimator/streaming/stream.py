@@ -99,7 +99,7 @@ class Stream:
         return tf.estimator.TrainSpec(
             self.input_fn,
             max_steps=max_steps,
-            hooks=[StreamHook(self), *hooks],
+            hooks=[StreamHook(self, max_steps), *hooks],
             saving_listeners=[SnapshotListener(self)],
         )
 

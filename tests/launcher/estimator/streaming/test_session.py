@@ -165,6 +165,34 @@ def test_a_trainer_that_ends_early_gives_back_what_it_has(cluster: Cluster) -> N
     assert len(train_rest(cluster, chief)) == 4
 
 
+def test_a_chief_that_has_finished_leases_nothing_in_a_new_session(cluster: Cluster) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    save(cluster, chief)
+    chief.finish()
+    cluster.cells.restore()
+    chief.open(SESSION)
+    wait_until(lambda: worker.holder is not None and worker.holder.failure is not None)
+    worker.open(SESSION)
+    assert len(train_rest(cluster, worker)) == 4
+    worker.finish()
+    wait_until(lambda: cluster.cells.queue.is_over)
+    chief.check_end()
+
+
+def test_a_roll_back_after_the_end_is_an_error(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    save(cluster, chief)
+    train_rest(cluster, chief)
+    chief.finish()
+    chief.check_end()
+    cluster.cells.restore()
+    chief.open(SESSION)
+    with pytest.raises(RolledBackError, match="start again"):
+        chief.check_end()
+    again = opened(cluster, "chief:0")
+    assert len(train_rest(cluster, again)) == 4
+
+
 def test_a_chief_that_comes_back_to_live_variables_goes_on(cluster: Cluster) -> None:
     chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
     token = cluster.cells.queue.token
