@@ -141,6 +141,9 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--shuffle-examples", type=_seed, default=32_768, metavar="N", help="examples that are shuffled together"
     )
+    command.add_argument(
+        "--slice-records", type=_count, metavar="N", help="hand out larger files in slices of so many records"
+    )
     command.add_argument("--audit", type=Path, metavar="DIR", help="write down the ids of all examples trained")
     command.add_argument("--id-column", metavar="NAME", help="with --audit: a feature, instead of file and row")
 
@@ -223,6 +226,7 @@ def train_options(options: argparse.Namespace) -> TrainOptions:
         stop_when_idle_s=options.stop_when_idle_s,
         skip_bad_records=options.on_bad_record == "skip",
         shuffle_examples=options.shuffle_examples,
+        slice_records=options.slice_records,
         audit=options.audit,
         id_column=options.id_column,
     )

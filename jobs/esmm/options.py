@@ -72,6 +72,7 @@ class TrainOptions:
     stop_when_idle_s: float | None = None
     skip_bad_records: bool = False
     shuffle_examples: int = 32_768
+    slice_records: int | None = None
     audit: Path | None = None
     id_column: str | None = None
 

@@ -53,4 +53,5 @@ def _source(options: TrainOptions, data: TrainingData) -> Files | Folder:
     if options.follow:
         return Folder(path=str(data.train_folder), stop_when_idle_s=options.stop_when_idle_s)
     epochs = None if options.max_steps is not None else math.ceil(options.epochs)
-    return Files(sources=tuple(str(file) for file in data.train_files), epochs=epochs, seed=options.seed)
+    names = tuple(str(file) for file in data.train_files)
+    return Files(sources=names, epochs=epochs, seed=options.seed, slice_records=options.slice_records)

@@ -15,10 +15,12 @@ _EVERY_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is known beforehand: ``epochs`` None: no end."""
+    """What is known beforehand. ``epochs``: None where they have no end; ``endless``: training ends when it is stopped,
+    or when nothing comes."""
 
     epochs: int | None
     is_folder: bool
+    endless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class Numbers:
             progress=progress,
             left_s=self._left_s(queue, now),
             lag_s=self._lag_s,
-            endless=self._source.is_folder or self._source.epochs is None,
+            endless=self._source.endless,
         )
 
     def _left_s(self, queue: Queue, now: float) -> float | None:

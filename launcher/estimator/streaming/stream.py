@@ -81,6 +81,7 @@ class Stream:
         self._id_column = id_column
         self._holder_timeout_s = holder_timeout_s
         self._most_leases = most_leases
+        self._max_steps: int | None = None
         self._sitting: Sitting | None = None
 
     @property
@@ -96,6 +97,7 @@ class Stream:
 
         from launcher.estimator.streaming.hooks import SnapshotListener, StreamHook
 
+        self._max_steps = max_steps
         return tf.estimator.TrainSpec(
             self.input_fn,
             max_steps=max_steps,
@@ -155,9 +157,9 @@ class Stream:
         )
 
     def _known(self) -> Source:
-        if isinstance(self.source, Folder):
-            return Source(epochs=None, is_folder=True)
-        return Source(epochs=self.source.epochs, is_folder=False)
+        is_folder = isinstance(self.source, Folder)
+        epochs = None if isinstance(self.source, Folder) else self.source.epochs
+        return Source(epochs=epochs, is_folder=is_folder, endless=epochs is None and self._max_steps is None)
 
     def _make_feeder(self, config: Any) -> Feeder:
         from launcher.estimator.streaming.shelf import FileShelf

@@ -48,7 +48,8 @@ def test_each_example_is_trained_once_an_epoch(groups: bool, tmp_path: Path) -> 
     from launcher.estimator.streaming.audit import read_audit
 
     data = make_data(tmp_path / "data", files=3, rows=50, groups=groups)
-    assert train(data, "--epochs", 2, "--audit", tmp_path / "audit", "--id-column", "x", "--seed", 1) == 0
+    asked = ("--epochs", 2, "--audit", tmp_path / "audit", "--id-column", "x", "--seed", 1, "--slice-records", 20)
+    assert train(data, *asked) == 0
     audit = read_audit(tmp_path / "audit")
     assert audit.global_step == 30
     assert set(audit.trained.values()) == {2} and {example[0] for example in audit.trained} == set(range(150))

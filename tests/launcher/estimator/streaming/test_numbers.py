@@ -72,7 +72,7 @@ def test_no_more_than_once_a_second() -> None:
 
 
 def test_the_lag_is_the_age_of_the_newest_example_when_it_was_trained() -> None:
-    listener = Listener(Source(epochs=None, is_folder=True))
+    listener = Listener(Source(epochs=None, is_folder=True, endless=True))
     queue = replace(fed(0, position=1), bookmark={})
     assert listener.see(queue, at=95).lag_s is None
     assert listener.see(done(queue, 1), at=97).lag_s == pytest.approx(7.0)
