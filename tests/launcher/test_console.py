@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timezone
 from pathlib import Path
 
@@ -111,6 +112,24 @@ def test_what_a_picture_must_show() -> None:
     for words in ("347 steps/s", "checkpoint at 3,850", "ctr_auc 0.6440", "loss  0.4022", "starting #2", "0:37 left"):
         assert words in text, words
     assert "drill: kill worker:1" in text and "Ctrl-C save, evaluate and end" in text
+
+
+def test_how_the_shared_input_stands() -> None:
+    view = view_at(8, max_steps=None)
+    state = ev.InputCounted(examples=9, pending=120, held=14, epoch=2, epochs=4, progress=0.5, left_s=75)
+    step = ev.Progressed(task="worker:0", attempt=1, global_step=9, local_steps=9, input_wait=0.07)
+    for number_of, event in enumerate((state, step)):
+        view.apply(ev.Recorded(n=view.n + 1 + number_of, at=START, event=event))
+    lines = picture(view, 120, 30)
+    assert "input epoch 2/4 · 50% · 1:15 left · 120 shards waiting, 14 being read" in lines
+    assert "wait" in next(line for line in lines if "restarts" in line or "state" in line)
+    assert "7%" in next(line for line in lines if "worker:0" in line)
+    bar = next(line for line in lines if "steps" in line and "━" in line)
+    assert bar.count("━") in (29, 30, 31)
+    late = replace(state, pending=0, lag_s=2.0, epochs=None, progress=None, skipped=3, reread=2, duplicates=70)
+    view.apply(ev.Recorded(n=view.n + 1, at=START, event=late))
+    (line,) = (line for line in picture(view, 140, 30) if line.startswith("input"))
+    assert "0:02 behind" in line and "2 begun again, 70 duplicates" in line and "3 records skipped" in line
 
 
 def test_problems_come_first_and_quiet_tasks_are_folded() -> None:
