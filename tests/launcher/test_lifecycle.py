@@ -224,6 +224,19 @@ def test_barrier_waits_for_a_worker_that_will_be_restarted() -> None:
     assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()]
 
 
+def test_a_chief_that_dies_behind_the_barrier_is_told_again_when_it_is_back() -> None:
+    run = Run(make_plan()).until_training()
+    run.finished("worker:0", "worker:1", "chief:0")
+    for worker in ("worker:0", "worker:1"):
+        run.exits(worker)
+    assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()]
+    run.exits("chief:0", code=None, signal=6)
+    run.after(120)
+    run.started("chief:0")
+    run.finished("chief:0")
+    assert run.told_to("chief:0", protocol.Barrier) == [protocol.Barrier()] * 2
+
+
 def test_barrier_does_not_wait_for_a_worker_that_comes_after_the_last_step() -> None:
     run = Run(make_plan(max_steps=100)).until_training()
     run.exits("worker:1", None, signal=9)

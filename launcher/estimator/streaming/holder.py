@@ -24,6 +24,7 @@ _POLL_S = 0.2
 _TAKE_S = 0.4
 _AHEAD = 2
 _FAILURE_S = 15.0
+_CLOSE_S = 2.0
 
 
 @dataclass
@@ -93,6 +94,7 @@ class Holder:
         self._failed_at = 0.0
         self._beat_at = 0.0
         self._paused = False
+        self._taking = 0
         self._thread = threading.Thread(target=self._run, name="tflaunch-queue", daemon=True)
 
     def start(self) -> None:
@@ -103,18 +105,26 @@ class Holder:
     def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         """See ``leases.Leases``."""
         with self._changed:
-            self._changed.wait_for(self._may_answer, self._patience_s())
-            if self._is_at_end():
-                return None
-            if self._failed_at and monotonic() - self._failed_at > _FAILURE_S:
-                return None  # the trainer waits inside TensorFlow, and must come out to learn of it
-            if not self._available or len(self._accounts) > self._most_leases:
-                self._paused = True
-                return Pause.NOTHING_NOW
-            self._paused = False
-            held = self._available.popleft()
-            self._changed.notify_all()
-            return Lease(id=held.lease, shard=held.ticket.shard)
+            self._taking += 1
+            try:
+                return self._take()
+            finally:
+                self._taking -= 1
+                self._changed.notify_all()
+
+    def _take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        self._changed.wait_for(self._may_answer, self._patience_s())
+        if self._is_at_end():
+            return None
+        if self._failed_at and monotonic() - self._failed_at > _FAILURE_S:
+            return None  # the trainer waits inside TensorFlow, and must come out to learn of it
+        if not self._available or len(self._accounts) > self._most_leases:
+            self._paused = True
+            return Pause.NOTHING_NOW
+        self._paused = False
+        held = self._available.popleft()
+        self._changed.notify_all()
+        return Lease(id=held.lease, shard=held.ticket.shard)
 
     def ended(self, lease: int, rows: int) -> None:
         """See ``leases.Leases``."""
@@ -202,10 +212,12 @@ class Holder:
         return self._failure
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and let the engine's leave: a thread of TensorFlow that is still in Python when the
+        interpreter ends aborts the process."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._taking, _CLOSE_S)
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(5.0)
         if self._journal is not None:
