@@ -14,10 +14,8 @@ ROLES = ("ps:0", "chief:0", "worker:0", "evaluator:0")
 pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e, pytest.mark.legacy]
 
 
-# session-close is off: a session that is still being closed when Python ends can abort the process ("FATAL: exception
-# not rethrown", seen twice under load), and here every attempt of every role is to end with 0.
 def launch(folder: Path, run: str, *, metric: str = "size", vocabulary: int = 6) -> Finished:
-    roles = ("--workers", "1", "--ps", "1", "--tune=-session-close")
+    roles = ("--workers", "1", "--ps", "1")
     command = ("python", str(SCRIPT), str(folder / "model"), metric, str(vocabulary))
     return tflaunch("local", *roles, "--run-dir", run, "--plain", "--", *command, cwd=folder, run=run)
 
