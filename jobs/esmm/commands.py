@@ -61,7 +61,18 @@ def train(options: TrainOptions, task: Task) -> Metrics | None:
     if options.stop is not None:
         train_spec = train_spec._replace(hooks=(*train_spec.hooks, _stopping_hook(model, options.stop)))
     result = estimator.train_and_evaluate(model, train_spec, eval_spec)
+    if not task.role and train_spec.max_steps is None:
+        _export_at_the_end(model, eval_spec, result[0])
     return _plain(result[0]) if result and result[0] else None
+
+
+def _export_at_the_end(model: estimator.Estimator, spec: estimator.EvalSpec, evaluated: Mapping[str, object]) -> None:
+    """What an evaluator does in a cluster. A process alone takes an evaluation for the last one only if it knows the
+    last step (``_TrainingExecutor.run_local`` in tensorflow_estimator/python/estimator/training.py)."""
+    for exporter in spec.exporters:
+        if isinstance(exporter, FinalExporter):
+            folder = str(Path(model.model_dir) / "export" / exporter.name)
+            exporter.export(model, folder, model.latest_checkpoint(), evaluated, is_the_final_export=True)
 
 
 def evaluate(model_dir: str, data: Path, *, batch_examples: int, group_by: str | None = None) -> Metrics:
