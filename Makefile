@@ -13,10 +13,10 @@ demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
 
 test: lint test-packages
-	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-legacy: $(LEGACY_VENV)/.installed
-	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 $(PYTEST_ARGS)
+	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 # The smaller set on the newest TensorFlow, with every Python that is here.
 matrix:
@@ -27,7 +27,7 @@ matrix:
 	done
 
 test-small: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 # Hosts made of namespaces need these. Where they cannot be installed, the tests over hosts say so and are left out.
 test-packages:
