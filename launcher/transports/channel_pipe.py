@@ -43,7 +43,7 @@ def _receive(channel: Channel, far: socket.socket) -> None:
         while data := channel.recv(_CHUNK_BYTES):
             far.sendall(data)
     with contextlib.suppress(OSError):
-        far.shutdown(socket.SHUT_RDWR)  # also ends the other thread
+        far.shutdown(socket.SHUT_WR)  # not both ways: a write that fails would hide from the reader what has come
 
 
 def _send(channel: Channel, far: socket.socket) -> None:

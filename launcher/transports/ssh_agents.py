@@ -121,7 +121,11 @@ class SshTransport:
         started.writer.write(f"{bundle.bootstrap!r}\n{json.dumps(request)}\n".encode())
         try:
             await asyncio.wait_for(self._await_program(started, bundle.data, program), _BOOTSTRAP_TIMEOUT_S)
+        except TransportError:
+            started.writer.close()
+            raise
         except asyncio.TimeoutError as error:
+            started.writer.close()
             what = (
                 f"its shell has not started the agent within {_BOOTSTRAP_TIMEOUT_S:g} s; what do its start-up files do?"
             )

@@ -35,5 +35,5 @@ def test_the_shared_job_trains_across_three_hosts(three_hosts: Network, tmp_path
     assert all(task["local_steps"] > 0 and task["examples"] > 0 for task in trainers)
     assert done.report["metrics"]["global_step"] == done.report["checkpoints"][-1]["global_step"]
     assert done.report["metrics"]["ctr_auc"] > 0.5
-    assert len(list((three_hosts.shared / "model" / "export").glob("*/*/saved_model.pb"))) == 1
+    assert len(list((three_hosts.shared / "model" / "export" / "esmm").glob("[0-9]*/saved_model.pb"))) == 1
     wait_until_gone(three_hosts)
