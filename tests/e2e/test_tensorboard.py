@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -34,6 +35,8 @@ def is_gone(url: str) -> bool:
         get(url)
     except (urllib.error.URLError, ConnectionError):
         return True
+    except HTTPException:
+        return False  # cut off in the middle of an answer: it is going, and the next look tells whether it is gone
     return False
 
 
