@@ -94,7 +94,7 @@ class ControlServer:
 class Control:
     """A client's side: a connection to a supervisor. Raises OSError if there is none at ``path``."""
 
-    def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
+    def __init__(self, path: Path, timeout_s: float = 60.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout_s)
         try:
@@ -105,9 +105,15 @@ class Control:
         self._answers = self._socket.makefile("rb")
 
     def ask(self, message: Message) -> str:
-        """Sends one request and waits for the answer: an error text, empty if it was taken."""
-        self._socket.sendall(protocol.encode(message))
-        line = self._answers.readline()
+        """Sends one request and waits for the answer: an error text, empty if it was taken.
+
+        Raises TimeoutError if the supervisor lives and does not answer.
+        """
+        try:
+            self._socket.sendall(protocol.encode(message))
+            line = self._answers.readline()
+        except ConnectionError:  # it ended, with our request or after it
+            line = b""
         if not line:
             return "the run has just ended"
         answer = protocol.decode(line)
