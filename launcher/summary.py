@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.drill_view import table
+from launcher.events import Noticed
 from launcher.model import Outcome
 from launcher.report import cause_of, knocked_on, outcome_of
 from launcher.runs import RunFolder
@@ -15,6 +16,7 @@ from launcher.view import RunView
 
 SHOWN_LINES = 12
 SHOWN_RESTARTS = 5
+SHOWN_WARNINGS = 3
 OUTCOME_STYLES = {
     Outcome.SUCCEEDED: "bold green",
     Outcome.FAILED: "bold red",
@@ -43,7 +45,7 @@ def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
     lines: list[Line] = [
         ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
     ]
-    lines += _cause_lines(view) + _restart_lines(view) + _drill_lines(view)
+    lines += _cause_lines(view) + _warning_lines(view) + _restart_lines(view) + _drill_lines(view)
     return lines + _metric_lines(view) + _place_lines(view, folder)
 
 
@@ -77,6 +79,14 @@ def _followed_lines(view: RunView, cause: Mapping[str, Any]) -> list[Line]:
     words = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     times = f"{len(folded)} failures: " if len(folded) > 1 else ""
     return [_row("followed", f"{times}{words} failed as a consequence or later", "dim")]
+
+
+def _warning_lines(view: RunView) -> list[Line]:
+    """What the run went on in spite of."""
+    told = [kept.event for kept in view.notices if isinstance(kept.event, Noticed)]
+    texts = list(dict.fromkeys(event.message for event in told if event.severity != "info"))
+    lines = [_row("warning", text, "yellow") for text in texts[-SHOWN_WARNINGS:]]
+    return lines + [_row("", f"and {len(texts) - len(lines)} before")] * (len(texts) > len(lines))
 
 
 def _restart_lines(view: RunView) -> list[Line]:

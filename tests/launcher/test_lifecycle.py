@@ -199,6 +199,19 @@ def test_a_whole_run_ends_in_order() -> None:
     assert run.state.phase is Phase.ENDED
 
 
+@pytest.mark.parametrize(("trained", "warned"), [(True, False), (False, True)])
+def test_a_chief_that_returns_without_having_trained_is_told(trained: bool, warned: bool) -> None:
+    run = Run(make_plan())
+    run.begin()
+    run.started("ps:0", "chief:0", "worker:0", "worker:1", "evaluator:0")
+    run.listening("ps:0")
+    run.trains("worker:0", "worker:1", *["chief:0"] * trained)
+    run.exits("chief:0")
+    told = [item.event for item in run.actions if isinstance(item, lifecycle.Record)]
+    words = [event.message for event in told if isinstance(event, events.Noticed)]
+    assert any("without a training step" in message for message in words) == warned
+
+
 def test_the_evaluator_is_drained_as_soon_as_the_last_checkpoint_is_there() -> None:
     run = Run(make_plan()).until_training()
     run.report("chief:0", protocol.CheckpointSaved(global_step=50, path="/m/50"))

@@ -135,11 +135,14 @@ def test_the_summary_folds_what_followed(folder: RunFolder) -> None:
     events: list[ev.RunEvent] = [
         ev.TaskChanged(task=f"worker:{n}", attempt=1, state="failed", host="a") for n in range(6)
     ]
+    events += [ev.Noticed(severity="warning", message=f"the agent of {host} died") for host in "abcdb"]
+    events.append(ev.Noticed(severity="info", message="nothing much"))
     events.append(ev.RunEnded(outcome="failed", exit_code=1, duration_s=3.0, cause=cause))
     for n, event in enumerate(events, 1):
         view.apply(ev.Recorded(n=n, at=START, event=event))
     text = summary(view, folder)
     assert "followed  6 failures: worker:0, worker:1, worker:2, worker:3 and 2 more" in text
+    assert "warning   the agent of d died\n            and 1 before" in text and "nothing much" not in text
     assert "\x1b" not in text
 
 
