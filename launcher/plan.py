@@ -18,6 +18,7 @@ from launcher.errors import Problem, SpecError, UsageError
 from launcher.model import (
     DEFAULT_USED_UP,
     ROLES,
+    TRAINERS,
     Plan,
     PlannedHost,
     PlannedTask,
@@ -28,9 +29,9 @@ from launcher.model import (
     TaskId,
     UsedUp,
 )
-from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place
+from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
 from launcher.plan_json import plan_from_json, plan_to_json
-from launcher.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE
+from launcher.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
 from launcher.spec.hosts import HostSite, expand_host
 from launcher.spec.source import path_text
 from launcher.spec.texts import expand_range, is_shareable
@@ -164,11 +165,12 @@ class _Planner:
             {role: keys.count for role, keys in roles.items()}, {role: on[role] or everywhere for role in ROLES}
         )
         gpus = assign_gpus(hosts, {role: keys.gpus for role, keys in roles.items()})
-        kinds: dict[tuple[Role, bool, tuple[int, ...]], _Kind] = {}
+        trainers = tasks_per_host(hosts, (task for task in hosts if task.role in TRAINERS))
+        kinds: dict[tuple[Role, bool, tuple[int, ...], int], _Kind] = {}
         tasks = []
         for task, host in hosts.items():
             site = self._sites[host]
-            key = (task.role, site.ssh is not None, gpus.get(task, ()))
+            key = (task.role, site.ssh is not None, gpus.get(task, ()), trainers[host])
             if key not in kinds:
                 kinds[key] = self._kind(*key)
             tasks.append(self._task(task, site, kinds[key]))
@@ -200,10 +202,13 @@ class _Planner:
             return self._from_here(self._spec.cwd)
         return sync.to if sync is not None and site.ssh is not None else self._around.cwd
 
-    def _kind(self, role: Role, remote: bool, gpus: tuple[int, ...]) -> _Kind:
-        """What all tasks of a role have in common that run alike."""
+    def _kind(self, role: Role, remote: bool, gpus: tuple[int, ...], trainers: int) -> _Kind:
+        """What all tasks of a role have in common that run alike, on hosts with so many trainers."""
         user = {**self._spec.env, **self._spec.roles.of(role).env}
-        env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1", **user}
+        env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1"}
+        if role in TRAINERS:
+            env[TRAINERS_VARIABLE] = str(trainers)
+        env |= user
         if self._spec.log_level is not None:
             env[LOG_LEVEL_VARIABLE] = self._spec.log_level
             if CPP_LEVEL_VARIABLE not in {**user, **({} if remote else self._around.env)}:

@@ -30,6 +30,7 @@ CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its sessi
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
 LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"
+TRAINERS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"  # how many trainers share the cores of their host
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]

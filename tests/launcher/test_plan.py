@@ -154,6 +154,18 @@ def test_gpus_of_a_host_are_shared_out_in_order() -> None:
     }
 
 
+def test_trainers_know_how_many_share_their_host() -> None:
+    plan = plan_of(
+        "command: [t.py]\nmodel_dir: /m\nhosts: [{name: a, ssh: {}}, {name: b, ssh: {}}]\n"
+        "roles: {ps: {}, chief: {}, worker: {count: 2, on: [a, b]}, evaluator: {on: [b]}}"
+    )
+    seen = {planned.task.name: planned.env.get("TFLAUNCH_TRAINERS_ON_HOST") for planned in plan.tasks}
+    assert seen == {"ps:0": None, "chief:0": "2", "worker:0": "2", "worker:1": "1", "evaluator:0": None}
+    assert len({planned.preload_key for planned in plan.tasks}) == 1
+    user = plan_of("command: [t.py]\nenv: {TFLAUNCH_TRAINERS_ON_HOST: 7}\nroles: {ps: {}, chief: {}}")
+    assert user.task(CHIEF).env["TFLAUNCH_TRAINERS_ON_HOST"] == "7"
+
+
 def test_variables_of_a_role_win() -> None:
     plan = plan_of("command: [t.py]\nenv: {A: all, B: all}\nroles: {ps: {}, chief: {env: {B: chief}}}")
     assert {name: plan.task(CHIEF).env[name] for name in "AB"} == {"A": "all", "B": "chief"}
@@ -175,6 +187,7 @@ def test_a_start_message_is_complete() -> None:
         "TFLAUNCH_DEFAULT_MODEL_DIR": "{run_dir}/model",
         "TFLAUNCH_RUN": "r-1",
         "TFLAUNCH_TASK": "worker:1",
+        "TFLAUNCH_TRAINERS_ON_HOST": "3",
         "TFLAUNCH_TUNE": "model-dir,session-gate,ready-poll,worker-start,device-filters,final-save,save-on-term,"
         "preflight,session-close,log-format",
         "TF_GRPC_REUSE_PORT": "1",

@@ -7,8 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-TASKS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"
-"""How many trainers share this host's cores; who starts several may say so."""
+from launcher.protocol import TRAINERS_VARIABLE
 
 
 def input_cores(environ: Mapping[str, str] | None = None, cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -27,7 +26,7 @@ def cgroup_quota(cgroups: Path, membership: Path) -> float | None:
 
 
 def _tasks(environ: Mapping[str, str]) -> int:
-    text = environ.get(TASKS_VARIABLE, "")
+    text = environ.get(TRAINERS_VARIABLE, "")
     return max(1, int(text)) if text.isdigit() else 1
 
 
