@@ -17,6 +17,7 @@ from launcher.view import RunView
 SHOWN_LINES = 12
 SHOWN_RESTARTS = 5
 SHOWN_WARNINGS = 3
+METRICS_WIDTH = 100
 OUTCOME_STYLES = {
     Outcome.SUCCEEDED: "bold green",
     Outcome.FAILED: "bold red",
@@ -111,8 +112,14 @@ def _metric_lines(view: RunView) -> list[Line]:
     done = view.evaluation
     if done is None:
         return []
-    values = ", ".join(f"{name} {number(value)}" for name, value in done.metrics.items() if name != "global_step")
-    return [_row("metrics", f"{values}  (at step {done.global_step:,})")]
+    texts = [f"{name} {number(value)}" for name, value in done.metrics.items() if name != "global_step"]
+    column = max(map(len, texts), default=0) + 2
+    per_line = max(1, METRICS_WIDTH // column)
+    rows = [texts[start : start + per_line] for start in range(0, len(texts), per_line)]
+    lines = ["".join(text.ljust(column) for text in row).rstrip() for row in rows]
+    at = f"at step {done.global_step:,}"
+    lines = [f"{lines[0]}  ({at})"] if len(lines) == 1 else [f"{at}:", *lines]
+    return [_row("" if index else "metrics", line) for index, line in enumerate(lines)]
 
 
 def _place_lines(view: RunView, folder: RunFolder) -> list[Line]:
