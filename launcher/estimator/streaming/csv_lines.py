@@ -115,7 +115,11 @@ class CsvParser:
             raise UnreadableError(str(error)) from None
         texts = [np.array([text.encode() for text in columns[place]], object) for place in self._places["bytes"]]
         count = len(lines)
-        return np.array(ints, np.int64).reshape(-1, count), np.array(floats, np.float32).reshape(-1, count), texts
+        return (
+            np.array(ints, np.int64).reshape(len(ints), count),
+            np.array(floats, np.float32).reshape(len(floats), count),
+            texts,
+        )
 
 
 def _decoded(records: Array) -> list[str]:
