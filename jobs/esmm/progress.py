@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yields what is to be told of each advance. The bar goes to standard error and leaves no trace at its end."""
+def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yields what is to be told of each advance. The bar goes to standard error and leaves no trace at its end.
+
+    ``total`` None: nobody knows.
+    """
     if not sys.stderr.isatty():
         yield lambda _: None
         return
