@@ -24,10 +24,11 @@ class Stage(Enum):
 
 class Attempt:
     """What is known of it. ``ended_at``: when its process ended (monotonic seconds); ``family``: start times by pid of
-    the processes below its own that were ever seen."""
+    the processes below its own that were ever seen; ``title``: what a fork is shown as, which its own forks inherit."""
 
-    def __init__(self, start: protocol.Start, output: OutputFile, oom_kills: int) -> None:
+    def __init__(self, start: protocol.Start, output: OutputFile, oom_kills: int, *, title: str = "") -> None:
         self.start = start
+        self.title = title
         self.task = TaskId.parse(start.task)
         self.number = start.attempt
         self.output = output
@@ -62,13 +63,16 @@ class Attempt:
 
     def left_behind(self, seen: Mapping[int, Process], below_agent: set[int], strays: Iterable[int]) -> set[int]:
         """What still lives of it after its own process has ended: its group, its session, everybody that was seen below
-        it, and those among ``strays`` whose environment names it."""
+        it, and those among ``strays`` that bear its name."""
         mates = {pid for pid in below_agent if self.pid and self.pid in (seen[pid].group, seen[pid].session)}
         marked = {pid for pid in strays if self._is_marked(pid)}
         roots = mates | marked | self.tree(seen)
         return {pid for pid in roots | processes.descendants(roots, seen) if pid in seen and seen[pid].alive}
 
     def _is_marked(self, pid: int) -> bool:
+        """By its environment; that of a fork is the preloaded interpreter's, but its title is the task's."""
+        if self.title and processes.command(pid) == self.title:
+            return True
         mark = processes.environment(pid)
         return (
             mark.get(protocol.TASK_VARIABLE.encode()) == self.task.name.encode()

@@ -69,7 +69,8 @@ class Attempts:
                 raise SpawnError(f"attempt {former.number} of {task.name} has not ended; stop it first")
             if not command.argv:
                 raise SpawnError("there is no command to run")
-            attempt = Attempt(command, self._outputs.create(task, command.attempt), memory.oom_kills())
+            output = self._outputs.create(task, command.attempt)
+            attempt = Attempt(command, output, memory.oom_kills(), title=self._title(command))
         except (SpawnError, ValueError, OSError) as error:
             self._refuse(command, str(error))
             return
@@ -89,9 +90,13 @@ class Attempts:
             "env": env,
             "python": command.argv[:head],
             "argv": command.argv,
-            "title": f"tflaunch {env.get(protocol.RUN_VARIABLE, '')} {command.task}",
+            "title": self._title(command),
             "agent_pid": os.getpid(),
         }
+
+    def _title(self, command: protocol.Start) -> str:
+        run = command.env.get(protocol.RUN_VARIABLE) or self._base.get(protocol.RUN_VARIABLE, "")
+        return f"tflaunch {run} {command.task}"
 
     def _exec(self, attempt: Attempt) -> None:
         command = attempt.start

@@ -59,6 +59,20 @@ def test_forked_tasks_stop_and_take_their_children_along(host: Host, tmp_path: P
     assert {pid for pid in host.members if alive(pid)} == {host.keeper, host.welcome.pid, state.pid}
 
 
+def test_orphans_of_one_task_are_told_from_those_of_another(host: Host, tmp_path: Path) -> None:
+    """A grandchild in a session of its own, made and orphaned between two looks; a ps's would still hold its port."""
+    preload(host)
+    fork(host, "worker:0", "child-setsid", f"touch={tmp_path}/up", "hang")
+    until((tmp_path / "up").exists, "the worker")
+    fork(host, "ps:0", "child-setsid", "exit=3")
+    host.wait(protocol.Exited)
+    worker = host.started("worker:0").pid
+    state = ready(host)
+    assert host.welcome is not None
+    left = {pid for pid in host.members if alive(pid)} - {host.keeper, host.welcome.pid, state.pid, worker}
+    assert len(left) == 1 and alive(worker), left  # the worker's own grandchild
+
+
 def test_its_death_ends_no_task_and_it_is_started_again(host: Host, tmp_path: Path) -> None:
     preload(host)
     fork(host, "worker:0", f"touch={tmp_path}/up", "hang")
