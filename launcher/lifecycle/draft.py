@@ -125,5 +125,11 @@ class Draft:
         """The run cannot succeed any more: everything is stopped."""
         if self.state.phase in (Phase.STOPPING, Phase.ENDED):
             return
-        self.set(outcome=outcome, cause=self.state.cause or cause)
+        self.blame(cause, outcome=outcome)
         self.go(Phase.STOPPING, f"{cause.task} has failed" if cause.task else cause.message)
+
+    def blame(self, cause: Cause, *, outcome: Outcome = Outcome.FAILED) -> None:
+        """Notes why the run does not succeed. What fails while it is being ended, asked to or at its deadline, changes
+        nothing about how it ended."""
+        ending = self.state.outcome in (Outcome.INTERRUPTED, Outcome.TIMED_OUT)
+        self.set(outcome=self.state.outcome if ending else outcome, cause=self.state.cause or cause)

@@ -128,7 +128,7 @@ def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:
         return
     consequence = "the others go on without it"
     if used_up is UsedUp.FAIL_AT_END:
-        draft.set(outcome=Outcome.FAILED, cause=draft.state.cause or cause)
+        draft.blame(cause)
         consequence += "; the run has failed, whatever they reach"
     severity = "error" if used_up is UsedUp.FAIL_AT_END else "warning"
     draft.notice(severity, f"{record.task} has failed for good; {consequence}", record.task)

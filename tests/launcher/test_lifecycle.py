@@ -536,6 +536,15 @@ def test_a_renewed_agent_means_that_its_tasks_died() -> None:
     assert {task for task, attempt in run.starts() if attempt == 2} == set(ONE_OF_EACH)
 
 
+def test_what_dies_while_the_run_is_being_ended_does_not_change_how_it_ended() -> None:
+    run = Run(make_plan()).until_training()
+    run.happen(lifecycle.StopAsked, how="hangup")
+    run.happen(lifecycle.AgentRenewed, host="here")
+    end = run.ended()
+    assert end is not None and (end.outcome, end.how) == (Outcome.INTERRUPTED, "hangup")
+    assert end.cause is not None  # nothing was saved, and why is told
+
+
 def test_a_lost_host_ends_the_run() -> None:
     run = Run(make_plan()).until_training()
     run.happen(lifecycle.HostLost, host="here", message="the keeper has died")
