@@ -56,6 +56,30 @@ class GenerationBound(RunEvent, kind="generation_bound"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TasksMoved(RunEvent, kind="tasks_moved"):
+    """``host`` is lost and not used any more; ``tasks``: where in ``generation`` each of its tasks goes on."""
+
+    host: str
+    generation: int
+    tasks: Mapping[str, str]
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveOver(RunEvent, kind="move_over"):
+    """Everybody trains again after the loss of ``hosts``; the other fields as in ``TasksMoved`` and ``Recovered``.
+    ``task``: none, since it was not a task that was lost."""
+
+    hosts: tuple[str, ...]
+    generation: int
+    tasks: Mapping[str, str]
+    detected_s: float
+    recovered_s: float
+    steps_rolled_back: int = 0
+    task: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostChanged(RunEvent, kind="host_changed"):
     """An agent was reached (``up``), its link was lost (``lost``), or its agent started anew (``renewed``)."""
 

@@ -35,6 +35,7 @@ from launcher.view import RunView
 PHASE_STYLES = {
     Phase.STARTING: "bold yellow",
     Phase.TRAINING: "bold green",
+    Phase.MOVING: "bold yellow",
     Phase.DRAINING: "bold magenta",
     Phase.STOPPING: "bold yellow",
     Phase.ENDED: "bold",

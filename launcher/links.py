@@ -65,7 +65,7 @@ class AgentLink:
 
     ``on_welcome(host, welcome, renewed)``; ``on_event(host, body)``; ``on_lost(host, message, advice)`` when the
     agent cannot be had within ``patience_s``. Where a line may be cut unnoticed, a third of that without a word ends
-    it.
+    it. ``heard_at``: when it was last heard; ``down_at``: when a line to it was last lost (monotonic seconds).
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class AgentLink:
         self._least_lag_s = math.inf
         self._sent = 0
         self._unconfirmed: deque[protocol.Message] = deque()
-        self._heard_at = 0.0
+        self.heard_at = 0.0
+        self.down_at = 0.0
         self.on_welcome: Callable[[PlannedHost, protocol.Welcome, bool], None] = lambda *_: None
         self.on_event: Callable[[PlannedHost, protocol.Message], None] = lambda *_: None
         self.on_lost: Callable[[PlannedHost, str, str], None] = lambda *_: None
@@ -119,7 +120,8 @@ class AgentLink:
                 try:
                     await self._talk(reader)
                 finally:
-                    deadline, retry_s = clock() + self._patience_s, _RETRY_S
+                    self.down_at = clock()
+                    deadline, retry_s = self.down_at + self._patience_s, _RETRY_S
                 message = "the link was closed"
             except (OSError, TransportError, asyncio.IncompleteReadError, protocol.ProtocolError) as error:
                 message = str(error)
@@ -152,9 +154,9 @@ class AgentLink:
     async def _keep_alive(self) -> None:
         """Says that we live, and hangs up when the agent has not said so for too long."""
         clock = asyncio.get_running_loop().time
-        self._heard_at = clock()
+        self.heard_at = clock()
         while self._writer is not None:
-            if clock() - self._heard_at > self._patience_s / 3:
+            if clock() - self.heard_at > self._patience_s / 3:
                 self._writer.transport.abort()
                 return
             self._writer.write(protocol.encode(protocol.Ping()))
@@ -168,7 +170,7 @@ class AgentLink:
         self._writer.write(protocol.encode(hello))
         while line := await reader.readline():
             message = protocol.decode(line)
-            self._heard_at = asyncio.get_running_loop().time()
+            self.heard_at = asyncio.get_running_loop().time()
             if isinstance(message, protocol.Output):
                 self._output.write(message, await reader.readexactly(message.size))
                 self._ack_soon()

@@ -109,13 +109,14 @@ class Policy:
     """What decides about success, restarts and time-outs of a run. Times in seconds; None: no bound.
 
     ``restarts`` counts those of the last ``restart_window_s``; ``used_up``: what it means that a task of a role has
-    failed for good.
+    failed for good; ``lost_hosts``: how many hosts may be lost before that fails the run.
     """
 
     success: Success = Success.CHIEF
     restarts: Mapping[Role, int] = field(default_factory=lambda: DEFAULT_RESTARTS)
     restart_window_s: float | None = 86400.0
     used_up: Mapping[Role, UsedUp] = field(default_factory=lambda: DEFAULT_USED_UP)
+    lost_hosts: int = 3
     backoff_s: float = 1.0
     start_timeout_s: float = 300.0
     hang_timeout_s: float | None = 1800.0
@@ -155,6 +156,7 @@ class Phase(str, Enum):
 
     STARTING = "starting"
     TRAINING = "training"
+    MOVING = "moving"  # a host is lost; everybody is stopped, to go on as a new generation without it
     DRAINING = "draining"  # training is over, the evaluator evaluates the last checkpoint
     STOPPING = "stopping"
     ENDED = "ended"
@@ -220,7 +222,8 @@ class Plan:
     ``preload`` lists the modules that are imported before tasks are forked; ``adjustments`` the names of the
     in-task adjustments that are on. ``origins`` says for each option where its value came from, for the reader;
     ``notes`` is what he should know before he starts it. ``model_dir`` is the folder that the run locks; TF_CONFIG
-    names it unless the command does so itself (``model_dir_in_command``).
+    names it unless the command does so itself (``model_dir_in_command``). ``on``: the hosts that a role may run on; one
+    that is not in it, on all.
     """
 
     name: str
@@ -236,6 +239,7 @@ class Plan:
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     model_dir_in_command: bool = False
     notes: tuple[str, ...] = ()
+    on: Mapping[Role, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def task(self, task: TaskId) -> PlannedTask:
         """The planned task of that name; raises KeyError if the plan has none."""

@@ -10,6 +10,7 @@ from launcher.model import ROLES, TRAINERS, Role, TaskId
 
 LOCAL_HOST = "local"
 LOCAL_ADDRESS = "127.0.0.1"
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 def place(counts: Mapping[Role, int], on: Mapping[Role, Sequence[str]]) -> dict[TaskId, str]:

@@ -29,7 +29,7 @@ from launcher.model import (
     TaskId,
     UsedUp,
 )
-from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
+from launcher.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
 from launcher.plan_json import plan_from_json, plan_to_json
 from launcher.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
 from launcher.spec.hosts import HostSite, expand_host
@@ -95,6 +95,9 @@ class _Planner:
         self._command = _command(spec, surroundings.python)
         self._sites = {site.name: site for site in _sites(spec)}
         self._remote = any(site.ssh for site in self._sites.values())
+        self._on = {
+            role: tuple(name for text in spec.roles.of(role).on for name in expand_range(text)) for role in ROLES
+        }
         self._model_dir, self._model_dir_in_command = self._choose_model_dir()
         self._active, self._notes = _adjustments(spec, self._command)
 
@@ -114,6 +117,7 @@ class _Planner:
             tensorboard=spec.tensorboard,
             origins=_origins(spec),
             notes=(*self._notes, *self._model_dir_notes(), *self._drill_notes()),
+            on=MappingProxyType({role: names for role, names in self._on.items() if names}),
         )
 
     def _preload(self) -> tuple[str, ...]:
@@ -160,9 +164,8 @@ class _Planner:
     def _tasks(self) -> tuple[PlannedTask, ...]:
         roles = {role: self._spec.roles.of(role) for role in ROLES}
         everywhere = tuple(self._sites)
-        on = {role: tuple(name for text in keys.on for name in expand_range(text)) for role, keys in roles.items()}
         hosts = place(
-            {role: keys.count for role, keys in roles.items()}, {role: on[role] or everywhere for role in ROLES}
+            {role: keys.count for role, keys in roles.items()}, {role: self._on[role] or everywhere for role in ROLES}
         )
         gpus = assign_gpus(hosts, {role: keys.gpus for role, keys in roles.items()})
         trainers = tasks_per_host(hosts, (task for task in hosts if task.role in TRAINERS))
@@ -205,7 +208,7 @@ class _Planner:
     def _kind(self, role: Role, remote: bool, gpus: tuple[int, ...], trainers: int) -> _Kind:
         """What all tasks of a role have in common that run alike, on hosts with so many trainers."""
         user = {**self._spec.env, **self._spec.roles.of(role).env}
-        env = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1"}
+        env = {GPUS_VARIABLE: ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1"}
         if role in TRAINERS:
             env[TRAINERS_VARIABLE] = str(trainers)
         env |= user
@@ -303,6 +306,7 @@ def _policy(spec: ClusterSpec, remote: bool) -> Policy:
         restarts=MappingProxyType({role: getattr(keys.restarts, role.value) for role in ROLES}),
         restart_window_s=keys.restart_window_s,
         used_up=MappingProxyType({**DEFAULT_USED_UP, **_used_up(keys)}),
+        lost_hosts=keys.lost_hosts,
         backoff_s=keys.backoff_s,
         start_timeout_s=keys.start_timeout_s,
         hang_timeout_s=keys.hang_timeout_s,

@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypedDict
 
-from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, StartMode, Success, TaskId, UsedUp
+from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, Role, StartMode, Success, TaskId, UsedUp
 from launcher.protocol import JsonValue
 
 VERSION = 1
@@ -136,7 +136,12 @@ def _plan(plan: _Reader) -> Plan:
         tensorboard=bool(plan.body["tensorboard"]),
         origins=plan.text_mapping("origins"),
         notes=plan.texts("notes"),
+        on=_on(_Reader(plan.body["on"])),
     )
+
+
+def _on(on: _Reader) -> Mapping[Role, tuple[str, ...]]:
+    return MappingProxyType({Role(role): on.texts(role) for role in on.body})
 
 
 def _host(host: _Reader) -> PlannedHost:
@@ -193,6 +198,7 @@ def _policy(policy: _Reader) -> Policy:
         restarts=MappingProxyType({role: restarts.whole(role.value) for role in ROLES}),
         restart_window_s=policy.maybe_number("restart_window_s"),
         used_up=MappingProxyType({role: UsedUp(used_up.text(role.value)) for role in ROLES}),
+        lost_hosts=policy.whole("lost_hosts"),
         backoff_s=policy.number("backoff_s"),
         start_timeout_s=policy.number("start_timeout_s"),
         hang_timeout_s=policy.maybe_number("hang_timeout_s"),

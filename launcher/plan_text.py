@@ -135,6 +135,7 @@ def _settings(plan: Plan) -> Iterator[Row]:
     yield "policy.restart_window_s", _bound(policy.restart_window_s)
     for role in (Role.WORKER, Role.EVALUATOR):
         yield f"policy.used_up.{role}", policy.used_up[role].value
+    yield "policy.lost_hosts", str(policy.lost_hosts)
     yield "policy.backoff_s", f"{policy.backoff_s:g}"
     yield "policy.start_timeout_s", f"{policy.start_timeout_s:g}"
     yield "policy.hang_timeout_s", _bound(policy.hang_timeout_s)

@@ -51,7 +51,9 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
         "command": list(view.started.command) if view.started else [],
         "version": view.started.version if view.started else "",
         "hosts": [{"host": host.name, "state": host.state, "facts": host.facts} for host in view.hosts.values()],
+        "generation": view.generation,
         "tasks": [_task(task) for task in view.ordered()],
+        "moves": [_fields(kept) for kept in view.moves],
         "recoveries": [_fields(kept) for kept in view.recoveries],
         "input": _input(view),
         "metrics": _metrics(view),
@@ -120,6 +122,7 @@ def _attempt(attempt: AttemptView) -> dict[str, Any]:
         "pid": attempt.pid,
         "start": attempt.start,
         "reason": attempt.reason,
+        "generation": attempt.generation,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -249,3 +249,11 @@ def duration(seconds: float) -> str:
     if hours >= 48:
         return f"{hours // 24}d {hours % 24:02}:{minutes:02}"
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def places(tasks: Mapping[str, str]) -> str:
+    """Which tasks go where, in words."""
+    by_host: dict[str, list[str]] = {}
+    for task, host in tasks.items():
+        by_host.setdefault(host, []).append(task)
+    return "; ".join(f"{', '.join(names)} to {host}" for host, names in by_host.items())

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from launcher.drill_view import table
-from launcher.events import Noticed
+from launcher.events import MoveOver, Noticed, TasksMoved
 from launcher.model import Outcome
 from launcher.report import cause_of, knocked_on, outcome_of
 from launcher.runs import RunFolder
-from launcher.spans import Line, ansi, count, duration, harmless, number, one_line
+from launcher.spans import Line, ansi, count, duration, harmless, number, one_line, places
 from launcher.view import RunView
 
 SHOWN_LINES = 12
@@ -46,7 +46,7 @@ def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
     lines: list[Line] = [
         ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
     ]
-    lines += _cause_lines(view) + _warning_lines(view) + _restart_lines(view) + _drill_lines(view)
+    lines += _cause_lines(view) + _warning_lines(view) + _move_lines(view) + _restart_lines(view) + _drill_lines(view)
     return lines + _metric_lines(view) + _place_lines(view, folder)
 
 
@@ -90,13 +90,26 @@ def _warning_lines(view: RunView) -> list[Line]:
     return lines + [_row("", f"and {len(texts) - len(lines)} before")] * (len(texts) > len(lines))
 
 
+def _move_lines(view: RunView) -> list[Line]:
+    """The hosts that were lost, where their tasks went, and what that has cost."""
+    lines: list[Line] = []
+    for event in (kept.event for kept in view.moves):
+        if isinstance(event, TasksMoved):
+            lines.append(_row("lost", f"host {event.host}: {places(event.tasks)}", "yellow"))
+    for event in (kept.event for kept in view.recoveries):
+        if isinstance(event, MoveOver):
+            rolled = f"{event.steps_rolled_back:,} steps rolled back"
+            lines.append(_row("", f"training went on after {event.recovered_s:.1f} s, {rolled}"))
+    return lines
+
+
 def _restart_lines(view: RunView) -> list[Line]:
     """Who was started again, how often, and why the last time."""
     lines: list[Line] = []
     for task in view.ordered():
         if task.restarts:
             times = "once" if task.restarts == 1 else f"{task.restarts} times"
-            reason = task.attempts[-2].reason.partition("; starting again")[0].removeprefix(f"{task.task.name} ")
+            reason = task.restarted[-1].reason.partition("; starting again")[0].removeprefix(f"{task.task.name} ")
             lines.append(_row("restarts", f"{task.task.name} {times}" + (f": {reason}" if reason else "")))
     shown = lines[:SHOWN_RESTARTS]
     return shown + [_row("", f"and {len(lines) - len(shown)} more tasks")] * (len(lines) > len(shown))

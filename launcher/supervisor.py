@@ -28,6 +28,7 @@ from launcher.transports import Transport
 
 _OUTPUT_PATIENCE_S = 30.0
 _FINISH_PATIENCE_S = 10.0
+_ENDING_S = 5.0
 _SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
 
 
@@ -60,6 +61,10 @@ class Supervisor:
         self._agent_env: dict[str, str] = {}
         self._links = {host.name: self._link(host, transport_for(host)) for host in plan.hosts}
         self._host_of = {planned.task: planned.host for planned in plan.tasks}
+        self._generation = 1
+        self._lost: set[str] = set()
+        self._sweeps: list[asyncio.Task[None]] = []
+        self._preloaded: set[tuple[str, str]] = set()
         self._transport_for = transport_for
         self._began = time.monotonic()
 
@@ -133,6 +138,7 @@ class Supervisor:
         }
         self._record(events.HostChanged(host=host.name, state="renewed" if renewed else "up", facts=facts))
         if renewed:
+            self._preloaded = {(name, key) for name, key in self._preloaded if name != host.name}
             self._preload(host.name)
             self._put(lifecycle.AgentRenewed(now=time.monotonic(), host=host.name))
             return
@@ -150,6 +156,8 @@ class Supervisor:
 
     def _on_event(self, host: PlannedHost, body: protocol.Message) -> None:
         if isinstance(body, protocol.Reserved):
+            if body.generation != self._generation:
+                return
             self._ports.update({TaskId.parse(name): port for name, port in body.ports.items()})
         elif isinstance(body, protocol.Exited):
             self._expected_output[f"{TaskId.parse(body.task).slug}.{body.attempt}"] = body.output_bytes
@@ -190,12 +198,28 @@ class Supervisor:
     def _on_lost(self, host: PlannedHost, message: str, advice: str) -> None:
         words = f"{message}; {advice}" if advice else message
         self._record(events.HostChanged(host=host.name, state="lost", message=words))
-        lost = lifecycle.HostLost(now=time.monotonic(), host=host.name, message=message, advice=advice)
+        now, link = time.monotonic(), self._links[host.name]
+        lost = lifecycle.HostLost(
+            now=now,
+            host=host.name,
+            message=message,
+            advice=advice,
+            silent_s=now - link.heard_at,
+            dead_at=link.down_at + self._last_gasp_s(),
+        )
         if host.name in self._welcomed:
+            self._lost.add(host.name)
+            self._sweeps.append(asyncio.create_task(self._transport_for(host).close(host)))
             self._put(lost)
         else:
             self._lost_early.append(lost)
             self._begin_when_all_have_answered()
+
+    def _last_gasp_s(self) -> float:
+        """How long tasks of a host may live after its line was lost: what was on its way then may still have reached
+        the agent; from there on the lease counts, then the grace time."""
+        policy = self.plan.policy
+        return policy.lease_s * 7 / 6 + policy.grace_s + _ENDING_S
 
     def _on_request(self, message: protocol.Message) -> str:
         if isinstance(message, control.AskStop):
@@ -215,7 +239,7 @@ class Supervisor:
         if isinstance(action, lifecycle.Record):
             self._record(action.event)
         elif isinstance(action, lifecycle.Prepare):
-            self._prepare()
+            self._prepare(action)
         elif isinstance(action, (lifecycle.LockModelDir, lifecycle.SeeModelDir)):
             self._agree_on_model_dir(action)
         elif isinstance(action, lifecycle.StartTask):
@@ -241,15 +265,22 @@ class Supervisor:
         if action.task is not None:
             self._to(action.task, protocol.Tell(task=action.task.name, message=action.message))
             return
-        for link in self._links.values():
+        for link in self._links_left().values():
             link.send(protocol.Tell(task="", message=action.message))
 
-    def _prepare(self) -> None:
-        for host, link in self._links.items():
+    def _links_left(self) -> dict[str, AgentLink]:
+        return {host: link for host, link in self._links.items() if host not in self._lost}
+
+    def _prepare(self, action: lifecycle.Prepare) -> None:
+        self.plan, self._generation, self._bound = action.plan, action.generation, None
+        self._host_of = {planned.task: planned.host for planned in self.plan.tasks}
+        # A task that has ended on a lost host keeps its address: it only fills a place in the others' lists.
+        self._ports = {task: port for task, port in self._ports.items() if self._host_of[task] in action.lost}
+        for host, link in self._links_left().items():
             self._preload(host)
             low, high = link.host.ports or (None, None)
             names = tuple(planned.task.name for planned in self.plan.tasks if planned.host == host)
-            link.send(protocol.Reserve(generation=1, tasks=names, low=low, high=high))
+            link.send(protocol.Reserve(generation=self._generation, tasks=names, low=low, high=high))
         if self.plan.model_dir is not None:
             self._lock(self.plan.model_dir)
 
@@ -261,20 +292,25 @@ class Supervisor:
             self._links[host].send(protocol.SeeModelDir(path=action.path))
 
     def _lock(self, model_dir: str) -> None:
-        chief = self.plan.of_role(Role.CHIEF)[0]
-        self._to(chief.task, protocol.LockModelDir(path=model_dir))
+        """The chief's host locks it; without that, the host of whoever evaluates its last checkpoint."""
+        users = (*self.plan.of_role(Role.CHIEF), *self.plan.of_role(Role.EVALUATOR))
+        user = next((planned for planned in users if planned.host not in self._lost), users[0])
+        self._to(user.task, protocol.LockModelDir(path=model_dir))
 
     def _preload(self, host: str) -> None:
         for message in plans.preload_messages(self.plan, host):
+            if (host, message.key) in self._preloaded:
+                continue
+            self._preloaded.add((host, message.key))
             self._record(events.PreloadChanged(host=host, key=message.key, state="starting"))
             self._links[host].send(message)
         self._start_board(host)
 
     def _start(self, task: TaskId, attempt: int) -> None:
         if self._bound is None:
-            self._bound = plans.bind(self.plan, self._ports, generation=1)
+            self._bound = plans.bind(self.plan, self._ports, generation=self._generation)
             ports = {bound.name: port for bound, port in sorted(self._ports.items())}
-            self._record(events.GenerationBound(generation=1, ports=ports))
+            self._record(events.GenerationBound(generation=self._generation, ports=ports))
         self._to(task, plans.start_message(self._bound, task, attempt, run=self.run_id))
 
     # --- what is written down
@@ -351,6 +387,7 @@ class Supervisor:
         _, late = await asyncio.wait(lines, timeout=_FINISH_PATIENCE_S)
         for task in late:
             task.cancel()
+        await asyncio.gather(*self._sweeps, return_exceptions=True)
         await asyncio.gather(*(self._transport_for(host).close(host) for host in self.plan.hosts))
 
 

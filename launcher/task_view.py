@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from launcher.events import Progressed, TaskChanged
 from launcher.model import TaskId, TaskState
@@ -22,6 +23,7 @@ class AttemptView:
 
     number: int
     started: float
+    generation: int = 1
     ended: float | None = None
     exit: int | None = None
     signal: int | None = None
@@ -65,8 +67,13 @@ class TaskView:
 
     @property
     def restarts(self) -> int:
-        """How often it was started again."""
-        return max(0, len(self.attempts) - 1)
+        """How often it was started again in place; a new generation starts everybody anew."""
+        return len(self.restarted)
+
+    @property
+    def restarted(self) -> list[AttemptView]:
+        """The attempts that another one of the same generation has followed."""
+        return [one for one, after in pairwise(self.attempts) if one.generation == after.generation]
 
     @property
     def local_steps(self) -> int | None:
@@ -92,7 +99,7 @@ class TaskView:
         """Takes a change of state: begins an attempt, or ends one."""
         runs = state not in (TaskState.WAITING, TaskState.BACKOFF) and not state.final
         if runs and self._begins(event, state):
-            self.attempts.append(AttemptView(event.attempt, started=at))
+            self.attempts.append(AttemptView(event.attempt, started=at, generation=event.generation))
             self.step_rate.clear()
             self.example_rate.clear()
         attempt = self.numbered(event.attempt)

@@ -6,7 +6,7 @@ from functools import singledispatch
 
 from launcher import events as ev
 from launcher.model import Outcome, TaskState
-from launcher.spans import Span, duration, harmless, number
+from launcher.spans import Span, duration, harmless, number, places
 from launcher.summary import OUTCOME_STYLES
 
 _LOUD = {
@@ -103,6 +103,18 @@ def _(event: ev.StopRequested) -> Span:
 def _(event: ev.Recovered) -> Span:
     rolled = f", {event.steps_rolled_back:,} steps rolled back" if event.steps_rolled_back else ""
     return f"{event.task} is back after {event.recovered_s:.1f} s{rolled}", "green"
+
+
+@tell.register
+def _(event: ev.TasksMoved) -> Span:
+    return harmless(f"without {event.host}: {places(event.tasks)}, as generation {event.generation}"), "yellow"
+
+
+@tell.register
+def _(event: ev.MoveOver) -> Span:
+    rolled = f", {event.steps_rolled_back:,} steps rolled back" if event.steps_rolled_back else ""
+    words = f"training goes on without {', '.join(event.hosts)} after {event.recovered_s:.1f} s{rolled}"
+    return harmless(words), "green"
 
 
 @tell.register

@@ -48,7 +48,17 @@ def _is_news(event: ev.RunEvent) -> bool:
     if isinstance(event, ev.PreloadChanged):
         return event.state == "died"
     return isinstance(
-        event, (ev.BoardChanged, ev.Noticed, ev.HostChanged, ev.Recovered, ev.DrillFired, ev.StopRequested)
+        event,
+        (
+            ev.BoardChanged,
+            ev.Noticed,
+            ev.HostChanged,
+            ev.Recovered,
+            ev.TasksMoved,
+            ev.MoveOver,
+            ev.DrillFired,
+            ev.StopRequested,
+        ),
     )
 
 
@@ -91,6 +101,7 @@ class RunView:
         self.notices: deque[At] = deque(maxlen=KEPT)
         self.news: deque[At] = deque(maxlen=KEPT)
         self.recoveries: deque[At] = deque(maxlen=KEPT)
+        self.moves: deque[At] = deque(maxlen=KEPT)
         self.drills: dict[int, DrillView] = {}
         self.input: ev.InputCounted | None = None
         self.stop: ev.StopRequested | None = None
@@ -273,6 +284,14 @@ class RunView:
 
     @_fold.register
     def _(self, event: ev.Recovered, at: float) -> None:
+        self.recoveries.append(At(at, event))
+
+    @_fold.register
+    def _(self, event: ev.TasksMoved, at: float) -> None:
+        self.moves.append(At(at, event))
+
+    @_fold.register
+    def _(self, event: ev.MoveOver, at: float) -> None:
         self.recoveries.append(At(at, event))
 
     @_fold.register

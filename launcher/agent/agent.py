@@ -179,7 +179,7 @@ class Agent:
         for name, fds in self._keeper.held.items():
             kind, _, path = name.partition(" ")
             if kind == "lock":
-                lock.unlock(path, fds[0])
+                lock.unlock(path, fds[0], socket.gethostname())
         self._reservations.release()
         self._keeper.forget()
         folder.remove(self._home)

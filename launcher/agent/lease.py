@@ -12,10 +12,12 @@ from launcher.model import TRAINERS, Role
 
 _ORDER: tuple[tuple[Role, ...], ...] = (TRAINERS, (Role.EVALUATOR,), (Role.PS,))
 _LOOK_S = 0.02
+_LAST_GRACE_S = 1.0
 
 
 class Lease:
     """Runs while nobody is connected. When it has passed: trainers, evaluator, ps, each by the ladder; then ``on_end``.
+    All of it takes the grace time and a few seconds: what trainers have used up of it, the others do not get.
 
     What has begun is carried through, even if somebody connects meanwhile.
     """
@@ -60,10 +62,18 @@ class Lease:
             self._loop.later(_LOOK_S, lambda: self._step(position, told))
         else:
             for attempt in alive:
-                self._attempts.stop(attempt.task.name, attempt.number, self._options.grace_s)
+                self._attempts.stop(attempt.task.name, attempt.number, self._grace_s(position))
             self._loop.later(_LOOK_S, lambda: self._step(position, True))
+
+    def _grace_s(self, position: int) -> float:
+        """What is left of the time to end; a ps never reacts to TERM by itself."""
+        if Role.PS in _ORDER[position]:
+            return min(_LAST_GRACE_S, self._options.grace_s)
+        return min(self._options.grace_s, max(_LAST_GRACE_S, self._options.grace_s - self._passed_s()))
 
     def _too_early(self, position: int) -> bool:
         """A ps outlives the lease by the time that trainers of other hosts need to save."""
-        passed_s = time.monotonic() - (self._passed_at or 0.0)
-        return Role.PS in _ORDER[position] and passed_s < self._options.ps_wait_s
+        return Role.PS in _ORDER[position] and self._passed_s() < self._options.ps_wait_s
+
+    def _passed_s(self) -> float:
+        return time.monotonic() - (self._passed_at or 0.0)

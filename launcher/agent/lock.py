@@ -63,10 +63,11 @@ def holder(path: str) -> Owner:
         return {}
 
 
-def unlock(path: str, fd: int) -> None:
-    """Removes the lock file of a lock that is still held, so that nobody locks a file that is about to vanish."""
+def unlock(path: str, fd: int, host: str) -> None:
+    """Removes the lock file of a lock that is still held by ``host``, so that nobody locks a file that is about to
+    vanish. A host that was cut off may find that another one of the run has taken the lock over."""
     file = Path(path) / LOCK_FILE
-    if _is(fd, file):
+    if _is(fd, file) and _read(fd).get("host") == host:
         file.unlink(missing_ok=True)
 
 

@@ -36,6 +36,18 @@ class Reservations:
 
         Asked again, it gives the same ports.
         """
+        try:
+            fresh = self._fresh(command)
+        except PortsError:
+            self._drop_before(command.generation)  # a narrow range has no room for both; its tasks have ended
+            fresh = self._fresh(command)
+        self._drop_before(command.generation)
+        for (generation, task), held in fresh.items():
+            self._held[generation, task] = held
+            self._keeper.hold(_name(generation, task), (held.claim.fileno(), held.holder.fileno()))
+        return {task: self._held[command.generation, task].number for task in command.tasks}
+
+    def _fresh(self, command: protocol.Reserve) -> Mapping[tuple[int, str], HeldPort]:
         fresh: dict[tuple[int, str], HeldPort] = {}
         try:
             for task in command.tasks:
@@ -45,11 +57,7 @@ class Reservations:
             for held in fresh.values():
                 held.release()
             raise
-        self._drop_before(command.generation)
-        for (generation, task), held in fresh.items():
-            self._held[generation, task] = held
-            self._keeper.hold(_name(generation, task), (held.claim.fileno(), held.holder.fileno()))
-        return {task: self._held[command.generation, task].number for task in command.tasks}
+        return fresh
 
     def _drop_before(self, generation: int) -> None:
         for key in [key for key in self._held if key[0] < generation]:

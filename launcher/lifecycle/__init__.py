@@ -16,13 +16,17 @@ The rules:
    checkpoint and end (the *drain*), in bounded time. Then the run ends.
 6. Stopping is ordered: trainers, evaluator, parameter servers.
 7. The first failure that no restart mended is the cause.
-8. Fault drills are carried out when they are due and their task runs, each once. One that never is changes no outcome.
+8. A host that is lost is never used again. Where the policy allows it, what is left of the old generation is stopped
+   (trainers save if they can), its tasks go to the hosts that are left, and when nothing of it can be alive there any
+   more, everybody starts again: a new *generation*, with new addresses, from the last checkpoint.
+9. Fault drills are carried out when they are due and their task runs, each once. One that never is changes no outcome.
 """
 
 from __future__ import annotations
 
 from launcher.lifecycle.draft import Draft
-from launcher.lifecycle.ends import agent_renewed, host_lost, restart_asked, stop_asked
+from launcher.lifecycle.ends import agent_renewed, prepare, restart_asked, stop_asked
+from launcher.lifecycle.moves import host_lost
 from launcher.lifecycle.reports import ON_TOLD
 from launcher.lifecycle.rules import settle
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, initial, next_wakeup
@@ -94,7 +98,7 @@ def _take(draft: Draft, happening: Happening) -> None:
             handler(draft, happening.host, happening.body)
     elif isinstance(happening, Begun):
         draft.set(began_at=draft.now, progress_at=draft.now)
-        draft.do(Prepare())
+        prepare(draft)
     elif isinstance(happening, StopAsked):
         stop_asked(draft, happening)
     elif isinstance(happening, RestartAsked):
@@ -102,4 +106,4 @@ def _take(draft: Draft, happening: Happening) -> None:
     elif isinstance(happening, AgentRenewed):
         agent_renewed(draft, happening.host)
     elif isinstance(happening, HostLost):
-        host_lost(draft, happening.host, happening.message, happening.advice)
+        host_lost(draft, happening)

@@ -78,6 +78,7 @@ class Draft:
                 attempt=record.attempt,
                 state=state.value,
                 host=record.planned.host,
+                generation=self.state.generation,
                 pid=pid,
                 start=start,
                 reason=reason,

@@ -10,7 +10,7 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import blame_drill
 from launcher.lifecycle.outages import death_known, lost
 from launcher.lifecycle.state import TaskRecord
-from launcher.lifecycle.values import StopAsked, StopTask, TellTask
+from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, UsedUp
 
 
@@ -24,6 +24,8 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     if record.restart_wanted and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
         draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now)
         lost(draft, record, detected_s=body.since_s)
+    elif draft.state.phase is Phase.MOVING and not ended_for_good(draft, record, body):
+        draft.move(record, TaskState.BACKOFF, reason="stopped to go on elsewhere", exited=body, restart_at=math.inf)
     elif record.state is TaskState.STOPPING:
         ended_well = body.exit_code == 0 and record.task.role is not Role.PS
         draft.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
@@ -32,6 +34,16 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         draft.move(record, TaskState.SUCCEEDED, exited=body)
     else:
         died(draft, record, body)
+
+
+def ended_for_good(draft: Draft, record: TaskRecord, body: protocol.Exited) -> bool:
+    """Whether a task that ends while its generation does has nothing left to do."""
+    if record.task.role is Role.PS:
+        return all(trainer.state.final for trainer in draft.of_role(*TRAINERS))
+    if body.exit_code != 0:
+        return False
+    trained = draft.state.move is not None and draft.state.move.trained
+    return record.state is not TaskState.STOPPING or (trained and record.finished)
 
 
 def ended_early(draft: Draft, record: TaskRecord) -> bool:
@@ -138,12 +150,16 @@ def agent_renewed(draft: Draft, host: str) -> None:
     """The tasks of an agent die with it; its successor starts them again."""
     draft.notice("warning", f"the agent of {host} died and was started again")
     tasks_died(draft, host)
+    if draft.state.phase is Phase.STARTING and not math.isinf(draft.state.began_at):
+        prepare(draft)  # what it was asked for may not have arrived
 
 
-def host_lost(draft: Draft, host: str, message: str, advice: str = "") -> None:
-    """Nobody there does anything any more."""
-    draft.fail(causes.host_lost(host, message, advice))
-    tasks_died(draft, host)
+def prepare(draft: Draft) -> None:
+    """Has everything done that comes before the first start of a generation."""
+    state = draft.state
+    draft.do(Prepare(plan=state.plan, generation=state.generation, lost=state.lost))
+    if state.trains_in and state.trains_in != state.plan.model_dir:
+        draft.do(LockModelDir(path=state.trains_in))
 
 
 def tasks_died(draft: Draft, host: str) -> None:
@@ -165,7 +181,7 @@ def restart_asked(draft: Draft, task: TaskId) -> None:
 def stop_asked(draft: Draft, asked: StopAsked) -> None:
     draft.record(events.StopRequested(how=asked.how, by=asked.by))
     again = bool(draft.state.stop_how)
-    is_its_end = draft.state.endless and asked.how == "stop"
+    is_its_end = draft.state.endless and asked.how == "stop" and draft.state.phase is not Phase.MOVING
     if not again and not is_its_end and draft.state.outcome is Outcome.SUCCEEDED:
         draft.set(outcome=Outcome.INTERRUPTED)
     if asked.how == "kill" or again:
@@ -181,14 +197,20 @@ def stop_asked(draft: Draft, asked: StopAsked) -> None:
 def stop_trainers(draft: Draft, reason: str) -> None:
     """Trainers that can hear are told to stop at the next step, so that the chief's last save holds what the workers
     have done; SIGTERM follows after the grace time. The others get SIGTERM at once."""
-    grace_s = trainer_grace_s(draft)
     for record in draft.of_role(*TRAINERS):
-        if record.ready and record.running and "save-on-term" in draft.state.plan.adjustments:
-            if record.state is not TaskState.STOPPING:
-                draft.move(record, TaskState.STOPPING, reason=reason, term_at=draft.now + grace_s)
-            draft.do(TellTask(task=record.task, message=protocol.StopTraining(reason=reason)))
-        else:
-            draft.stop(record, grace_s, reason)
+        stop_trainer(draft, record, reason)
+    if draft.state.phase is Phase.MOVING:
+        draft.go(Phase.STOPPING, reason)
+
+
+def stop_trainer(draft: Draft, record: TaskRecord, reason: str) -> None:
+    grace_s = trainer_grace_s(draft)
+    if record.ready and record.running and "save-on-term" in draft.state.plan.adjustments:
+        if record.state is not TaskState.STOPPING:
+            draft.move(record, TaskState.STOPPING, reason=reason, term_at=draft.now + grace_s)
+        draft.do(TellTask(task=record.task, message=protocol.StopTraining(reason=reason)))
+    else:
+        draft.stop(record, grace_s, reason)
 
 
 def trainer_grace_s(draft: Draft) -> float:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from launcher import causes, events, protocol
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
+from launcher.lifecycle.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.values import LockModelDir, ProveTask, SeeModelDir
@@ -16,13 +17,16 @@ from launcher.model import TRAINERS, Role, TaskId, TaskState
 
 
 def on_reserved(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Reserved)
+    if body.generation != draft.state.generation:
+        return
     draft.set(reserved=draft.state.reserved | {host})
 
 
 def on_locked(draft: Draft, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Locked)
     users = {record.planned.host for record in draft.of_role(*TRAINERS, Role.EVALUATOR)}
-    others = frozenset() if "://" in body.path else frozenset(users - {host})
+    others = frozenset() if "://" in body.path else frozenset(users - {host} - draft.state.lost)
     draft.set(unseen={**draft.state.unseen, body.path: others})
     if others:
         draft.do(SeeModelDir(path=body.path, hosts=others))
@@ -121,6 +125,7 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
     if record.task.role is Role.CHIEF:
         draft.set(initialised=True)
         resumed_from(draft, report.global_step)
+        moved_back(draft, report.global_step)
     record = draft.update(record, ready=True, early_deaths=0)
     if record.state is TaskState.STARTING:
         draft.move(record, TaskState.READY, reason="kept the live variables" if report.kept else "")

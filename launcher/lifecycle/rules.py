@@ -10,6 +10,7 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
 from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings
+from launcher.lifecycle.moves import watch_move, watch_moved
 from launcher.lifecycle.outages import watch_outages
 from launcher.lifecycle.state import (
     TRANSITIONS,
@@ -28,7 +29,9 @@ from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskState
 def settle(draft: Draft) -> None:
     """Does whatever the state as a whole asks for. Safe to call at any time, any number of times."""
     despair_of_answers(draft)
+    watch_deadline(draft)
     look_at_the_clock(draft)
+    watch_move(draft)
     launch(draft)
     watch_gate(draft)
     restart_the_dead(draft)
@@ -38,18 +41,24 @@ def settle(draft: Draft) -> None:
     watch_training(draft)
     watch_drain(draft)
     watch_outages(draft)
+    watch_moved(draft)
     carry_out_drills(draft)
     unwind(draft)
+
+
+def watch_deadline(draft: Draft) -> None:
+    if draft.state.phase not in (Phase.STARTING, Phase.TRAINING, Phase.MOVING) or draft.now < run_deadline(draft.state):
+        return
+    timeout_s = draft.state.plan.policy.timeout_s or 0.0
+    cause = causes.deadline(timeout_s, draft.state.trains_in or draft.state.plan.model_dir)
+    draft.set(outcome=Outcome.TIMED_OUT, cause=cause, stop_how="deadline")
+    stop_trainers(draft, cause.message)
 
 
 def look_at_the_clock(draft: Draft) -> None:
     if draft.state.phase not in (Phase.STARTING, Phase.TRAINING):
         return
     policy = draft.state.plan.policy
-    if draft.now >= run_deadline(draft.state):
-        cause = causes.deadline(policy.timeout_s or 0.0, draft.state.trains_in or draft.state.plan.model_dir)
-        draft.set(outcome=Outcome.TIMED_OUT, cause=cause, stop_how="deadline")
-        stop_trainers(draft, cause.message)
     for record in draft.tasks.values():
         if draft.now >= start_deadline(draft.state, record):
             if inspected(draft, draft.tasks.values()):
@@ -67,14 +76,14 @@ def launch(draft: Draft) -> None:
     state = draft.state
     if state.stop_how and not state.launched and state.phase is Phase.STARTING:
         draft.go(Phase.STOPPING, "stopped before it had started")
-    hosts = {planned.host for planned in state.plan.tasks}
+    hosts = {planned.host for planned in state.plan.tasks} - state.lost
     prepared = state.reserved >= hosts and (state.plan.model_dir is None or state.plan.model_dir in state.locked)
     if state.launched or not prepared or state.phase is not Phase.STARTING or state.stop_how:
         return
     draft.set(launched=True)
     waits_inside = "session-gate" in state.plan.adjustments
     for record in sorted(draft.tasks.values(), key=lambda record: record.task):
-        if waits_inside or not record.task.role.trains:
+        if not record.state.final and (waits_inside or not record.task.role.trains):
             draft.start(record)
     draft.go(Phase.TRAINING)
 

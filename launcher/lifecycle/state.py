@@ -22,7 +22,7 @@ _RUNNING = (
     TaskState.STOPPING,
 )
 STACKS_PATIENCE_S = 4.0
-_SHUT = protocol.Gate(open=False)
+SHUT = protocol.Gate(open=False)
 _ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED})
 _DEATHS = _ENDS | {TaskState.BACKOFF, TaskState.STOPPING}
 
@@ -37,7 +37,7 @@ TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
         TaskState.FINISHED: _DEATHS,
         TaskState.DRAINING: _DEATHS,
         TaskState.STOPPING: _ENDS | {TaskState.BACKOFF},
-        TaskState.BACKOFF: frozenset({TaskState.STARTING, TaskState.STOPPED, TaskState.FAILED}),
+        TaskState.BACKOFF: frozenset({TaskState.WAITING, TaskState.STARTING, TaskState.STOPPED, TaskState.FAILED}),
         TaskState.SUCCEEDED: frozenset(),
         TaskState.FAILED: frozenset(),
         TaskState.STOPPED: frozenset(),
@@ -103,6 +103,25 @@ class Outage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """Of hosts that were lost, until everybody trains again (see ``moves``).
+
+    ``began_at``: when the first was last heard; ``detected_s``: from then until it was given up; ``dead_at``: when
+    nothing of the run is alive on any of them; ``tasks``: those that had to leave; ``trained``: the chief had saved for
+    the last time before; ``step``: the newest global step of the former generation.
+    """
+
+    hosts: tuple[str, ...]
+    began_at: float
+    detected_s: float
+    dead_at: float
+    tasks: frozenset[TaskId]
+    trained: bool = False
+    step: int = 0
+    steps_rolled_back: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DrillRecord:
     """A fault drill of the plan. ``ready_at``: when its task was first ready; ``fired_at``: when it was carried out, on
     ``attempt``; ``noticed_at``: when the death was known; ``continue_at``: when a paused task goes on; ``over``: what
@@ -133,10 +152,15 @@ class RunState:
     barrier; ``saved_last``: it has saved behind the barrier; ``endless``: the input ends when it is stopped;
     ``drain_until``: when patience with late workers, or with the evaluator, ends; ``failures``: every death so far, in
     order; ``metrics``: names of those that were evaluated; ``asked_at``: when it was last asked what a task does,
-    ``stacks``: the answers."""
+    ``stacks``: the answers; ``lost``: hosts that are not used any more; ``moves``: how many of them were left behind by
+    new generations; ``move``: the last of these, until everybody trains again."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
+    generation: int = 1
+    lost: frozenset[str] = frozenset()
+    moves: int = 0
+    move: Move | None = None
     phase: Phase = Phase.STARTING
     began_at: float = math.inf
     reserved: frozenset[str] = frozenset()
@@ -144,7 +168,7 @@ class RunState:
     unseen: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     trains_in: str = ""
     launched: bool = False
-    gate: protocol.Gate = _SHUT
+    gate: protocol.Gate = SHUT
     initialised: bool = False
     barrier_at: float = math.inf
     barrier_open: bool = False
@@ -185,8 +209,11 @@ def next_wakeup(state: RunState) -> float:
     due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
     due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
     due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)
-    if state.phase in (Phase.STARTING, Phase.TRAINING):
+    if state.phase in (Phase.STARTING, Phase.TRAINING, Phase.MOVING):
         due.append(run_deadline(state))
+    if state.phase is Phase.MOVING and state.move is not None:
+        due.append(math.inf if any(record.alive for record in state.tasks.values()) else state.move.dead_at)
+    if state.phase in (Phase.STARTING, Phase.TRAINING):
         due.extend(start_deadline(state, record) for record in state.tasks.values())
         due.append(hang_deadline(state))
     return min(due)
@@ -209,7 +236,7 @@ def start_deadline(state: RunState, record: TaskRecord) -> float:
 
 def may_train(state: RunState, record: TaskRecord) -> bool:
     """Whether a worker may still apply gradients. One that is not ready when the last step is reached will not."""
-    if record.finished or record.state.final:
+    if record.finished or record.state.final or (state.phase is Phase.MOVING and not record.running):
         return False
     if record.state is TaskState.STOPPING:
         return record.running and record.ready

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from launcher import events, protocol
 from launcher.causes import Cause
-from launcher.model import Outcome, TaskId
+from launcher.model import Outcome, Plan, TaskId
 
 # --- what has happened -------------------------------------------------------------------------------------------
 
@@ -40,11 +41,14 @@ class AgentRenewed(Happening):
 
 @dataclass(frozen=True, kw_only=True)
 class HostLost(Happening):
-    """A host cannot be reached any more. ``advice``: what to do about it, if something is known."""
+    """A host cannot be reached any more. ``advice``: what to do about it, if something is known; ``silent_s``: for how
+    long it has said nothing; ``dead_at``: when nothing of the run can be alive there any more."""
 
     host: str
     message: str
     advice: str = ""
+    silent_s: float = 0.0
+    dead_at: float = -math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,12 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(Action):
-    """Reserve every port, lock the model_dir, start the preloaded interpreters."""
+    """A generation begins: reserve every port, lock the model_dir, start the preloaded interpreters. Hosts that are
+    ``lost`` are left out."""
+
+    plan: Plan
+    generation: int
+    lost: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

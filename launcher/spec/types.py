@@ -179,6 +179,8 @@ class PolicyKeys(Section):
     """Restarts longer ago than this are not counted any more; null counts them for ever."""
     used_up: Annotated[UsedUpKeys, _MAYBE_MAPPING] = Field(default_factory=UsedUpKeys)
     """What the run does without a task that has failed for good."""
+    lost_hosts: Count = _POLICY.lost_hosts
+    """How many hosts may be lost: what ran there goes on on the others, from the last checkpoint. 0: none."""
     backoff_s: SecondsOrZero = _POLICY.backoff_s
     """Pause before the first restart of a task; doubles with each further one."""
     start_timeout_s: Seconds = _POLICY.start_timeout_s

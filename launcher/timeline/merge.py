@@ -121,6 +121,8 @@ _INSTANTS = (
     ev.CheckpointWritten,
     ev.EvaluationDone,
     ev.Recovered,
+    ev.TasksMoved,
+    ev.MoveOver,
     ev.DrillFired,
     ev.StopRequested,
     ev.Noticed,

@@ -1,0 +1,87 @@
+"""Where the tasks of lost hosts go on: from a plan to the plan of the next generation. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from launcher.errors import TflaunchError
+from launcher.model import Plan, PlannedHost, PlannedTask, TaskId
+from launcher.placement import GPUS_VARIABLE
+
+
+class NowhereToGoError(TflaunchError):
+    """A task can run on none of the hosts that are left; the text says which, and why."""
+
+
+def moved(plan: Plan, lost: frozenset[str], needed: frozenset[TaskId]) -> Plan:
+    """The plan with every task of ``needed`` away from ``lost`` hosts. The others stay where they are.
+
+    A task goes to a host of its role that is reached in the same way, has a port and the GPUs for it: to the one with
+    the fewest tasks. Tasks that have ended and are not ``needed`` take nothing away. Raises NowhereToGoError.
+    """
+    places = _Places(plan, lost, needed)
+    return replace(plan, tasks=tuple(places.placed()))
+
+
+class _Places:
+    """What the hosts that are left have room for."""
+
+    def __init__(self, plan: Plan, lost: frozenset[str], needed: frozenset[TaskId]) -> None:
+        self._plan = plan
+        self._hosts = {host.name: host for host in plan.hosts}
+        self._left = {name: host for name, host in self._hosts.items() if name not in lost}
+        self._homeless = {item.task for item in plan.tasks if item.task in needed and item.host in lost}
+        stays = [item for item in plan.tasks if item.task in needed and item.host in self._left]
+        self._tasks = Counter(item.host for item in stays)
+        self._ports = Counter(item.host for item in plan.tasks)  # each task of a host has one, ended or not
+        self._gpus = {name: set(range(host.gpus)) for name, host in self._left.items()}
+        for item in stays:
+            self._gpus[item.host] -= set(item.gpus)
+        self._environments: dict[tuple[int, tuple[int, ...]], Mapping[str, str]] = {}
+
+    def placed(self) -> Iterator[PlannedTask]:
+        """Each task of the plan, in its order."""
+        for item in self._plan.tasks:
+            yield self._move(item) if item.task in self._homeless else item
+
+    def _move(self, item: PlannedTask) -> PlannedTask:
+        host = self._choose(item)
+        self._tasks[host.name] += 1
+        self._ports[host.name] += 1
+        gpus = tuple(sorted(self._gpus[host.name])[: len(item.gpus)])
+        self._gpus[host.name] -= set(gpus)
+        env = self._env(item, gpus)  # no variable that an import reads: the preloaded interpreter is as good as before
+        return replace(item, host=host.name, gpus=gpus, env=env)
+
+    def _choose(self, item: PlannedTask) -> PlannedHost:
+        transport = self._hosts[item.host].transport
+        allowed = dict.fromkeys(self._plan.on.get(item.task.role) or self._hosts)
+        near = [self._left[name] for name in allowed if name in self._left]
+        near = [host for host in near if host.transport == transport]
+        if not near:
+            where = f"roles.{item.task.role}.on names" if self._plan.on.get(item.task.role) else "there is"
+            raise NowhereToGoError(f"{where} no other host that is left for {item.task}")
+        fit = [host for host in near if len(self._gpus[host.name]) >= len(item.gpus)]
+        if not fit:
+            names = ", ".join(host.name for host in near)
+            raise NowhereToGoError(f"{item.task} needs {len(item.gpus)} GPUs, and {names} have not so many free")
+        roomy = [host for host in fit if self._has_port(host)]
+        if not roomy:
+            names = ", ".join(host.name for host in fit)
+            raise NowhereToGoError(f"the ports of {names} do not suffice for {item.task}")
+        return min(roomy, key=lambda host: self._tasks[host.name])
+
+    def _has_port(self, host: PlannedHost) -> bool:
+        return host.ports is None or self._ports[host.name] <= host.ports[1] - host.ports[0]
+
+    def _env(self, item: PlannedTask, gpus: tuple[int, ...]) -> Mapping[str, str]:
+        """The task's environment with its new GPUs; many tasks share one."""
+        if gpus == item.gpus or GPUS_VARIABLE in item.secret_env:
+            return item.env
+        key = (id(item.env), gpus)
+        if key not in self._environments:
+            self._environments[key] = MappingProxyType({**item.env, GPUS_VARIABLE: ",".join(map(str, gpus))})
+        return self._environments[key]
