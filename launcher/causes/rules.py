@@ -89,6 +89,13 @@ RULES: tuple[Rule, ...] = (
         permanent=True,
     ),
     Rule(
+        kind="bad_input",
+        pattern=_any(r"(?:BadDataError|SourceError): "),
+        title="the input cannot be read",
+        advice="write that file again, or leave it out; on_bad_record='skip' (--on-bad-record) leaves out what is bad",
+        permanent=True,
+    ),
+    Rule(
         kind="disk_full",
         pattern=_any(r"No space left on device", r"Disk quota exceeded", r"\[Errno (?:28|122)\]"),
         title="the disk is full",
