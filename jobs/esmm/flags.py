@@ -11,6 +11,7 @@ from jobs.esmm.config import DEMO_TOWERS, OPTIMIZERS, PAPER_TOWERS
 from jobs.esmm.options import PredictOptions, SampleSettings, StopOptions, TrainOptions
 from jobs.folders import cache_folder
 from jobs.logs import LEVELS
+from launcher.estimator.streaming.options import READERS
 
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 
@@ -144,6 +145,9 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--slice-records", type=_count, metavar="N", help="hand out larger files in slices of so many records"
     )
+    command.add_argument(
+        "--reader", choices=READERS, default="thread", help="read and parse in threads of the trainer, or in a process"
+    )
     command.add_argument("--audit", type=Path, metavar="DIR", help="write down the ids of all examples trained")
     command.add_argument("--id-column", metavar="NAME", help="with --audit: a feature, instead of file and row")
 
@@ -227,6 +231,7 @@ def train_options(options: argparse.Namespace) -> TrainOptions:
         skip_bad_records=options.on_bad_record == "skip",
         shuffle_examples=options.shuffle_examples,
         slice_records=options.slice_records,
+        reader=options.reader,
         audit=options.audit,
         id_column=options.id_column,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.estimator.streaming.options import Reader
+
 TRUTH_FILE = "truth.json"
 """The file whose presence says that a sample data folder is complete."""
 
@@ -73,6 +75,7 @@ class TrainOptions:
     skip_bad_records: bool = False
     shuffle_examples: int = 32_768
     slice_records: int | None = None
+    reader: Reader = "thread"
     audit: Path | None = None
     id_column: str | None = None
 

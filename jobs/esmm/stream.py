@@ -32,6 +32,7 @@ def training_stream(options: TrainOptions, data: TrainingData) -> Stream:
         seed=options.seed,
         linger_s=_LINGER_S if options.follow else None,
         on_bad_record="skip" if options.skip_bad_records else "fail",
+        reader=options.reader,
         on_skipped=lambda record: stream.skipped(record.path),
     )
     stream = Stream(

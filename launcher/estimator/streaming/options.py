@@ -13,9 +13,11 @@ from launcher.estimator.streaming.framing import BadRecord
 
 Format = Literal["example", "row_groups", "csv"]
 FORMATS: tuple[Format, ...] = ("example", "row_groups", "csv")
+Reader = Literal["thread", "process"]
+READERS: tuple[Reader, ...] = ("thread", "process")
 
 
-def _ignore(_: BadRecord) -> None:
+def ignore(_: BadRecord) -> None:
     """Nobody wants to know."""
 
 
@@ -29,7 +31,7 @@ class ReadingOptions:
     are read in turns. ``linger_s``: the longest that a row waits for its batch or the shuffle buffer to fill, None for
     ever; it makes short batches where data is scarce. ``cores``: None for what this task may use (``cores.py``).
     ``on_bad_record``: ``fail`` raises BadDataError, ``skip`` leaves records out and tells ``on_skipped`` each (called
-    from threads of the engine).
+    from threads of the engine). ``reader``: read and parse in this process, or in one of its own (``reader.py``).
     """
 
     spec: FeatureSpec
@@ -42,10 +44,13 @@ class ReadingOptions:
     linger_s: float | None = None
     cores: int | None = None
     on_bad_record: Literal["fail", "skip"] = "fail"
-    on_skipped: Callable[[BadRecord], None] = _ignore
+    reader: Reader = "thread"
+    on_skipped: Callable[[BadRecord], None] = ignore
 
     def __post_init__(self) -> None:
         if self.batch_examples < 1 or self.open_files < 1 or self.shuffle_rows < 0:
             raise StreamingError("batch_examples and open_files need at least 1, shuffle_rows at least 0")
         if self.format not in FORMATS:
             raise StreamingError(f"format {self.format!r}: write one of {', '.join(FORMATS)}")
+        if self.reader not in READERS:
+            raise StreamingError(f"reader {self.reader!r}: write one of {', '.join(READERS)}")

@@ -28,6 +28,10 @@ def read(open_leases: Callable[[], Leases], options: ReadingOptions) -> tf.data.
     ``open_leases`` is called once per iterator, that is again after a session's recovery. The step that meets bad data
     fails with an error whose text is that of BadDataError. Works in graph mode and eagerly, without a cluster, too.
     """
+    if options.reader == "process":
+        from launcher.estimator.streaming.reader import read_by_process
+
+        return read_by_process(open_leases, options)
     layout = Layout(options)
 
     def elements() -> Iterator[tuple[Any, ...]]:

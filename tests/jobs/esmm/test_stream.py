@@ -43,13 +43,17 @@ def train(folder: Path, *arguments: object) -> int:
     return main([str(argument) for argument in given])
 
 
-@pytest.mark.parametrize("groups", [False, True], ids=["records", "row groups"])
-def test_each_example_is_trained_once_an_epoch(groups: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("groups", "reader"),
+    [(False, "thread"), (True, "thread"), (True, "process")],
+    ids=["records", "row groups", "by a process"],
+)
+def test_each_example_is_trained_once_an_epoch(groups: bool, reader: str, tmp_path: Path) -> None:
     from launcher.estimator.streaming.audit import read_audit
 
     data = make_data(tmp_path / "data", files=3, rows=50, groups=groups)
     asked = ("--epochs", 2, "--audit", tmp_path / "audit", "--id-column", "x", "--seed", 1, "--slice-records", 20)
-    assert train(data, *asked) == 0
+    assert train(data, *asked, "--reader", reader) == 0
     audit = read_audit(tmp_path / "audit")
     assert audit.global_step == 30
     assert set(audit.trained.values()) == {2} and {example[0] for example in audit.trained} == set(range(150))
