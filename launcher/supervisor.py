@@ -388,7 +388,9 @@ class Supervisor:
         for task in late:
             task.cancel()
         await asyncio.gather(*self._sweeps, return_exceptions=True)
-        await asyncio.gather(*(self._transport_for(host).close(host) for host in self.plan.hosts))
+        # A host that was left behind may be there again; one that ends the run has just been looked at.
+        again = [host for host in self.plan.hosts if host.name not in self._lost or self._generation > 1]
+        await asyncio.gather(*(self._transport_for(host).close(host) for host in again))
 
 
 def transport_table(run_id: str, plan: Plan, environ: Mapping[str, str]) -> Callable[[PlannedHost], Transport]:

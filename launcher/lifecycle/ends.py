@@ -25,7 +25,8 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now)
         lost(draft, record, detected_s=body.since_s)
     elif draft.state.phase is Phase.MOVING and not ended_for_good(draft, record, body):
-        draft.move(record, TaskState.BACKOFF, reason="stopped to go on elsewhere", exited=body, restart_at=math.inf)
+        reason = "its host is lost" if record.planned.host in draft.state.lost else "stopped, for a new generation"
+        draft.move(record, TaskState.BACKOFF, reason=reason, exited=body, restart_at=math.inf)
     elif record.state is TaskState.STOPPING:
         ended_well = body.exit_code == 0 and record.task.role is not Role.PS
         draft.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
