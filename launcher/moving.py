@@ -10,6 +10,7 @@ from types import MappingProxyType
 from launcher.errors import TflaunchError
 from launcher.model import Plan, PlannedHost, PlannedTask, TaskId
 from launcher.placement import GPUS_VARIABLE
+from launcher.protocol import TRAINERS_VARIABLE
 
 
 class NowhereToGoError(TflaunchError):
@@ -22,8 +23,34 @@ def moved(plan: Plan, lost: frozenset[str], needed: frozenset[TaskId]) -> Plan:
     A task goes to a host of its role that is reached in the same way, has a port and the GPUs for it: to the one with
     the fewest tasks. Tasks that have ended and are not ``needed`` take nothing away. Raises NowhereToGoError.
     """
-    places = _Places(plan, lost, needed)
-    return replace(plan, tasks=tuple(places.placed()))
+    tasks = tuple(_Places(plan, lost, needed).placed())
+    trainers = Counter(item.host for item in tasks if item.task in needed and item.task.role.trains)
+    environments = _Environments()
+    return replace(plan, tasks=tuple(_on_its_host(item, trainers[item.host], environments) for item in tasks))
+
+
+def _on_its_host(item: PlannedTask, trainers: int, environments: _Environments) -> PlannedTask:
+    """The task with what its environment says of its host."""
+    values = {GPUS_VARIABLE: ",".join(map(str, item.gpus)), TRAINERS_VARIABLE: str(trainers)}
+    stale = {
+        name: value
+        for name, value in values.items()
+        if value and name in item.env and name not in item.secret_env and item.env[name] != value
+    }
+    return replace(item, env=environments.changed(item.env, stale)) if stale else item
+
+
+class _Environments:
+    """Changed environments, each made once: many tasks share one."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, tuple[tuple[str, str], ...]], Mapping[str, str]] = {}
+
+    def changed(self, env: Mapping[str, str], values: Mapping[str, str]) -> Mapping[str, str]:
+        key = (id(env), tuple(values.items()))
+        if key not in self._made:
+            self._made[key] = MappingProxyType({**env, **values})
+        return self._made[key]
 
 
 class _Places:
@@ -40,7 +67,6 @@ class _Places:
         self._gpus = {name: set(range(host.gpus)) for name, host in self._left.items()}
         for item in stays:
             self._gpus[item.host] -= set(item.gpus)
-        self._environments: dict[tuple[int, tuple[int, ...]], Mapping[str, str]] = {}
 
     def placed(self) -> Iterator[PlannedTask]:
         """Each task of the plan, in its order."""
@@ -53,8 +79,7 @@ class _Places:
         self._ports[host.name] += 1
         gpus = tuple(sorted(self._gpus[host.name])[: len(item.gpus)])
         self._gpus[host.name] -= set(gpus)
-        env = self._env(item, gpus)  # no variable that an import reads: the preloaded interpreter is as good as before
-        return replace(item, host=host.name, gpus=gpus, env=env)
+        return replace(item, host=host.name, gpus=gpus)
 
     def _choose(self, item: PlannedTask) -> PlannedHost:
         transport = self._hosts[item.host].transport
@@ -76,12 +101,3 @@ class _Places:
 
     def _has_port(self, host: PlannedHost) -> bool:
         return host.ports is None or self._ports[host.name] <= host.ports[1] - host.ports[0]
-
-    def _env(self, item: PlannedTask, gpus: tuple[int, ...]) -> Mapping[str, str]:
-        """The task's environment with its new GPUs; many tasks share one."""
-        if gpus == item.gpus or GPUS_VARIABLE in item.secret_env:
-            return item.env
-        key = (id(item.env), gpus)
-        if key not in self._environments:
-            self._environments[key] = MappingProxyType({**item.env, GPUS_VARIABLE: ",".join(map(str, gpus))})
-        return self._environments[key]

@@ -95,6 +95,17 @@ def test_a_task_gets_a_gpu_that_nobody_has() -> None:
     assert (task.host, task.gpus, task.env) == ("b", (1,), {"CUDA_VISIBLE_DEVICES": "1", "OTHER": "1"})
 
 
+def test_trainers_know_how_many_share_their_host() -> None:
+    plan = laid_out()
+    told = tuple(
+        replace(item, env={"TFLAUNCH_TRAINERS_ON_HOST": "1"}) if item.task.role.trains else item for item in plan.tasks
+    )
+    after = moved(replace(plan, tasks=told), frozenset("acd"), frozenset(item.task for item in plan.tasks))
+    trainers = [item for item in after.tasks if item.task.role.trains]
+    assert [item.env["TFLAUNCH_TRAINERS_ON_HOST"] for item in trainers] == ["4"] * 4
+    assert after.task(TaskId(Role.PS, 0)).env == {}
+
+
 def test_gpus_that_do_not_suffice() -> None:
     with pytest.raises(NowhereToGoError, match="worker:2 needs 1 GPUs, and a, b, d have not so many free"):
         go(with_gpus(0), "c")
