@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.errors import JobError
 from jobs.esmm.schema import SCHEMA_FILE, Schema, read_schema
-from jobs.tfrecord import count_records
+from launcher.estimator.streaming.errors import StreamingError
 
 PATTERN = "*.tfrecord*"
 
@@ -22,10 +22,12 @@ class TrainingData:
     schema: Schema
 
     def train_examples(self) -> int:
-        """Counts by walking over the record headers: about a million a second. Raises JobError."""
+        """Counts by walking over the records: about a million a second. Raises JobError. Imports TensorFlow."""
+        from jobs.esmm.rows import count_examples
+
         try:
-            return sum(count_records(file) for file in self.train_files)
-        except (OSError, ValueError) as error:
+            return sum(count_examples(file) for file in self.train_files)
+        except (OSError, ValueError, StreamingError) as error:
             raise JobError(f"cannot count the examples: {error}; write the file again, or give --max-steps") from None
 
 

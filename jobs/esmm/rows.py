@@ -15,8 +15,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped,u
 from jobs._tf import tf
 from jobs.errors import JobError
 from jobs.esmm.schema import LABELS, Schema
-from jobs.tfrecord import first_record
+from jobs.tfrecord import count_records, first_record
 from launcher.estimator.streaming.feature_spec import ROWS
+from launcher.estimator.streaming.framing import read_blocks
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -38,6 +39,14 @@ def check_record(file: Path, schema: Schema, *, labels: bool) -> None:
 def holds_row_groups(file: Path) -> bool:
     """Whether a record of the file is a group of rows rather than one. Raises JobError."""
     return ROWS in (_first_features(file) or {})
+
+
+def count_examples(file: Path) -> int:
+    """Rows, also where records are groups of them. Raises JobError, ValueError or StreamingError."""
+    if not holds_row_groups(file):
+        return count_records(file)
+    records = (record for block in read_blocks(str(file)) for record in block.records)
+    return sum(tf.train.Example.FromString(record).features.feature[ROWS].int64_list.value[0] for record in records)
 
 
 def _first_features(file: Path) -> Mapping[str, Any] | None:

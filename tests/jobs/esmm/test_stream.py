@@ -59,6 +59,15 @@ def test_each_example_is_trained_once_an_epoch(groups: bool, reader: str, tmp_pa
     assert set(audit.trained.values()) == {2} and {example[0] for example in audit.trained} == set(range(150))
 
 
+@pytest.mark.parametrize("groups", [False, True], ids=["records", "row groups"])
+def test_part_of_an_epoch_is_counted_in_examples(
+    groups: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_data(tmp_path / "data", files=3, rows=50, groups=groups)
+    assert train(data, "--epochs", 0.5) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["global_step"] == 8
+
+
 def test_a_folder_that_is_followed_may_be_empty_at_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_data(tmp_path / "data", files=0, rows=0)
     assert train(data) == 2
