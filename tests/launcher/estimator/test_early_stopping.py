@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,24 @@ def test_a_misspelt_metric_fails_at_the_first_evaluation(tmp_path: Path) -> None
     with pytest.raises(UnknownMetricError, match=r"'sise', which is no metric .* did you mean size\? there are"):
         train(tmp_path, metric="sise")
     assert not (tmp_path / "model.ckpt-10.index").exists()
+
+
+@pytest.mark.parametrize("name", ["no_increase", "no_decrease", "higher", "lower"])
+def test_arguments_are_those_of_tf_estimator(name: str) -> None:
+    """By name, by place, and with the same defaults, except that what ``run_every_secs`` is depends on the other."""
+    from jobs._tf import estimator
+    from launcher.estimator import early_stopping
+
+    ours, theirs = (
+        list(inspect.signature(getattr(module, f"stop_if_{name}_hook")).parameters.values())
+        for module in (early_stopping, estimator.experimental)
+    )
+    assert [parameter.name for parameter in ours[: len(theirs)]] == [parameter.name for parameter in theirs]
+    defaults = {parameter.name: parameter.default for parameter in ours}
+    assert {**defaults, "run_every_secs": 60} == {
+        **defaults,
+        **{parameter.name: parameter.default for parameter in theirs},
+    }
 
 
 def test_only_one_of_steps_and_seconds(tmp_path: Path) -> None:
