@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from jobs.tfrecord import encode_rows
 from launcher.estimator.streaming.audit import Audit, read_audit
 from launcher.report import load_view, status_of
 from launcher.runs import RunFolder
@@ -38,25 +38,14 @@ class Data:
 
 
 def make_data(folder: Path, *, shards: int, most_rows: int, first: int = 0) -> Data:
-    """TFRecord files of unequal sizes, by a process of its own: TensorFlow stays out of this one."""
-    script = (
-        "import random, sys; from pathlib import Path\n"
-        "from tests.launcher.estimator.streaming.plain import write_file\n"
-        "folder, shards, most = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]); folder.mkdir()\n"
-        "first = at = int(sys.argv[4])\n"
-        "dice = random.Random(1)\n"
-        "for i in range(shards):\n"
-        "    n = dice.randint(1, most); write_file(folder / f'{i:04}.tfrecord', list(range(at, at + n))); at += n\n"
-        "print(at - first)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(folder), str(shards), str(most_rows), str(first)],
-        env=environment(PYTHONPATH=str(ROOT), TF_CPP_MIN_LOG_LEVEL="2"),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return Data(folder=folder, rows=int(done.stdout.split()[-1]), most_rows=most_rows)
+    """TFRecord files of unequal sizes, whose rows are numbered from ``first`` on."""
+    folder.mkdir()
+    dice, at = random.Random(1), first
+    for shard in range(shards):
+        rows = dice.randint(1, most_rows)
+        (folder / f"{shard:04}.tfrecord").write_bytes(encode_rows({"x": range(at, at + rows)}))
+        at += rows
+    return Data(folder=folder, rows=at - first, most_rows=most_rows)
 
 
 def arguments(folder: Path, run: str, /, **options: Any) -> list[str]:
