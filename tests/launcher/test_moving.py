@@ -109,3 +109,14 @@ def test_trainers_know_how_many_share_their_host() -> None:
 def test_gpus_that_do_not_suffice() -> None:
     with pytest.raises(NowhereToGoError, match="worker:2 needs 1 GPUs, and a, b, d have not so many free"):
         go(with_gpus(0), "c")
+
+
+def test_two_tasks_that_move_get_different_gpus() -> None:
+    plan = with_gpus(2)
+    plan = replace(plan, hosts=tuple(item for item in plan.hosts if item.name != "d"))
+    users = frozenset({TaskId(Role.WORKER, 1), TaskId(Role.WORKER, 2)})
+    both_on_c = tuple(
+        replace(item, host="c", gpus=(item.task.index - 1,)) if item.task in users else item for item in plan.tasks
+    )
+    after = moved(replace(plan, tasks=both_on_c), frozenset("c"), users)
+    assert [(after.task(task).host, after.task(task).gpus) for task in sorted(users)] == [("b", (0,)), ("b", (1,))]

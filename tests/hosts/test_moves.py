@@ -1,0 +1,93 @@
+"""A host that is lost for good: the run goes on without it, and what comes back late finds nothing of ours to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.hosts.fixtures import three_hosts
+from tests.hosts.namespaces import SHARED, Network
+from tests.hosts.running import ROLES, StartLive, live, spec, wait_until, wait_until_gone
+
+__all__ = ["live", "three_hosts"]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.hosts]
+
+LEASE_S = 4.0
+PATIENT = {"lease_s": LEASE_S, "grace_s": 1.0, "restarts": 0}
+ANYWHERE = {**ROLES, "evaluator": {"on": ["c", "a"]}}
+TO_THE_END = f"gate,ready,step=9:288,wait-file={SHARED}/go,finished=9"
+WORDS = {
+    "ps": "listen,ready,hang",
+    "chief": f"gate,ready,saved=5,step=10:320,wait-file={SHARED}/go,finished=10,barrier,saved=10",
+    "worker": f"env=TF_CONFIG,{TO_THE_END}",
+    "evaluator": "ready,drain",
+}
+
+
+def test_a_host_that_is_cut_off_for_good_costs_a_new_generation(three_hosts: Network, live: StartLive) -> None:
+    policy = {**PATIENT, "lost_hosts": 1}
+    run = live(three_hosts, spec(three_hosts, words=WORDS, policy=policy, roles=ANYWHERE, model_dir=f"{SHARED}/model"))
+    run.until_training()
+    host = three_hosts.host("c")
+    host.cut()
+    try:
+        run.wait_for("move_over")
+        assert not host.ours(), "its tasks ended before others took their place"
+    finally:
+        host.mend()
+    (three_hosts.shared / "go").touch()
+    assert run.end() == 0, run.said
+    report = run.report()
+    assert (report["outcome"], report["cause"], report["generation"]) == ("succeeded", None, 2)
+    where = {task["task"]: task["host"] for task in report["tasks"]}
+    assert "c" not in where.values()
+    assert [(move["host"], move["tasks"]) for move in report["moves"]] == [
+        ("c", {name: where[name] for name in ("worker:2", "evaluator:0")})
+    ]
+    (recovery,) = [item for item in report["recoveries"] if item["task"] is None]
+    assert (recovery["hosts"], recovery["generation"], recovery["steps_rolled_back"]) == (["c"], 2, 0)
+    assert all(task["restarts"] == 0 and len(task["attempts"]) == 2 for task in report["tasks"])
+    told = [json.loads(line)[1] for line in run.log("worker:0").splitlines()]
+    old, new = (set(json.loads(text)["cluster"]["worker"]) for text in told)
+    assert len(new) == 3 and not old & new, "everybody has a new address"
+    assert not [address for address in new if address.startswith(f"{host.address}:")]
+    wait_until_gone(three_hosts)
+
+
+@pytest.mark.soak
+@pytest.mark.tensorflow
+def test_the_shared_job_trains_on_without_the_host_of_its_chief(three_hosts: Network, live: StartLive) -> None:
+    data = three_hosts.shared / "data"
+    generate = ["-m", "jobs.esmm", "generate", "--out", str(data), "--train-examples", "300000"]
+    subprocess.run([sys.executable, *generate, "--eval-examples", "20000"], check=True, capture_output=True)
+    command = ["python", "-m", "jobs.esmm", "train", "--data", f"{SHARED}/data", "--model-dir", "{model_dir}"]
+    on = ["a", "b", "c"]
+    roles = {"ps": {"count": 1, "on": ["b", "c"]}, "chief": {"on": on}, "worker": {"count": 2, "on": ["b", "c"]}}
+    policy = {**PATIENT, "lease_s": 9.0, "grace_s": 10.0, "restarts": 3}
+    written = spec(
+        three_hosts,
+        command=[*command, "--max-steps", "2000", "--save-checkpoints-steps", "100"],
+        model_dir=f"{SHARED}/trained",
+        preload=["tensorflow"],
+        roles={**roles, "evaluator": {"on": ["b", "c"]}},
+        policy=policy,
+    )
+    run = live(three_hosts, written)
+    wait_until(lambda: len(run.events("checkpoint_written")) >= 2, "for checkpoints", 240.0)
+    host = three_hosts.host("a")
+    host.cut()
+    try:
+        wait_until(lambda: run.events("move_over"), f"for the new generation: {run.said}", 240.0)
+    finally:
+        host.mend()
+    assert run.client.wait(400.0) == 0, run.said
+    report = run.report()
+    assert (report["outcome"], report["generation"]) == ("succeeded", 2)
+    assert report["global_step"] >= 2000
+    assert {task["task"]: task["host"] for task in report["tasks"]}["chief:0"] in ("b", "c")
+    assert report["metrics"]["global_step"] == report["checkpoints"][-1]["global_step"]
+    wait_until_gone(three_hosts)
