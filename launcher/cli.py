@@ -98,6 +98,25 @@ def _size_options(function: _F) -> _F:
     return _with(options, function)
 
 
+_HOST_OPTIONS: Sequence[Callable[[Any], Any]] = (
+    click.option(
+        "--hosts-from",
+        envvar="TFLAUNCH_HOSTS_FROM",
+        metavar="FILE|slurm",
+        help="Hosts, instead of the spec's: a hostfile, or the nodes of this Slurm job.",
+    ),
+    click.option(
+        "--accept-new-host-keys",
+        is_flag=True,
+        help="Trust SSH hosts that are not known yet, and add them to ~/.ssh/known_hosts.",
+    ),
+)
+
+
+def _host_options(function: _F) -> _F:
+    return _with(_HOST_OPTIONS, function)
+
+
 def _run_options(function: _F) -> _F:
     options = [
         click.option("--model-dir", envvar="TFLAUNCH_MODEL_DIR", help="Checkpoints, metrics and exports go here."),
@@ -128,17 +147,7 @@ def _run_options(function: _F) -> _F:
             envvar="TFLAUNCH_TENSORBOARD",
             help="TensorBoard beside the run; ends with it.",
         ),
-        click.option(
-            "--hosts-from",
-            envvar="TFLAUNCH_HOSTS_FROM",
-            metavar="FILE|slurm",
-            help="Hosts, instead of the spec's: a hostfile, or the nodes of this Slurm job.",
-        ),
-        click.option(
-            "--accept-new-host-keys",
-            is_flag=True,
-            help="Trust SSH hosts that are not known yet, and add them to ~/.ssh/known_hosts.",
-        ),
+        *_HOST_OPTIONS,
         click.option(
             "--log-level",
             type=click.Choice(["debug", "info", "warning", "error"]),
@@ -204,6 +213,31 @@ def plan(context: click.Context, /, as_json: bool, **options: Any) -> int:
     made = resolve(_request(context)).plan
     click.echo(plan_text.as_json(made) if as_json else plan_text.as_text(made), nl=False)
     return 0
+
+
+@cli.command(short_help="See whether every host is ready.")
+@click.argument("spec", required=False, type=click.Path(dir_okay=False))
+@_host_options
+@click.option("--model-dir", envvar="TFLAUNCH_MODEL_DIR", help="Look at this folder instead of the spec's.")
+@click.option(
+    "--timeout-s",
+    "doctor_timeout_s",
+    type=click.FloatRange(5),
+    default=120.0,
+    show_default=True,
+    help="Look no longer than that.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def doctor(context: click.Context, /, doctor_timeout_s: float, as_json: bool, **options: Any) -> int:
+    """Looks whether every host of SPEC is ready for it, and starts nothing: tflaunch doctor SPEC [-- COMMAND ARG…]
+
+    Each line that is not in order says what to do. The exit code is 3 if something stands in the way; warnings do not
+    count. Without SPEC, this machine is looked at.
+    """
+    from launcher import doctor_command
+
+    return doctor_command.doctor(_request(context), timeout_s=doctor_timeout_s, as_json=as_json)
 
 
 @cli.command(short_help="The JSON Schema of cluster specs.")

@@ -1,4 +1,4 @@
-"""``python -I -S launcher/agent/__main__.py (relay|keeper|sweep) OPTIONS``.
+"""``python -I -S launcher/agent/__main__.py (relay|keeper|sweep|doctor) OPTIONS``.
 
 Isolated and without ``site``, so that it starts in milliseconds and nothing of the user's Python set-up reaches it.
 """
@@ -25,6 +25,10 @@ def run(program: str, argument: str) -> int:
         from launcher.agent import keeper
 
         return keeper.main(argument)
+    if program == "doctor":
+        from launcher.agent.doctor import probe
+
+        probe.main(argument)
     from launcher.agent import sweep
 
     return sweep.main(argument)

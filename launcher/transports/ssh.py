@@ -81,6 +81,21 @@ class Line:
         channel.exec_command(command)
         return channel
 
+    async def more_sessions(self, most: int) -> int:
+        """How many more programs sshd would let run at once over this line (MaxSessions); it is asked for ``most``."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._count_sessions, most)
+
+    def _count_sessions(self, most: int) -> int:
+        opened: list[Any] = []
+        try:
+            while len(opened) < most:
+                opened.append(self._connection.create_session())
+        except _ERRORS:
+            pass
+        for channel in opened:
+            channel.close()
+        return len(opened)
+
     async def close(self) -> None:
         """Closes it, and those to jump hosts. What runs at the far end is told by the end of its standard input."""
         await asyncio.get_running_loop().run_in_executor(self._pool, _close, self._connection)

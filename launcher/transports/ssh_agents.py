@@ -1,42 +1,21 @@
-"""Agents of other hosts: the transport that reaches them by SSH.
-
-The host needs sshd and a Python; the agent travels over the connection (``bundle``). What passes goes through the
-standard streams of one remote program. Nothing of a run is on a command line: what starts the program is always the
-same few words, and everything else follows over its standard input.
+"""Agents of other hosts: the transport that reaches them by SSH. What passes goes through the standard streams of one
+remote program (``ssh_programs``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.agent.bootstrap import EXIT_NO_ROOM, WANTED_MARKER
 from launcher.agent.folder import runtime_folder
 from launcher.agent.options import Options
-from launcher.agent.relay import EXIT_GONE
 from launcher.model import PlannedHost
-from launcher.protocol import READY_MARKER
-from launcher.transports import Pipe, TransportError, skip_to
-from launcher.transports.bundle import agent_bundle
+from launcher.transports import Pipe, TransportError
 from launcher.transports.ssh import Dialer, Line, Program
+from launcher.transports.ssh_programs import SshPrograms
 
-_BOOTSTRAP_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
-_PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
-_TOO_OLD = 64
-_NO_PYTHON = 65
-# Any login shell can execute it: nothing inside the quotes is a quote, a backslash, a newline or an exclamation mark.
-_LOOK_FOR_PYTHON = (
-    'for p in "$@";do case "$p" in "~/"*)p="$HOME/${p#??}";;esac;command -v "$p">/dev/null 2>&1||continue;'
-    '"$p" -I -S -c "$0";c=$?;'
-    f'[ $c = {_TOO_OLD} ]||exit $c;old="$old $p";done;echo "$old">&2;exit {_NO_PYTHON}'
-)
-_READ_PROGRAM = (
-    f'import sys;sys.version_info<(3,10)and sys.exit({_TOO_OLD});exec(eval(open(0,"rb",0,closefd=False).readline()))'
-)
 
 
 @dataclass(slots=True)
@@ -61,8 +40,7 @@ class SshTransport:
             run=run, folder="", lease_s=lease_s, grace_s=grace_s, ps_wait_s=ps_wait_s, silence_s=lease_s / 3
         )
         self._again_s = max(2.0, lease_s / 6)  # several tries within the lease
-        words = ("sh", "-c", _LOOK_FOR_PYTHON, _READ_PROGRAM, *dict.fromkeys((*_PYTHONS, *pythons)))
-        self._command = f"exec {shlex.join(words)}"
+        self._programs = SshPrograms(pythons)
         self._dialer = Dialer()
         self._far: dict[str, _Far] = {}
 
@@ -109,52 +87,7 @@ class SshTransport:
         sweeper = await self._run(host, far.line, "sweep", start=False)
         await sweeper.ended(_CLOSE_TIMEOUT_S)
 
-    # --- programs of ours on the host
-
     async def _run(self, host: PlannedHost, line: Line, program: str, *, start: bool) -> Program:
-        """Starts one of the agent's programs, sending the agent if the host has it not."""
-        started = await line.start(self._command)
-        bundle = agent_bundle()
         folder = runtime_folder(f"{self._options.run}@{host.name}", uid="{uid}")
         options = self._options._replace(folder=folder, start=start)._asdict()
-        request = {"digest": bundle.digest, "size": len(bundle.data), "program": program, "options": options}
-        started.writer.write(f"{bundle.bootstrap!r}\n{json.dumps(request)}\n".encode())
-        try:
-            await asyncio.wait_for(self._await_program(started, bundle.data, program), _BOOTSTRAP_TIMEOUT_S)
-        except TransportError:
-            started.writer.close()
-            raise
-        except asyncio.TimeoutError as error:
-            started.writer.close()
-            what = (
-                f"its shell has not started the agent within {_BOOTSTRAP_TIMEOUT_S:g} s; what do its start-up files do?"
-            )
-            raise TransportError(what) from error
-        return started
-
-    async def _await_program(self, started: Program, data: bytes, program: str) -> None:
-        markers = (WANTED_MARKER, *((READY_MARKER,) if program == "relay" else ()))
-        try:
-            found = await skip_to(started.reader, *markers)
-            if found == WANTED_MARKER:
-                started.writer.write(data)
-                await started.writer.drain()
-                if program == "relay":
-                    await skip_to(started.reader, READY_MARKER)
-        except (TransportError, ConnectionError) as error:
-            if program == "relay":
-                raise await _explain(started, str(error)) from error
-
-
-async def _explain(started: Program, trouble: str) -> TransportError:
-    """Why the agent did not come up."""
-    code, said = await started.ended(_CLOSE_TIMEOUT_S)
-    last = said.splitlines()[-1] if said else ""
-    if code == _NO_PYTHON:
-        old = f"; too old: {', '.join(said.split())}" if said.split() else ""
-        return TransportError(
-            f"it has no Python 3.10 or newer{old}", advice="install one, or say where it is (python.path)", final=True
-        )
-    if code == EXIT_NO_ROOM:
-        return TransportError(last, advice="make room there, or let this user write there", final=True)
-    return TransportError(f"{trouble}: {last}" if last else trouble, final=code == EXIT_GONE)
+        return await self._programs.start(line, program, options, says_ready=program == "relay")

@@ -42,6 +42,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["local", "none.yaml"], "none.yaml"),
         (["local", "."], "is a directory"),
         (["run"], "SPEC"),
+        (["doctor", "none.yaml"], "none.yaml"),
+        (["doctor", "--timeout-s", "0"], "--timeout-s"),
         (["status", "nosuch"], "no run"),
         (["logs", "nosuch"], "no run"),
         (["stop"], "no runs"),

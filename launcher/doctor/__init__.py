@@ -1,0 +1,1 @@
+"""``tflaunch doctor``: asks every host what it is and has (``examine``), and judges the answers (``rules``)."""

@@ -1,0 +1,55 @@
+"""``tflaunch doctor``: looks at every host of a spec, says what is wrong there, and starts nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from launcher.doctor import view
+from launcher.doctor.examine import examine
+from launcher.doctor.facts import HostFacts
+from launcher.doctor.findings import exit_code
+from launcher.doctor.probes import LocalOpener, Opener, SshOpener
+from launcher.doctor.rules import judge
+from launcher.doctor.wanted import Wanted, wanted
+from launcher.resolve import resolve
+
+if TYPE_CHECKING:
+    from launcher.model import Plan
+    from launcher.resolve import Request
+
+
+def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
+    """Looks, prints, and gives the exit code. Blocks for little more than ``timeout_s``."""
+    plan = resolve(request).plan
+    needs = wanted(plan, run_dirs=str(Path.cwd() / "runs"))
+    facts = _examine(plan, needs, request.environ, timeout_s)
+    findings = judge(needs, facts)
+    if as_json:
+        click.echo(json.dumps(view.as_json(needs, facts, findings), indent=2))
+    else:
+        click.echo(view.as_text(needs, findings, sys.stdout), nl=False)
+    return exit_code(findings)
+
+
+def _examine(plan: Plan, needs: Wanted, environ: Mapping[str, str], timeout_s: float) -> dict[str, HostFacts]:
+    openers: dict[str, Opener] = {"local": LocalOpener(environ)}
+    if any(host.transport == "ssh" for host in plan.hosts):
+        openers["ssh"] = SshOpener(tuple(dict.fromkeys(task.python[0] for task in plan.tasks if task.python)))
+    with Console(stderr=True).status("connecting") as status:
+        doing: dict[str, str] = {}
+
+        def say(host: str, what: str) -> None:
+            doing[host] = what
+            counted = Counter(each for each in doing.values() if each)
+            status.update(", ".join(f"{each} ({n} of {len(needs.needs)} hosts)" for each, n in counted.items()))
+
+        return asyncio.run(examine(needs, openers.__getitem__, timeout_s=timeout_s, say=say))
