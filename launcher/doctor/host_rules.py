@@ -294,15 +294,9 @@ def old_runs(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         return
     for found in system.runs:
         run = found.run.rpartition(".")[0] or found.run
-        message = (
-            f"run {run} is alive there: {found.processes} processes, the oldest pid {found.pid}, since {found.since}"
-        )
-        yield (
-            Level.WARNING,
-            f"pid {found.pid}",
-            message,
-            f"if it is not wanted: tflaunch stop {run}, where it was started",
-        )
+        alive = f"{count(found.processes, 'process', 'processes')}, the oldest pid {found.pid}, since {found.since}"
+        advice = f"if it is not wanted: tflaunch stop {run}, where it was started"
+        yield Level.WARNING, f"pid {found.pid}", f"run {run} is alive there: {alive}", advice
     if not system.runs:
         yield _ok("none")
 

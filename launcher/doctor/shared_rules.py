@@ -113,8 +113,8 @@ def network(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
 
 def _unreached(near: str, far: str, how: str, ports: list[int], wanted: Wanted, *, partly: bool) -> Verdict:
     need = wanted.needs[far].host
-    low_high = f"{need.ports[0]}-{need.ports[1]}" if need.ports else "any port"
-    values = {"near": near, "far": far, "address": need.address, "port": f"ports {low_high}"}
+    allowed = f"ports {need.ports[0]}-{need.ports[1]}" if need.ports else "every port"
+    values = {"near": near, "far": far, "address": need.address, "port": allowed}
     why, advice = _WHY.get(how, (how, "look at the network between them"))
     where = f"{need.address}:{','.join(map(str, ports))}"
     message = f"does not reach {far} at {where} ({'some ports only; ' if partly else ''}{why.format(**values)})"
