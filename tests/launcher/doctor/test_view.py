@@ -91,6 +91,14 @@ def test_without_a_terminal_a_message_is_one_line_and_has_no_colour() -> None:
     assert "✗ tensorflow  node00, node01: TensorFlow 2.14.0, where the others have 2.15.1\n" in text
 
 
+def test_a_warning_is_shown_and_does_not_stand_in_the_way() -> None:
+    wants = wanted(2)
+    warning = Finding(check="clock", host="node01", level=Level.WARNING, value="+5 s", message="fast", advice="set it")
+    text = view.as_text(wants, [*findings(wants), warning], io.StringIO())
+    assert "! clock       node01: fast\n              to do: set it\n" in text
+    assert text.endswith("\nready: all 2 hosts; 1 warning\n")
+
+
 def test_json_has_every_finding() -> None:
     from launcher.doctor.facts import HostFacts
 
