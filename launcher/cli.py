@@ -199,6 +199,19 @@ def run_command(context: click.Context, /, **options: Any) -> int:
     return _launch(_request(context), options)
 
 
+@cli.command(short_help="Copy code and make the Python environment on the hosts.")
+@click.argument("spec", type=click.Path(dir_okay=False))
+@_host_options
+@click.option("--plain", is_flag=True, envvar="TFLAUNCH_PLAIN", help="No bars.")
+@click.pass_context
+def deploy(context: click.Context, /, plain: bool, **_: Any) -> int:
+    """Puts onto the SSH hosts of SPEC what its sync and python say: only what changed is sent. tflaunch run does the
+    same before it starts."""
+    from launcher import commands
+
+    return commands.deploy(_request(context), plain=plain)
+
+
 @cli.command(short_help="Show what would run.")
 @click.argument("spec", required=False, type=click.Path(dir_okay=False))
 @_size_options

@@ -37,6 +37,7 @@ _CAUSE_CHARS = 200
 
 def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, plain: bool) -> int:
     """Plans, starts and, unless detached, shows a run to its end."""
+    from launcher.deploy.command import deploy_plan
     from launcher.plan import with_run_dir
     from launcher.resolve import resolve
 
@@ -46,13 +47,23 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
         click.echo(f"tflaunch: {note}", err=True)
     if resolved.sample_data:
         _make_sample_data(resolved.sample_data)
-    folder = _run_folder(request, runs_dir, resolved.plan.name)
-    client.start(folder, with_run_dir(resolved.plan, str(folder.path)), request.environ)
+    plan = deploy_plan(resolved.plan, resolved.spec, request.spec, plain=plain or as_json)
+    folder = _run_folder(request, runs_dir, plan.name)
+    client.start(folder, with_run_dir(plan, str(folder.path)), request.environ)
     if detach:
         click.echo(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
         return 0
     debug = resolved.plan.tasks[0].env.get(LOG_LEVEL_VARIABLE) == "debug"
     return _show(folder, own=True, as_json=as_json, plain=plain, all_lines=debug)
+
+
+def deploy(request: Request, *, plain: bool) -> int:
+    """Puts onto the hosts what a run of the spec needs there."""
+    from launcher.deploy.command import deploy_only
+    from launcher.resolve import resolve
+
+    resolved = resolve(request)
+    return deploy_only(resolved.plan, resolved.spec, request.spec, plain=plain)
 
 
 def _check_transports(plan: Plan) -> None:

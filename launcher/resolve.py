@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher import host_sources
 from launcher import plan as plans
 from launcher.errors import UsageError
 from launcher.model import ACCEPT_NEW_HOST_KEYS, ROLES, Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
+
+if TYPE_CHECKING:
+    from launcher.spec.types import ClusterSpec
 
 SAMPLE_JOB = ("-m", "jobs.esmm", "train")  # without --data it reads the sample data of the user's cache folder
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -37,9 +41,11 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A plan that is ready to run. ``sample_data``: the command that makes the sample job's data, if it is the job."""
+    """A plan that is ready to run. ``spec``: what it was made of; ``sample_data``: the command that makes the sample
+    job's data, if it is the job."""
 
     plan: Plan
+    spec: ClusterSpec
     sample_data: tuple[str, ...] = ()
 
 
@@ -63,7 +69,7 @@ def resolve(request: Request) -> Resolved:
     if request.value("accept_new_host_keys"):
         plan = replace(plan, hosts=tuple(map(_accepting_new_host_keys, plan.hosts)))
     _check_script(plan)
-    return Resolved(plan=plan, sample_data=sample)
+    return Resolved(plan=plan, spec=spec, sample_data=sample)
 
 
 def _accepting_new_host_keys(host: PlannedHost) -> PlannedHost:

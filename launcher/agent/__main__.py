@@ -1,4 +1,4 @@
-"""``python -I -S launcher/agent/__main__.py (relay|keeper|sweep|doctor) OPTIONS``.
+"""``python -I -S launcher/agent/__main__.py (relay|keeper|sweep|doctor|deploy) OPTIONS``.
 
 Isolated and without ``site``, so that it starts in milliseconds and nothing of the user's Python set-up reaches it.
 """
@@ -29,6 +29,10 @@ def run(program: str, argument: str) -> int:
         from launcher.agent.doctor import probe
 
         probe.main(argument)
+    if program == "deploy":
+        from launcher.agent.deploy import program as deploy
+
+        return deploy.main(argument)
     from launcher.agent import sweep
 
     return sweep.main(argument)

@@ -1,0 +1,1 @@
+"""What ``tflaunch deploy`` does on a host: keeps files by their content, makes trees of them, and environments."""

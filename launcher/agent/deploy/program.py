@@ -1,0 +1,89 @@
+"""The program on a host that ``tflaunch deploy`` talks to: a JSON line for each request, and for each answer.
+
+    look   {folder, files}               python, machine, libc, and the environment's home and whether it is complete
+    tree   {to, digest, entries}         {want: [index…]}, then takes the bytes of those files, then {home}
+    venv   {folder, files, wheels}       {say} while it is made, then {home}
+
+``{error, advice}`` instead of an answer ends the program, as does the end of its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from launcher.agent.deploy import environments
+from launcher.agent.deploy.store import DamagedError, Entry, Store, entries_of
+from launcher.protocol import READY_MARKER
+
+
+def main(argument: str) -> int:
+    """Answers requests until its input ends."""
+    os.write(1, READY_MARKER)
+    with open(0, "rb", closefd=False) as stream:
+        try:
+            while line := stream.readline():
+                request = json.loads(line)
+                _answer(**_OPERATIONS[request.pop("op")](stream, **request))
+        except (environments.MakingError, DamagedError) as error:
+            return _fail(str(error), getattr(error, "advice", ""))
+        except BrokenPipeError:
+            return 1
+        except OSError as error:
+            place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+            what = error.strerror or str(error)
+            return _fail(f"{place}: {what}" if place else what, "is there room, and may this user write there?")
+    return 0
+
+
+def _fail(message: str, advice: str) -> int:
+    _answer(error=message, advice=advice)
+    return 1
+
+
+def _answer(**values: object) -> None:
+    data = json.dumps(values).encode() + b"\n"
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _look(stream: BinaryIO, *, folder: str, files: dict[str, str]) -> dict[str, Any]:
+    home = environments.place(folder, files) if folder else ""
+    return {
+        "python": list(sys.version_info[:3]),
+        "machine": platform.machine(),
+        "libc": platform.libc_ver(sys.executable),
+        "home": home,
+        "complete": bool(home) and environments.is_complete(home),
+    }
+
+
+def _tree(stream: BinaryIO, *, to: str, digest: str, entries: list[Any]) -> dict[str, Any]:
+    store, wanted = Store(to), entries_of(entries)
+    if not store.has_tree(digest, wanted):
+        missing = store.missing(wanted)
+        places: dict[Entry, int] = {}
+        for index, entry in enumerate(wanted):
+            places.setdefault(entry, index)
+        _answer(want=[places[entry] for entry in missing])
+        for entry in missing:
+            store.take(entry, stream.read)
+        store.make_tree(digest, wanted)
+        store.forget_old(time.time())
+    else:
+        _answer(want=[])
+    return {"home": os.fsdecode(store.tree(digest))}
+
+
+def _venv(stream: BinaryIO, *, folder: str, files: dict[str, str], wheels: str | None) -> dict[str, Any]:
+    home = environments.place(folder, files)
+    environments.make(home, files, wheels, lambda text: _answer(say=text))
+    return {"home": home}
+
+
+_OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {"look": _look, "tree": _tree, "venv": _venv}

@@ -1,0 +1,1 @@
+"""``tflaunch deploy``: files and Python environments onto the hosts of a spec, before anything runs there."""

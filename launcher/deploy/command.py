@@ -1,0 +1,48 @@
+"""``tflaunch deploy``, and the same step before ``tflaunch run``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from launcher.deploy.progress import Bars, Lines
+from launcher.deploy.wanted import Wanted, wanted, with_deployed
+from launcher.errors import UsageError
+from launcher.model import Plan
+from launcher.spec.types import ClusterSpec
+
+
+def wanted_of(spec: ClusterSpec, spec_file: Path | None) -> Wanted:
+    """What the spec wants deployed; its relative paths start from the spec file's folder."""
+    return wanted(spec, (spec_file or Path("spec")).absolute().parent)
+
+
+def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool) -> Plan:
+    """Deploys to the plan's SSH hosts what the spec wants there, if anything; gives the plan that uses it."""
+    hosts = tuple(host for host in plan.hosts if host.transport == "ssh")
+    if not hosts or (spec.sync is None and (spec.python is None or spec.python.venv is None)):
+        return plan
+    what = wanted_of(spec, spec_file)
+    for note in what.code.notes if what.code is not None else ():
+        click.echo(f"tflaunch: {note}", err=True)
+    from launcher.deploy.hosts import deploy  # Fabric takes a while to import
+
+    bars = sys.stderr.isatty() and not plain
+    with Bars(sys.stderr, tuple(host.name for host in hosts)) if bars else Lines(sys.stderr) as progress:
+        deployed = asyncio.run(deploy(hosts, what, progress))
+    return with_deployed(
+        plan, deployed, keeps_cwd=spec.cwd is not None, venv=spec.python.venv if spec.python is not None else None
+    )
+
+
+def deploy_only(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool) -> int:
+    """The command ``tflaunch deploy``."""
+    if spec.sync is None and (spec.python is None or spec.python.venv is None):
+        raise UsageError(f"{spec_file}: says nothing about deploying; write sync or python.venv there")
+    if not any(host.transport == "ssh" for host in plan.hosts):
+        raise UsageError(f"{spec_file}: has no host with ssh; on this machine nothing is deployed")
+    deploy_plan(plan, spec, spec_file, plain=plain)
+    return 0

@@ -1,0 +1,79 @@
+"""Shows how far a deployment is: a bar for each host on a terminal, a line for each step otherwise."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+_NOTE_CHARS = 60
+
+
+class Lines:
+    """A line when something new begins on a host; what pip prints is left out."""
+
+    def __init__(self, out: TextIO, *, all_lines: bool = False) -> None:
+        self._out = out
+        self._all = all_lines
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def say(self, host: str, text: str) -> None:
+        if self._all or text[:1].islower():
+            self._print(host, text)
+
+    def sending(self, host: str, *, sent_bytes: int, total_bytes: int) -> None:
+        """Too much for lines."""
+
+    def done(self, host: str, text: str) -> None:
+        self._print(host, text)
+
+    def failed(self, host: str) -> None:
+        """The error says it."""
+
+    def _print(self, host: str, text: str) -> None:
+        print(f"tflaunch | host {host}: {text}", file=self._out, flush=True)
+
+
+class Bars:
+    """A bar for each host."""
+
+    def __init__(self, out: TextIO, hosts: tuple[str, ...]) -> None:
+        console = Console(file=out)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(30),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self._progress = Progress(*columns, console=console)
+        self._tasks = {host: self._progress.add_task(Text(host).plain, total=None, note="") for host in hosts}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, host: str, text: str) -> None:
+        self._progress.update(self._tasks[host], total=None, note=_note(text))
+
+    def sending(self, host: str, *, sent_bytes: int, total_bytes: int) -> None:
+        self._progress.update(self._tasks[host], completed=sent_bytes, total=total_bytes, note="sending files")
+
+    def done(self, host: str, text: str) -> None:
+        self._progress.update(self._tasks[host], completed=1, total=1, note=_note(text))
+
+    def failed(self, host: str) -> None:
+        self._progress.update(self._tasks[host], completed=0, total=1, note="[red]failed[/red]")
+
+
+def _note(text: str) -> str:
+    return text[:_NOTE_CHARS].replace("[", r"\[")

@@ -1,0 +1,90 @@
+"""What a spec wants deployed, and what becomes of a plan once it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launcher import preload_env
+from launcher.deploy.requirements import read_requirements
+from launcher.deploy.scan import Folder, read_folder
+from launcher.errors import Problem, SpecError
+from launcher.model import Plan, PlannedTask
+from launcher.spec.types import ClusterSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A virtual environment. ``folder`` is on the hosts; ``wheelhouse`` here, None to install from an index."""
+
+    folder: str
+    files: Mapping[str, str]
+    wheelhouse: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """``to``: the folder on the hosts below which trees are kept."""
+
+    code: Folder | None
+    to: str
+    environment: Environment | None
+
+    def __bool__(self) -> bool:
+        return self.code is not None or self.environment is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """Where things are on one host, None for what was not asked for."""
+
+    tree: str | None
+    environment: str | None
+
+
+def wanted(spec: ClusterSpec, base: Path) -> Wanted:
+    """What is to be deployed; reads the folder and the requirements. ``base``: the folder of the spec's file. Raises
+    UsageError, or SpecError for an environment without requirements."""
+    sync, python = spec.sync, spec.python
+    environment = None
+    if python is not None and python.venv is not None:
+        if python.requirements is None:
+            origin = spec.where(("python",))
+            message = "is missing; name the requirements file to install into python.venv"
+            raise SpecError([Problem(origin.file, origin.line, "python.requirements", message)])
+        environment = Environment(
+            folder=python.venv,
+            files=read_requirements(_from(base, python.requirements)),
+            wheelhouse=_from(base, python.wheelhouse) if python.wheelhouse is not None else None,
+        )
+    code = read_folder(_from(base, sync.path), (*sync.exclude, *_own_places(base, environment))) if sync else None
+    return Wanted(code=code, to=sync.to if sync else "~/.tflaunch/src", environment=environment)
+
+
+def _from(base: Path, text: str) -> Path:
+    return base / Path(text).expanduser()
+
+
+def _own_places(base: Path, environment: Environment | None) -> tuple[str, ...]:
+    """A wheelhouse inside of the folder travels by itself."""
+    return () if environment is None or environment.wheelhouse is None else (f"{environment.wheelhouse.name}/*.whl",)
+
+
+def with_deployed(plan: Plan, deployed: Mapping[str, Deployed], *, keeps_cwd: bool, venv: str | None) -> Plan:
+    """The plan whose tasks work in the trees and with the environments that are now on their hosts. ``keeps_cwd``: the
+    spec names a working folder itself; ``venv``: the folder of environments, as the spec has it."""
+    planned = f"{(venv or '').rstrip('/')}/bin/python"
+    found = tuple(
+        _moved(task, deployed[task.host], keeps_cwd, planned) if task.host in deployed else task for task in plan.tasks
+    )
+    return replace(plan, tasks=found)
+
+
+def _moved(task: PlannedTask, where: Deployed, keeps_cwd: bool, planned: str) -> PlannedTask:
+    made = task if where.tree is None or keeps_cwd else replace(task, cwd=where.tree)
+    if where.environment is None or task.python[:1] != (planned,):
+        return made
+    python = (f"{where.environment}/bin/python", *task.python[1:])
+    key = preload_env.preload_key(python, task.env) if task.preload_key is not None else None
+    return replace(made, python=python, argv=(*python, *task.argv[len(python) :]), preload_key=key)

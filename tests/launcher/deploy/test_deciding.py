@@ -1,0 +1,132 @@
+"""What is deployed: which files of a folder, which requirements, and what becomes of a plan."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from launcher.agent.deploy.environments import last_line
+from launcher.agent.deploy.store import DamagedError, entries_of
+from launcher.deploy.ignoring import ignoring
+from launcher.deploy.manifest import Entry, chosen, manifest_of
+from launcher.deploy.requirements import read_requirements
+from launcher.deploy.scan import read_folder
+from launcher.deploy.wheels import Target, target_of
+from launcher.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("path", "is_folder", "ignored"),
+    [
+        ("a.log", False, True),
+        ("keep.log", False, False),
+        ("sub/keep.log", False, True),  # the deeper .gitignore decides
+        ("sub/new.tmp", False, True),
+        ("new.tmp", False, False),
+        ("build", True, True),
+        ("build", False, False),  # the pattern names folders alone
+        ("sub/model.ckpt-5", False, True),
+        (".git", True, True),
+        ("x/.git", False, True),  # a file, in work trees of git
+        ("x/__pycache__", True, True),
+        ("x/readme.md", False, False),
+    ],
+)
+def test_what_is_left_out(path: str, is_folder: bool, ignored: bool) -> None:
+    rules = ignoring(["*.ckpt*"]).inside("", "*.log\n!keep.log\nbuild/\n!*.ckpt*\n")
+    if path.startswith("sub/"):
+        rules = rules.inside("sub/", "*.tmp\nkeep.log\n")
+    assert rules.ignores(path, is_folder=is_folder) is ignored
+
+
+def test_a_folder_is_read_as_it_is(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    for folder in ("empty", "bin", "ignored", "old-run"):
+        (top / folder).mkdir(parents=True)
+    (top / "bin" / "run").write_text("#!/bin/sh\n")
+    (top / "bin" / "run").chmod(0o755)
+    (top / "ignored" / "x").write_text("")
+    (top / ".gitignore").write_text("ignored/\n")
+    (top / "inner").symlink_to("bin/run")
+    (tmp_path / "outside.txt").write_text("text")
+    (top / "outer").symlink_to("../outside.txt")
+    (top / "away").symlink_to("/usr")
+    for name in ("plan.json", "events.jsonl"):
+        (top / "old-run" / name).write_text("{}")
+    os.mkfifo(top / "pipe")
+    found = read_folder(top)
+    kinds = {entry.path: (entry.kind, entry.size_bytes) for entry in found.manifest.entries}
+    assert kinds == {
+        ".gitignore": ("file", 9),
+        "bin/run": ("exec", 10),
+        "empty": ("dir", 0),
+        "inner": ("link", 0),
+        "outer": ("file", 4),
+    }
+    assert len(found.notes) == 1 and "away is left out: it leads to /usr" in found.notes[0]
+
+
+def test_the_digest_is_of_the_content_alone(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("same")
+    os.utime(tmp_path / "two" / "x", (1, 1))
+    one, two = (read_folder(tmp_path / name).manifest for name in ("one", "two"))
+    assert one == two
+    (tmp_path / "two" / "x").chmod(0o755)
+    assert read_folder(tmp_path / "two").manifest.digest != one.digest
+
+
+def test_a_host_gets_only_what_was_announced() -> None:
+    manifest = manifest_of([Entry("b", "link", "a"), Entry("a", "file", "00", 3)])
+    assert chosen(manifest, [0]) == (Entry("a", "file", "00", 3),)
+    for wrong in ([1], [2], [-1]):
+        with pytest.raises(ValueError, match="not announced"):
+            chosen(manifest, wrong)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", ""])
+def test_a_host_takes_nothing_outside_of_a_tree(path: str) -> None:
+    with pytest.raises(DamagedError):
+        entries_of([[path, "file", "00", 1]])
+
+
+def test_requirements_bring_along_what_they_refer_to(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "top.txt").write_text("a==1\n-r sub/more.txt  # more\n-c sub/more.txt\n")
+    (tmp_path / "sub" / "more.txt").write_text("b==2\n-r ../top.txt\n")
+    assert read_requirements(tmp_path / "top.txt") == {
+        "requirements.txt": "a==1\n-r requirements-1.txt\n-c requirements-1.txt\n",
+        "requirements-1.txt": "b==2\n-r requirements.txt\n",
+    }
+
+
+@pytest.mark.parametrize("line", ["-e .", "./pkg", "/opt/x.whl", "x @ file:///opt/x.whl", "--find-links wheels"])
+def test_requirements_that_hosts_cannot_have_are_refused(line: str, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text(f"a==1\n{line}\n")
+    with pytest.raises(UsageError, match=r"r\.txt:2: hosts have no such path"):
+        read_requirements(tmp_path / "r.txt")
+
+
+def test_requirements_that_are_missing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("\n-c absent.txt\n")
+    with pytest.raises(UsageError, match=r"r\.txt:2: absent\.txt: No such file"):
+        read_requirements(tmp_path / "r.txt")
+
+
+def test_wheels_are_for_the_host() -> None:
+    target = target_of({"python": [3, 12, 4], "machine": "aarch64", "libc": ["glibc", "2.17"]})
+    assert target == Target((3, 12), "aarch64", (2, 17))
+    flags = " ".join(target.flags)
+    assert "--python-version 3.12" in flags and "manylinux_2_17_aarch64" in flags and "manylinux_2_18" not in flags
+    assert "manylinux" not in " ".join(target_of({"python": [3, 12, 4], "machine": "x", "libc": ["", ""]}).flags)
+
+
+def test_the_line_that_says_what_went_wrong() -> None:
+    assert last_line(["Collecting x", "ERROR: a", "ERROR: No matching distribution", "[notice]"]) == (
+        "No matching distribution"
+    )
+    assert last_line(["Killed"]) == "Killed"
+    assert last_line([]) == ""
