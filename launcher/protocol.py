@@ -514,9 +514,10 @@ class Profiled(Message, kind="profiled"):
 @dataclass(frozen=True, kw_only=True)
 class Waiting(Message, kind="waiting"):
     """The task waits: ``what`` is ``gate`` (for the ps to be proven), ``session``, ``barrier`` or ``checkpoint``;
-    empty when the wait is over."""
+    empty when the wait is over. ``missing``: variables that nobody has initialised while others are, as a text."""
 
     what: str
+    missing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ _OPERATIONS = (
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """A task while nothing goes on. ``since_s``: since its last step, or its start; ``stacks``: what it does, None if
-    that could not be had."""
+    that could not be had; ``missing``: variables it waits for that nobody initialises."""
 
     task: str
     role: Role
@@ -42,6 +42,7 @@ class Standing:
     ready: bool
     finished: bool
     waits_for: str
+    missing: str = ""
     global_step: int
     since_s: float
     stacks: protocol.Stacks | None
@@ -159,6 +160,7 @@ def _root(standings: Sequence[Standing]) -> Standing | None:
         [item for item in servers if not item.alive or not item.ready],
         [item for item in (*servers, *chief_first) if item.in_disk_wait],
         [item for item in chief_first if item.own_frame is not None],
+        [item for item in chief_first if item.missing],
         [item for item in chief_first if not item.alive],
         [
             item
@@ -189,6 +191,8 @@ def does(item: Standing) -> str:
         return "waits for a disk or a network file system" + _at(item.own_frame)
     if item.own_frame is not None:
         return f"is at {item.own_frame}" + (f": {item.own_frame.source}" if item.own_frame.source else "")
+    if item.missing:
+        return f"waits for variables that no task initialises: {item.missing}"
     if item.waits_for in _WAITS:
         return _WAITS[item.waits_for]
     operation = _operation(item.stacks.text) if item.stacks is not None else ""
@@ -223,6 +227,8 @@ def _advice(item: Standing) -> str:
         return f"correct {place(item.raised)}, and see which thread keeps the process from ending"
     if item.own_frame is not None:
         return f"see why it stays at {item.own_frame}"
+    if item.missing:
+        return "build the same graph in every role: the chief initialises the variables of its own graph, and no others"
     if item.in_disk_wait:
         return f"see whether the disks and network file systems of {item.host} answer"
     return f"see what it does: tflaunch logs RUN {item.task}, and the folder `stacks` of the run"

@@ -26,6 +26,8 @@ SESSION = "tensorflow.python.client.session"
 _POLL_S = 0.2
 _CLOSE_S = 0.5
 _LOG_EVERY_S = 30.0
+_SHOWN_NAMES = 5
+_NOT_INITIALISED = "Variables not initialized: "
 _log = logging.getLogger("tensorflow")
 
 _Original = Callable[..., Any]
@@ -65,12 +67,18 @@ def poll_often(patches: Patches, task: Task) -> None:
     A session that takes long to make (a big graph) is asked for no more than half of the time.
     """
     errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
+    not_ready = [""]  # what TensorFlow said when it last looked
+
+    def noted(original: _Original, *args: Any) -> Any:
+        is_ready, message = original(*args)
+        not_ready[0] = "" if is_ready else str(message or "")
+        return is_ready, message
 
     def wait_for_session(
         original: _Original, manager: Any, master: str, config: Any = None, max_wait_secs: float | None = None
     ) -> Any:
         ends_at = float("inf") if max_wait_secs is None else time.monotonic() + max_wait_secs
-        logs_at = 0.0
+        logs_at, said = 0.0, ""
         while True:
             began_at = time.monotonic()
             try:  # with no time left it looks once, and says so in an error that nothing else raises
@@ -80,9 +88,11 @@ def poll_often(patches: Patches, task: Task) -> None:
                 if "Session was not ready" not in str(error) or now >= ends_at:
                     raise
             _end_if_terminated(task)
-            if now >= logs_at:
-                _log.info("Waiting for the chief to initialise the variables.")
-                logs_at = now + _LOG_EVERY_S
+            missing = _missing(not_ready[0], manager._graph)
+            if now >= logs_at or missing != said:
+                _log.info("Waiting for the chief to initialise the variables%s.", f": {missing}" if missing else "")
+                task.channel.send(Waiting(what="session", missing=missing))
+                logs_at, said = now + _LOG_EVERY_S, missing
             time.sleep(max(_POLL_S, now - began_at))
 
     def reported(original: _Original, *args: Any, **kwargs: Any) -> Any:
@@ -92,7 +102,20 @@ def poll_often(patches: Patches, task: Task) -> None:
         finally:
             task.channel.send(Waiting(what=""))
 
-    patches.wrap(_session_manager(), "wait_for_session", reported)
+    manager_class = _session_manager()
+    patches.wrap(manager_class, "wait_for_session", reported)
+    patches.wrap(manager_class, "_try_run_local_init_op", noted)
+    patches.wrap(manager_class, "_model_ready", noted)
+
+
+def _missing(message: str, graph: Any) -> str:
+    """The variables that are not initialised, when others are: ``message`` is what SessionManager says of it. The
+    chief initialises all of its own at once."""
+    names = message.rpartition(_NOT_INITIALISED)[2].split(", ") if _NOT_INITIALISED in message else []
+    if not names or len(names) >= len(graph.get_collection("variables")):
+        return ""
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return ", ".join(names[:_SHOWN_NAMES]) + more
 
 
 def close_soon(patches: Patches, task: Task) -> None:

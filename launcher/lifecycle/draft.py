@@ -97,6 +97,7 @@ class Draft:
             ready=False,
             speaks=False,
             waits_for="",
+            missing="",
             global_step=0,
             stepped_at=0.0,
             restart_at=math.inf,

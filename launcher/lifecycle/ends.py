@@ -15,7 +15,7 @@ from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, Us
 
 
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
-    record = draft.update(record, running=False, waits_for="", term_at=math.inf)
+    record = draft.update(record, running=False, waits_for="", missing="", term_at=math.inf)
     death_known(draft, record)
     if record.task.role is Role.PS:
         draft.set(initialised=False)

@@ -58,6 +58,7 @@ def _standing(draft: Draft, record: TaskRecord) -> causes.Standing:
         ready=record.ready,
         finished=record.finished,
         waits_for=record.waits_for,
+        missing=record.missing,
         global_step=record.global_step,
         since_s=draft.now - max(record.stepped_at, record.started_at),
         stacks=stacks if stacks is not None and stacks.attempt == record.attempt else None,

@@ -203,7 +203,7 @@ def on_evaluated(draft: Draft, record: TaskRecord, report: protocol.Message) -> 
 
 def on_waiting(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Waiting)
-    draft.update(record, waits_for=report.what)
+    draft.update(record, waits_for=report.what, missing=report.missing)
 
 
 def on_model_dir(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:

@@ -62,6 +62,7 @@ class TaskRecord:
     ready: bool = False
     speaks: bool = False
     waits_for: str = ""
+    missing: str = ""
     early_deaths: int = 0
     restarts: int = 0
     restarted_at: tuple[float, ...] = ()

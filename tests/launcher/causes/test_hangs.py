@@ -136,3 +136,12 @@ def test_a_straggler_and_an_evaluator() -> None:
 )
 def test_what_a_trainer_does(values: dict[str, Any], words: str) -> None:
     assert words in causes.does(stands("worker:0", **values))
+
+
+def test_a_variable_that_the_chief_does_not_have_is_named() -> None:
+    """The graph of a worker has a variable more: nobody will ever initialise it."""
+    late = stands("worker:1", waits_for="session", missing="average_x")
+    cause = hang(stands("ps:0", ""), stands("chief:0", finished=True, alive=False), late)
+    assert (cause.task, cause.kind) == ("worker:1", "hang")
+    assert "worker:1 waits for variables that no task initialises: average_x" in cause.message
+    assert "the same graph in every role" in cause.advice

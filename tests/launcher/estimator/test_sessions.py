@@ -52,3 +52,17 @@ def test_a_session_of_this_process_alone_is_closed_as_ever() -> None:
     session.may_close.set()
     session.close()
     assert session.closed.is_set() and session.closed_by is threading.current_thread()
+
+
+@pytest.mark.parametrize(
+    ("message", "missing"),
+    [
+        ("", ""),
+        ("Variables not initialized: a, b, c, d, e, f, g, h", ""),  # the chief has not been there yet
+        ("Variables not initialized: average_x", "average_x"),
+        ("Variables not initialized: a, b, c, d, e, f, g", "a, b, c, d, e and 2 more"),
+    ],
+)
+def test_variables_that_nobody_initialises_are_told_from_a_chief_that_has_not_come(message: str, missing: str) -> None:
+    graph = SimpleNamespace(get_collection=lambda key: list("abcdefgh"))
+    assert sessions._missing(message, graph) == missing
