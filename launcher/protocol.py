@@ -28,6 +28,10 @@ TUNE_VARIABLE = "TFLAUNCH_TUNE"
 REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
 CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
+# What a task notes of itself after its traceback, a line each: "NAME: PATH".
+DAMAGED_FILE = "[tflaunch] damaged file"
+DAMAGED_CHECKPOINT = "[tflaunch] damaged checkpoint"
+GOOD_CHECKPOINT = "[tflaunch] whole checkpoint"
 PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
 LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"
 TRAINERS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"  # how many trainers share the cores of their host

@@ -109,7 +109,9 @@ def _restart_lines(view: RunView) -> list[Line]:
     for task in view.ordered():
         if task.restarts:
             times = "once" if task.restarts == 1 else f"{task.restarts} times"
-            reason = task.restarted[-1].reason.partition("; starting again")[0].removeprefix(f"{task.task.name} ")
+            reason = (
+                task.restarted[-1].reason.partition("; starting again")[0].removeprefix(task.task.name).lstrip(": ")
+            )
             lines.append(_row("restarts", f"{task.task.name} {times}" + (f": {reason}" if reason else "")))
     shown = lines[:SHOWN_RESTARTS]
     return shown + [_row("", f"and {len(lines) - len(shown)} more tasks")] * (len(lines) > len(shown))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from launcher.causes.cause import KINDS, Cause, to_json
 from launcher.causes.evidence import Known
 from launcher.causes.exits import of_exit
-from launcher.causes.folding import first, used_up
+from launcher.causes.folding import first, its_restarts, used_up
 from launcher.causes.hangs import Standing, does, drain_timeout, hang, not_ready, straggler
 from launcher.causes.others import deadline, host_lost, launcher_failed, not_started, refused
 
@@ -24,6 +24,7 @@ __all__ = [
     "first",
     "hang",
     "host_lost",
+    "its_restarts",
     "launcher_failed",
     "not_ready",
     "not_started",

@@ -12,7 +12,8 @@ from launcher.protocol import JsonValue
 class Cause:
     """A failure. ``kind``: one of ``KINDS``. ``permanent``: starting the task again would end the same way.
     ``knock_on``: as a rule the consequence of another task's failure. ``tail``: its decisive lines. ``followed``: the
-    failures that came of it, or after it."""
+    failures that came of it, or after it. ``likeness``: what tells whether it fails the same way each time; empty
+    where that is no sign that it will again."""
 
     task: str | None
     host: str | None
@@ -23,15 +24,18 @@ class Cause:
     permanent: bool = False
     knock_on: bool = False
     tail: str = ""
+    likeness: str = ""
     followed: tuple[Cause, ...] = ()
 
 
 KINDS = {
     "arguments": "the script refuses its command line",
     "bad_input": "the records are not what the script expects",
+    "checkpoint": "a checkpoint cannot be read, its files are damaged",
     "checkpoint_mismatch": "the model is not the one in the model_dir",
-    "checkpoint_missing": "a checkpoint is named, but gone or damaged",
+    "checkpoint_missing": "a checkpoint is named, but gone",
     "disk_full": "no space is left",
+    "environment": "an environment variable is not set",
     "exception": "any other exception of Python",
     "exit": "an exit code, and no exception",
     "hang": "nothing goes on; the message says who waits for whom",

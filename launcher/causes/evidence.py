@@ -9,7 +9,8 @@ from functools import partial
 
 from launcher import protocol
 from launcher.causes.cause import Cause
-from launcher.causes.traces import Raised, Trace, last_trace, native_words
+from launcher.causes.traces import Raised, Trace, gist, last_trace, native_words
+from launcher.causes.words import without_deprecations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,13 +46,13 @@ def gather(host: str, body: protocol.Exited, known: Known) -> Evidence:
     return Evidence(
         body=body,
         known=known,
-        trace=_trace(body),
+        trace=_told_once(_trace(body)),
         native=native_words(f"{body.excerpt}\n{body.tail}"),
         make=partial(
             Cause,
             task=body.task,
             host=host,
-            tail=body.tail,
+            tail=without_deprecations(body.tail),
             exit=-body.signal if body.signal is not None else body.exit_code,
         ),
     )
@@ -71,10 +72,29 @@ _FATAL_SIGNALS = frozenset(
 def _trace(body: protocol.Exited) -> Trace | None:
     """What Python raised. What merely stands in the output counts only where Python's exit code goes with it."""
     if body.raised:
-        return last_trace(body.raised)
+        return last_trace("\n".join(line for line in body.raised.splitlines() if not line.startswith("[tflaunch] ")))
     if body.exit_code == 1:
         return last_trace(body.excerpt) or last_trace(body.tail)
     return last_trace(body.tail) if body.exit_code else None
+
+
+def _told_once(trace: Trace | None) -> Trace | None:
+    """TensorFlow raises an exception again with a longer text, the end of which may be cut off: then what the former
+    one says holds."""
+    if trace is None:
+        return None
+    links: list[Raised] = []
+    for link in trace.links:
+        if links and links[-1].name == link.name and not gist(link.text):
+            link = replace(link, text=f"{link.text}\n{links[-1].text}")
+        links.append(link)
+    return replace(trace, links=tuple(links))
+
+
+def remark(evidence: Evidence, name: str) -> str:
+    """What the task has noted beside its traceback; empty if it has not."""
+    found = [line for line in evidence.body.raised.splitlines() if line.startswith(f"{name}: ")]
+    return found[-1].removeprefix(f"{name}: ") if found else ""
 
 
 def decisive(trace: Trace) -> tuple[Raised, str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal as signals
 from collections.abc import Callable
+from dataclasses import replace
 
 from launcher import protocol
 from launcher.causes.cause import Cause
-from launcher.causes.evidence import NOTHING, Evidence, Known, decisive, gather, on_purpose
+from launcher.causes.evidence import NOTHING, Evidence, Known, decisive, gather, on_purpose, remark
+from launcher.causes.folding import CRASHES
 from launcher.causes.rules import RULES, Rule
 from launcher.causes.traces import Raised, fault_frame, gist
 from launcher.causes.words import (
@@ -37,8 +40,25 @@ def of_exit(host: str, body: protocol.Exited, known: Known = NOTHING) -> Cause:
     for judge in _JUDGES:
         cause = judge(evidence)
         if cause is not None:
-            return cause
+            return replace(cause, likeness=_likeness(evidence, cause))
     raise AssertionError("the last judge knows every end")
+
+
+def _likeness(evidence: Evidence, cause: Cause) -> str:
+    """The exception and the line that it came from. None of what passes by itself: lost peers, connections, files that
+    cannot be reached, memory that others use."""
+    if evidence.trace is None or cause.knock_on or cause.kind in _PASSES:
+        return ""
+    link, _ = decisive(evidence.trace)
+    return "" if _PASSING.search(link.short_name) else f"{link.name} {place(link)}"
+
+
+_PASSES = frozenset({"disk_full", "limit", "missing_input", "out_of_memory", "permission", "port", "ps_unreachable"})
+_PASSING = re.compile(
+    r"Unavailable|Aborted|Cancelled|DeadlineExceeded|ResourceExhausted|Internal|UnknownError|LauncherGone|SystemExit"
+    r"|KeyboardInterrupt|^(?:OS|IO|Blocking|ChildProcess|Interrupted|ProcessLookup|EOF|SSL|gai)|Connection|BrokenPipe"
+    r"|Timeout|Timed|HTTP|URL|[Ss]ocket|Network|Remote|^error$|^herror$"
+)
 
 
 # --- judges, in order --------------------------------------------------------------------------------------------
@@ -79,22 +99,35 @@ def _by_rule(evidence: Evidence) -> Cause | None:
 def _fits(rule: Rule, link: Raised, text: str) -> bool:
     if rule.names and link.short_name not in rule.names:
         return False
-    if rule.pattern is None:
-        return True
-    searched = text if rule.where == "text" else (link.frames[-1].path if link.frames else "")
-    return rule.pattern.search(searched) is not None
+    if rule.through is not None and not any(rule.through.search(frame.path) for frame in link.frames):
+        return False
+    return rule.pattern is None or rule.pattern.search(_searched(rule, link, text)) is not None
+
+
+def _searched(rule: Rule, link: Raised, text: str) -> str:
+    if rule.where == "path":
+        return link.frames[-1].path if link.frames else ""
+    if rule.where == "source":
+        return link.frame.source if link.frame is not None else ""
+    return text
 
 
 def _of_rule(evidence: Evidence, rule: Rule, link: Raised) -> Cause:
     where = place(link)
     return evidence.make(
         kind=rule.kind,
-        message=f"{evidence.body.task}: {rule.title}: {told(link)}{in_thread(evidence.trace)}",
+        message=f"{evidence.body.task}: {rule.title}: {told(link)}{in_thread(evidence.trace)}{_damaged(evidence)}",
         advice=_filled(rule.advice, evidence, where, link),
         permanent=rule.permanent,
         knock_on=rule.knock_on,
         tail=shown(link),
     )
+
+
+def _damaged(evidence: Evidence) -> str:
+    """The file that the task itself has found to be damaged."""
+    found = remark(evidence, protocol.DAMAGED_FILE) or remark(evidence, protocol.DAMAGED_CHECKPOINT)
+    return f"; damaged: {found}" if found else ""
 
 
 def _by_arguments(evidence: Evidence) -> Cause | None:
@@ -174,10 +207,14 @@ def _by_signal(evidence: Evidence) -> Cause | None:
     frame = fault_frame(body.crash)
     if frame is not None:
         message += f" ({frame})"
+    advice = ""
+    if frame is not None and body.signal in CRASHES:
+        advice = f"look at the native code that is called at {frame}; "
     return evidence.make(
         kind="signal",
         message=message,
-        advice=_SIGNAL_ADVICE.get(body.signal, "see who sent {name}; its whole output: {log}").format(
+        advice=advice
+        + _SIGNAL_ADVICE.get(body.signal, "see who sent {name}; its whole output: {log}").format(
             name=name, log=evidence.log
         ),
     )
@@ -233,4 +270,15 @@ def _filled(advice: str, evidence: Evidence, where: str, link: Raised | None = N
         model_space=f"; the model is in {known.model_dir}" if known.model_dir else "",
         metrics=metrics_there(known.metrics, link.text if link is not None else ""),
         limit=limits(body),
+        key=_key(link),
+        file=remark(evidence, protocol.DAMAGED_FILE) or "that file",
+        paths=shlex.quote(remark(evidence, protocol.DAMAGED_FILE))
+        if remark(evidence, protocol.DAMAGED_FILE)
+        else "PATHS",
+        good=remark(evidence, protocol.GOOD_CHECKPOINT) or "an older checkpoint that is whole",
     )
+
+
+def _key(link: Raised | None) -> str:
+    """Of a KeyError."""
+    return link.text.strip().strip("'\"") if link is not None else ""

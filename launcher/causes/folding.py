@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal as signals
 from dataclasses import replace
 
 from launcher.causes.cause import Cause
+
+CRASHES = frozenset({int(signals.SIGSEGV), int(signals.SIGABRT), int(signals.SIGBUS), int(signals.SIGFPE)})
 
 
 def first(failures: tuple[Cause, ...], fatal: Cause) -> Cause:
@@ -15,9 +18,14 @@ def first(failures: tuple[Cause, ...], fatal: Cause) -> Cause:
     """
     named = _root(failures, fatal)
     earlier = failures[: failures.index(named)] if named in failures else failures
-    rest = [failure for failure in (*failures, fatal) if failure not in earlier and failure is not named]
-    followed = {(failure.task, failure.kind, failure.message): failure for failure in rest if failure != named}
+    rest = [failure for failure in (*failures, fatal) if failure not in earlier and not _is_of(failure, named)]
+    followed = {(failure.task, failure.kind, failure.message): failure for failure in rest}
     return replace(named, followed=tuple(followed.values()))
+
+
+def _is_of(failure: Cause, named: Cause) -> bool:
+    """Whether it is the failure that is named, or another one of the same task."""
+    return failure is named or (failure.task is not None and failure.task == named.task)
 
 
 def _root(failures: tuple[Cause, ...], fatal: Cause) -> Cause:
@@ -49,8 +57,18 @@ _MANIFOLD = ("exception", "exit", "signal", "timeout", "hang", "host")
 
 def used_up(cause: Cause, role: str, restarts: int) -> Cause:
     """The failure of a task that may not be started again, having been started so often."""
-    why = f"its {restarts} restarts are used up" if restarts else f"policy.restarts.{role} is 0"
+    why = its_restarts(restarts) if restarts else f"policy.restarts.{role} is 0"
     if cause.kind not in ("signal", "out_of_memory", "ps_unreachable"):
         return replace(cause, message=f"{cause.message}; {why}") if restarts else cause
-    more = f"allow it more restarts (--restarts {role}={2 * restarts or 3}), and go on from the last checkpoint; "
-    return replace(cause, message=f"{cause.message}; {why}", advice=more + cause.advice)
+    more = f"allow it more restarts (--restarts {role}={2 * restarts or 3}), and go on from the last checkpoint"
+    return replace(cause, message=f"{cause.message}; {why}", advice=_joined(cause, more))
+
+
+def _joined(cause: Cause, more: str) -> str:
+    """Native code that crashes does so again: that comes first."""
+    crashed = cause.kind == "signal" and -(cause.exit or 0) in CRASHES
+    return f"{cause.advice}; or {more}" if crashed else f"{more}; {cause.advice}"
+
+
+def its_restarts(number: int) -> str:
+    return "its one restart is used up" if number == 1 else f"its {number} restarts are used up"

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 class Rule:
     """One kind of failure.
 
-    It fits if the exception is one of ``names`` (any, if there are none) and ``pattern`` is found in its ``text``, or
-    in the ``path`` of the file that raised it (``where``). A rule without names also judges the last words of native
-    code. ``title`` says what happened, ``advice`` what to do, with the values that ``exits._filled`` knows.
+    It fits if the exception is one of ``names`` (any, if there are none) and ``pattern`` is found in its ``text``, in
+    the ``path`` of the file that raised it, or in the ``source`` line of the user's that did (``where``). ``through``:
+    a frame of the traceback is in such a file. A rule without names also judges the last words of native code.
+    ``title`` says what happened, ``advice`` what to do, with the values that ``exits._filled`` knows.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Rule:
     names: frozenset[str] = frozenset()
     pattern: re.Pattern[str] | None = None
     where: str = "text"
+    through: re.Pattern[str] | None = None
     permanent: bool = False
     knock_on: bool = False
 
@@ -38,6 +40,11 @@ def _any(*patterns: str) -> re.Pattern[str]:
 
 _OUT_OF_MEMORY = (
     "use fewer tasks on this host, a smaller batch or model, or a smaller shuffle buffer; or give it more memory{limit}"
+)
+
+_DAMAGED_CHECKPOINT = (
+    "go on from {good}: name it in the line model_checkpoint_path of the file `checkpoint` beside it; "
+    "or remove the damaged one there and its files; or train in a new folder (--model-dir)"
 )
 
 RULES: tuple[Rule, ...] = (
@@ -93,6 +100,51 @@ RULES: tuple[Rule, ...] = (
         pattern=_any(r"(?:BadDataError|SourceError): "),
         title="the input cannot be read",
         advice="write that file again, or leave it out; on_bad_record='skip' (--on-bad-record) leaves out what is bad",
+        permanent=True,
+    ),
+    Rule(
+        kind="checkpoint",
+        names=_names("OutOfRangeError DataLossError"),
+        pattern=_any(
+            r"Read less bytes", r"[Cc]hecksum", r"[Uu]nable to open table file", r"not an sstable", r"corrupt"
+        ),
+        through=_any(r"/(?:saver|session_manager|checkpoint_utils|checkpoint_management|py_checkpoint_reader)\.py$"),
+        title="a checkpoint is damaged",
+        advice=_DAMAGED_CHECKPOINT,
+        permanent=True,
+    ),
+    Rule(
+        kind="checkpoint",
+        pattern=_any(r"[Uu]nable to open table file", r"not an sstable", r"Checksum does not match"),
+        title="a checkpoint is damaged",
+        advice=_DAMAGED_CHECKPOINT,
+        permanent=True,
+    ),
+    Rule(
+        kind="environment",
+        names=_names("KeyError"),
+        pattern=_any(r"^<frozen os>$", r"/os\.py$"),
+        where="path",
+        title="an environment variable is not set",
+        advice="pass {key} on to the tasks (--env {key}), or set it for them (--env {key}=VALUE)",
+        permanent=True,
+    ),
+    Rule(
+        kind="bad_input",
+        names=_names("KeyError"),
+        pattern=_any(r"\b(?:features|labels)\["),
+        where="source",
+        title="the input gives no such feature",
+        advice="let the input_fn give {key!r}, in training and in evaluation alike; or do not use it at {where}",
+        permanent=True,
+    ),
+    Rule(
+        kind="exception",
+        names=_names("RuntimeError"),
+        pattern=_any(r"Graph is finalized"),
+        title="an operation is made after the session is",
+        advice="make operations in model_fn, or in the hook's begin(), not at {where}: a graph that trains is not "
+        "changed any more",
         permanent=True,
     ),
     Rule(
@@ -168,13 +220,10 @@ RULES: tuple[Rule, ...] = (
         pattern=_any(
             r"Failed to find any matching files for",
             r"is not a valid checkpoint",
-            r"Unable to open table file",
-            r"not an sstable",
-            r"Checksum does not match",
             r"\.data-\d+-of-\d+",
             r"\.ckpt-\d+\.(?:index|data)",
         ),
-        title="a checkpoint is named, but gone or damaged",
+        title="a checkpoint is named, but gone",
         advice="name one that is whole in the file `checkpoint` of the model_dir, or train in a new folder "
         "(--model-dir); if it was deleted while it was read, keep more of them (RunConfig.keep_checkpoint_max) or save "
         "less often",
@@ -246,7 +295,9 @@ RULES: tuple[Rule, ...] = (
         kind="bad_input",
         pattern=_any(r"(?:corrupted|truncated) record", r"Invalid JPEG|Unknown image file format"),
         title="a file of the input is damaged",
-        advice="write that file again, or leave it out",
+        advice="write {file} again, or leave it out; to see what is bad in which file: "
+        "python -m launcher.estimator.streaming verify {paths}",
+        permanent=True,
     ),
     Rule(
         kind="missing_input",

@@ -11,6 +11,10 @@ from launcher.causes.traces import Raised, Trace, defined_at, gist
 
 _SHOWN_FRAMES = 4
 _SHOWN_MESSAGE_LINES = 6
+_DEPRECATED = re.compile(
+    r"(?:WARNING:tensorflow|\bdeprecation\.py:\d+\]).*\bdeprecated\b|^Instructions for updating:"
+    r"|^Use tf\.keras instead|^Use output_signature instead|^Call initializer instance with the dtype argument"
+)
 _NOISE = re.compile(
     r"[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |(?:INFO|WARNING):tensorflow:|Instructions for updating|Use tf\.keras"
     r"|non-resource variables are not supported|\s+\[\["
@@ -90,6 +94,11 @@ def signal_name(number: int) -> str:
 def is_noise(line: str) -> bool:
     """Whether it is one of those lines that TensorFlow writes all the time."""
     return _NOISE.match(line) is not None
+
+
+def without_deprecations(text: str) -> str:
+    """Without the lines in which TensorFlow says what it will not have any more."""
+    return "\n".join(line for line in text.split("\n") if not _DEPRECATED.search(line))
 
 
 def last_line(tail: str) -> str:

@@ -13,6 +13,8 @@ from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, UsedUp
 
+MOST_ALIKE = 3
+
 
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     record = draft.update(record, running=False, waits_for="", missing="", term_at=math.inf)
@@ -68,9 +70,15 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     early_deaths = 0 if record.ready else record.early_deaths + 1
     record = draft.update(record, early_deaths=early_deaths)
     cause = blame_drill(draft, record, causes.of_exit(record.planned.host, body, known(draft)))
+    record = count_alike(draft, record, cause)
     refusal = no_restart(draft, record, body, cause)
     reason = cause.message
-    if refusal is not None and not cause.permanent and restarts_left(draft, record) <= 0:
+    if (
+        refusal is not None
+        and not cause.permanent
+        and restarts_left(draft, record) <= 0
+        and len(record.alike_at) < MOST_ALIKE
+    ):
         cause = causes.used_up(cause, record.task.role, draft.state.plan.policy.restarts[record.task.role])
     draft.set(failures=(*draft.state.failures, cause))
     if refusal is None:
@@ -79,7 +87,7 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         draft.move(
             record,
             TaskState.BACKOFF,
-            reason=f"{cause.message}; starting again ({left} restarts left after this one)",
+            reason=f"{cause.message}; starting again ({left} restart{'s' * (left != 1)} left after this one)",
             exited=body,
             restart_at=draft.now + delay_s,
             restarts=record.restarts + 1,
@@ -125,10 +133,20 @@ def no_restart(draft: Draft, record: TaskRecord, body: protocol.Exited, cause: C
         return "not started again, since it would fail the same way"
     if body.signal is None and record.early_deaths >= 2:
         return "not started again, since it failed twice before it was ready"
+    if len(record.alike_at) >= MOST_ALIKE:
+        return "not started again, since it failed three times the same way"
     if restarts_left(draft, record) <= 0:
         used = draft.state.plan.policy.restarts[record.task.role]
-        return f"its {used} restarts are used up" if used else f"policy.restarts.{record.task.role} is 0"
+        return causes.its_restarts(used) if used else f"policy.restarts.{record.task.role} is 0"
     return None
+
+
+def count_alike(draft: Draft, record: TaskRecord, cause: Cause) -> TaskRecord:
+    """Counts deaths in a row that came from the same exception at the same line, within ``restart_window_s``."""
+    window_s = draft.state.plan.policy.restart_window_s
+    before = record.alike_at if cause.likeness == record.likeness else ()
+    recent = tuple(at for at in before if window_s is None or draft.now - at < window_s)
+    return draft.update(record, likeness=cause.likeness, alike_at=(*recent, draft.now) if cause.likeness else ())
 
 
 def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:

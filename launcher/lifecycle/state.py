@@ -49,7 +49,8 @@ TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
 class TaskRecord:
     """What is known of one task. Times in monotonic seconds.
 
-    ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was; ``restarts``: how often it
+    ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was;
+    ``alike_at``: when it died in the same way (``likeness``) in a row; ``restarts``: how often it
     was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``finished``: its last
     gradient is applied; ``stepped_at``: when it last did a step; ``term_at``: when SIGTERM follows the word to stop.
     """
@@ -64,6 +65,8 @@ class TaskRecord:
     waits_for: str = ""
     missing: str = ""
     early_deaths: int = 0
+    likeness: str = ""
+    alike_at: tuple[float, ...] = ()
     restarts: int = 0
     restarted_at: tuple[float, ...] = ()
     restart_at: float = math.inf

@@ -333,6 +333,28 @@ def test_an_error_before_training_is_tried_once_more() -> None:
     assert run.record("chief:0").state is TaskState.FAILED
 
 
+@pytest.mark.parametrize(
+    ("errors", "state"),
+    [
+        (["ValueError: a", "ValueError: b", "ValueError: c"], TaskState.FAILED),
+        (["ValueError: a", "KeyError: 'b'", "ValueError: c"], TaskState.BACKOFF),
+        (["x.UnavailableError: a"] * 3, TaskState.BACKOFF),
+    ],
+)
+def test_the_third_failure_in_a_row_of_the_same_kind_is_the_last(errors: list[str], state: TaskState) -> None:
+    run = Run(make_plan(policy=Policy(restarts=dict.fromkeys(Role, 9)))).until_training()
+    for error in errors:
+        run.exits("worker:0", 1, tail=f'Traceback (most recent call last):\n  File "j.py", line 3, in go\n{error}\n')
+        last = run.record("worker:0").state
+        run.after(9)
+        if last is not TaskState.FAILED:
+            run.started("worker:0")
+            run.trains("worker:0")
+    assert last is state
+    reasons = [getattr(item.event, "reason", "") for item in run.actions if isinstance(item, lifecycle.Record)]
+    assert any("since it failed three times the same way" in reason for reason in reasons) is (last is TaskState.FAILED)
+
+
 def test_knock_on_failures_do_not_become_the_cause() -> None:
     run = Run(make_plan(policy=Policy(restarts=dict.fromkeys(Role, 0)))).until_training()
     error = "tensorflow.python.framework.errors_impl.UnavailableError: Socket closed"
