@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from launcher import plan as plans
 from launcher.errors import UsageError
 from launcher.model import ACCEPT_NEW_HOST_KEYS, ROLES, Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
+from launcher.spec.words import did_you_mean
 
 if TYPE_CHECKING:
     from launcher.spec.types import ClusterSpec
@@ -68,7 +70,7 @@ def resolve(request: Request) -> Resolved:
     plan = plans.build_plan(spec, around)
     if request.value("accept_new_host_keys"):
         plan = replace(plan, hosts=tuple(map(_accepting_new_host_keys, plan.hosts)))
-    _check_script(plan)
+    _check_program(plan, request.environ)
     return Resolved(plan=plan, spec=spec, sample_data=sample)
 
 
@@ -76,14 +78,25 @@ def _accepting_new_host_keys(host: PlannedHost) -> PlannedHost:
     return host if host.transport == "local" else replace(host, ssh={**host.ssh, ACCEPT_NEW_HOST_KEYS: "True"})
 
 
-def _check_script(plan: Plan) -> None:
-    """A script that is not there is better said now than by five processes."""
+def _check_program(plan: Plan, environ: Mapping[str, str]) -> None:
+    """A program or script that is not there is better said now than by five processes."""
     for planned in plan.tasks:
-        script = planned.program[0] if planned.program else "-"
-        if script.startswith("-") or plan.hosts[0].transport != "local":
+        if plan.hosts[0].transport != "local":
             return
-        if not (Path(planned.cwd).expanduser() / script).exists():
-            raise UsageError(f"there is no script {script} in {planned.cwd}")
+        folder = Path(planned.cwd).expanduser()
+        if not planned.program:
+            _check_on_path(planned.argv[0], folder, planned.env.get("PATH") or environ.get("PATH"))
+        elif not planned.program[0].startswith("-") and not (folder / planned.program[0]).exists():
+            raise UsageError(f"there is no script {planned.program[0]} in {planned.cwd}")
+
+
+def _check_on_path(program: str, folder: Path, search: str | None) -> None:
+    if "/" in program:
+        if not (folder / Path(program).expanduser()).exists():
+            raise UsageError(f"there is no program {program} (from {folder})")
+    elif shutil.which(program, path=search) is None:
+        near = did_you_mean(program, ("python", "python3", "bash", "env"))
+        raise UsageError(f"there is no program {program!r} on the PATH{near}")
 
 
 def _overrides(request: Request) -> Iterator[tuple[str, Override]]:

@@ -6,6 +6,7 @@ broken key would have decided is then not judged.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -29,6 +30,7 @@ def cross_problems(parts: Parts) -> Iterator[Finding]:
     yield from _hosts_reach_each_other(parts)
     yield from _on_known_hosts(parts)
     yield from _capacity(parts)
+    yield from _model_dir_is_a_path(parts)
     yield from _model_dir_shared(parts)
     yield from _command_fits(parts)
     yield from _tune_known(parts)
@@ -138,6 +140,12 @@ def _gpus_fit(
 
 def _one_machine(parts: Parts) -> bool:
     return all(not site.ssh or texts.is_loopback(site.address) for _, site in parts.sites)
+
+
+def _model_dir_is_a_path(parts: Parts) -> Iterator[Finding]:
+    model_dir = parts.text("model_dir")
+    if model_dir is not None and (found := re.search(r"\{\w*\}", model_dir)):
+        yield ("model_dir",), f"holds {found[0]}, and nothing is filled in there; write the path itself"
 
 
 def _model_dir_shared(parts: Parts) -> Iterator[Finding]:

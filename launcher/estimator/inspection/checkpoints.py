@@ -79,8 +79,7 @@ def _latest(path: Path, state: Any) -> tuple[Path | None, list[str], list[str]]:
     if state is None or not state.model_checkpoint_path:
         note = f"there is no file `{STATE_FILE}`: TensorFlow finds none of these by itself, the newest is shown"
         return (prefixes[-1] if prefixes else None), [note] if prefixes else [], []
-    named = Path(state.model_checkpoint_path)
-    named = named if named.is_absolute() else path / named
+    named = Path(state.model_checkpoint_path)  # get_checkpoint_state has put the folder before a relative one
     here = path / named.name
     if here in prefixes:
         moved = named.parent.resolve() != path.resolve()
