@@ -100,21 +100,20 @@ class Killer:
             stderr=self.log,
         )
 
-    def kill(self, tasks: tuple[str, ...]) -> bool:
-        """Kill one of ``tasks`` a moment after everybody trains; whether there was still one to kill."""
+    def kill(self, tasks: tuple[str, ...]) -> None:
+        """Kill one of ``tasks`` a moment after everybody trains, if it comes to that."""
         if not self.wait_for_training():
-            return False
+            return
         sleep(self.dice.uniform(0.0, 2.0))
         task = self.dice.choice(tasks)
         pid = self.status().get(task, {}).get("pid")
         if pid is None or self.process.poll() is not None:
-            return False
+            return
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            return False
+            return
         self.killed.append(task)
-        return True
 
     def wait_for_training(self) -> bool:
         ends_at = monotonic() + 120
@@ -213,8 +212,8 @@ def train_under_kills(folder: Path, tasks: tuple[str, ...], *, seed: int, kills:
         seed=seed,
     )
     try:
-        while len(killer.killed) < kills and killer.kill(tasks):
-            pass
+        while len(killer.killed) < kills and killer.process.poll() is None:
+            killer.kill(tasks)
         report = killer.finish()
     finally:
         killer.close()
