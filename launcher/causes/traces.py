@@ -182,7 +182,7 @@ _IN_FRONT = re.compile(
 )
 _FRAMEWORK = re.compile(
     r"^\s*(?:=+|Graph execution error:|Restoring from checkpoint failed\..*Original error:|Detected at node .*|Node: .*"
-    r"|File \".*\", line \d+.*|Original stack trace .*|\d+ root error\(s\) found\.|\[\[.*"
+    r"|File \".*|Original stack trace .*|\d+ root error\(s\) found\.|\[\[.*"
     r"|Additional GRPC error information.*|:UNKNOWN:Error received.*|:?\{.*created.*|Recent warning and error logs:"
     r"|[WEI]\d{4} \d\d:.*|Errors may have originated from .*|Input Source operations.*|Operation defined at.*|Hint: .*"
     r"|\d+ (?:successful operations|derived errors).*|node .* defined at .*|\s*)$"

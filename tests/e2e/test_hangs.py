@@ -52,7 +52,7 @@ def test_a_server_that_is_paused(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_listens(tmp_path: Path) -> None:
-    done = run(tmp_path, {"ps": "print=warming up,hang"}, "start_timeout_s: 3, grace_s: 2")
+    done = run(tmp_path, {"ps": "print=warming up,hang"}, "start_timeout_s: 8, grace_s: 2")
     assert done.code == 4 and done.report is not None, done.stdout + done.stderr
     cause = done.report["cause"]
     assert (cause["kind"], cause["task"]) == ("timeout", "ps:0")

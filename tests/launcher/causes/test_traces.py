@@ -188,3 +188,8 @@ def test_the_users_line_in_a_crash() -> None:
         '  File "/work/train.py", line 7 in crash\n  File "/work/train.py", line 9 in <module>\n'
     )
     assert str(fault_frame(stacks)) == "/work/train.py:7 in crash"
+
+
+def test_an_error_that_is_cut_off_within_tensorflows_own_words_says_nothing() -> None:
+    head = "Graph execution error:\n\nDetected at node 'Next' defined at (most recent call last):\n"
+    assert gist(f'{head}    File "/venv/tensorflow/estim') == ""
