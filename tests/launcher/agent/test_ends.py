@@ -155,8 +155,10 @@ def test_a_stale_lock_is_taken_over_and_named(make_host: MakeHost, tmp_path: Pat
     first.send(protocol.LockModelDir(path=str(tmp_path)))
     first.wait(protocol.Locked)
     assert first.welcome is not None
-    kill(first.keeper, first.welcome.pid)
-    until(lambda: not first.members, "the first run's end")
+    holders = first.keeper, first.welcome.pid
+    kill(*holders)
+    # A dying process loses its environment, by which members are known, before its files and their locks.
+    until(lambda: not any(map(alive, holders)), "the first run's end")
     second.send(protocol.LockModelDir(path=str(tmp_path)))
     assert first.options.run in second.wait(protocol.Locked).note
     assert json.loads((tmp_path / ".tflaunch.lock").read_text())["run"] == second.options.run
