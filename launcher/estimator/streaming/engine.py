@@ -30,6 +30,7 @@ from launcher.estimator.streaming.framing import RawBlock
 from launcher.estimator.streaming.gathering import Batcher, Gatherer
 from launcher.estimator.streaming.leases import Lease, Leases
 from launcher.estimator.streaming.ledger import Ledger
+from launcher.estimator.streaming.malloc import keep_freed_memory
 from launcher.estimator.streaming.options import ReadingOptions
 from launcher.estimator.streaming.parser import Batch
 from launcher.estimator.streaming.parsing import Parsing
@@ -77,6 +78,7 @@ class Engine:
     """Batches of rows from leases. ``next_rows`` belongs to one thread, ``close`` may be called from any."""
 
     def __init__(self, leases: Leases, options: ReadingOptions) -> None:
+        keep_freed_memory()
         cores = options.cores or input_cores()
         self._leases = leases
         self._options = options

@@ -9,21 +9,24 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import google_crc32c
+import numpy as np
 
 from launcher.estimator.streaming.errors import BadDataError, where
 from launcher.estimator.streaming.files import Compression, open_data
 
 HEAD_BYTES = 12
 TAIL_BYTES = 4
+FRAME_BYTES = HEAD_BYTES + TAIL_BYTES
 READ_BYTES = 1 << 20
 
 _HEAD = struct.Struct("<QI")
 _WORD = struct.Struct("<I")
+_MASK_DELTA = 0xA282EAD8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +56,7 @@ OnBad = Callable[[BadRecord], None]
 def masked_crc(data: bytes) -> int:
     """The CRC32C of TFRecord files."""
     crc: int = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def frame(data: bytes) -> bytes:
@@ -105,6 +108,16 @@ def offset_of(path: str, record: int, compression: Compression = "auto") -> int 
         return None
 
 
+def _intact(records: Sequence[bytes], buffer: bytes, ends: Sequence[int]) -> int:
+    """How many records there are before the first whose checksum, which follows its end, is wrong."""
+    crcs = np.fromiter(map(google_crc32c.value, records), np.uint64, len(records))
+    masked = (((crcs >> 15) | (crcs << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+    places = np.asarray(ends, np.int64)[:, None] + np.arange(TAIL_BYTES)
+    written = np.frombuffer(buffer, np.uint8)[places].view("<u4").ravel()
+    wrong = np.flatnonzero(masked != written)
+    return int(wrong[0]) if len(wrong) else len(records)
+
+
 class _Scanner:
     """Walks over the frames of one file. ``number``: of the next record; ``lost``: the rest cannot be read."""
 
@@ -135,29 +148,52 @@ class _Scanner:
         first = self.number
         found: list[bytes] = []
         while len(found) < wanted:
-            if len(self._buffer) - self._position < HEAD_BYTES and not self._need(HEAD_BYTES):
-                break
-            start = self._position
-            length, length_crc = _HEAD.unpack_from(self._buffer, start)
-            if self._crc_of_length(length) != length_crc:
-                self._lose(self._why_no_length())
-                break
-            stop = start + HEAD_BYTES + length + TAIL_BYTES
-            if stop > len(self._buffer):
-                if not self._need(HEAD_BYTES + length + TAIL_BYTES):
-                    break
-                start, stop = self._position, self._position + HEAD_BYTES + length + TAIL_BYTES
-            data = self._buffer[start + HEAD_BYTES : stop - TAIL_BYTES]
-            self._position = stop
-            self.number += 1
-            if masked_crc(data) != _WORD.unpack_from(self._buffer, stop - TAIL_BYTES)[0]:
-                offset = self._offset + start
+            start = self._offset + self._position
+            records, damaged = self._whole_records(wanted - len(found))
+            found += records
+            if damaged:
+                offset = start + sum(map(len, records)) + FRAME_BYTES * len(records)
                 self.bad("its checksum is wrong, the data is damaged", offset, self.number - 1)
                 break
-            found.append(data)
+            if not records and not self._reach_next():
+                break
         if not found and self.number == first:
             return None
         return RawBlock(first=first, records=found)
+
+    def _whole_records(self, wanted: int) -> tuple[list[bytes], bool]:
+        """Up to ``wanted`` records of those that are in the buffer to their end; whether a damaged one follows them,
+        which is passed over."""
+        # The innermost loop of all reading: local names, and checksums of many records at once, halve its time.
+        buffer, position, size, crcs = self._buffer, self._position, len(self._buffer), self._length_crcs
+        records: list[bytes] = []
+        ends: list[int] = []
+        unpack = _HEAD.unpack_from
+        while len(records) < wanted and position + FRAME_BYTES <= size:
+            length, length_crc = unpack(buffer, position)
+            if crcs.get(length) != length_crc and self._crc_of_length(length) != length_crc:
+                break
+            end = position + HEAD_BYTES + length
+            if end + TAIL_BYTES > size:
+                break
+            records.append(buffer[position + HEAD_BYTES : end])
+            ends.append(end)
+            position = end + TAIL_BYTES
+        good = _intact(records, buffer, ends)
+        damaged = good < len(records)
+        self._position = ends[good] + TAIL_BYTES if damaged else position
+        self.number += good + damaged
+        return records[:good], damaged
+
+    def _reach_next(self) -> bool:
+        """Have the next record in the buffer; False at the end, or where it cannot be read."""
+        if len(self._buffer) - self._position < HEAD_BYTES and not self._need(HEAD_BYTES):
+            return False
+        length, length_crc = _HEAD.unpack_from(self._buffer, self._position)
+        if self._crc_of_length(length) != length_crc:
+            self._lose(self._why_no_length())
+            return False
+        return self._need(FRAME_BYTES + length)
 
     def _crc_of_length(self, length: int) -> int:
         """Lengths repeat: the sum of each is computed once."""
