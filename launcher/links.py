@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -111,6 +112,14 @@ class AgentLink:
 
     async def run(self) -> None:
         """Holds the line until cancelled, or until the agent cannot be had any more."""
+        try:
+            await self._hold()
+        except Exception as error:  # noqa: BLE001  the top of a task: nobody would hear of it, and the run would wait
+            sys.excepthook(*sys.exc_info())
+            message = f"tflaunch itself has failed here: {type(error).__name__}: {error}".splitlines()[0]
+            self.on_lost(self.host, message, "supervisor.log in the run's folder says where; please report it")
+
+    async def _hold(self) -> None:
         clock = asyncio.get_running_loop().time
         deadline, retry_s = clock() + self._patience_s, _RETRY_S
         while True:

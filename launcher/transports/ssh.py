@@ -123,7 +123,7 @@ class Dialer:
         clock = asyncio.get_running_loop().time
         deadline: float | None = None
         for left in range(tries - 1, -1, -1):
-            connection = self._connection(host)
+            connection = self.connection(host)
             limit_s = min(limit_s, connection.connect_timeout)
             deadline = deadline or clock() + limit_s
             try:
@@ -165,9 +165,8 @@ class Dialer:
     async def _blocking(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    # --- what a connection is made of
-
-    def _connection(self, host: PlannedHost) -> Any:
+    def connection(self, host: PlannedHost) -> Any:
+        """What a connection to the host is made of; it is not open yet. Raises TransportError."""
         ssh = host.ssh
         given: dict[str, Any] = {key: ssh[key] for key in ("user",) if key in ssh}
         if "port" in ssh:
@@ -183,7 +182,8 @@ class Dialer:
 
     def _prepared(self, name: str, given: dict[str, Any], *, keys: list[str], accept: bool, depth: int = 0) -> Any:
         """A connection that is not open yet, with those to its jump hosts below it."""
-        kwargs = {"key_filename": keys} if keys else {}
+        # Never empty: Fabric would take those of the configuration instead, which all connections share and change.
+        kwargs: dict[str, Any] = {"look_for_keys": True} | ({"key_filename": keys} if keys else {})
         made = fabric.Connection(name, config=self._config, gateway=False, connect_kwargs=kwargs, **given)
         settings = made.ssh_config
         made.connect_timeout = made.connect_timeout or _CONNECT_TIMEOUT_S

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from launcher import protocol
 from launcher.links import AgentLink, OutputFiles
 from launcher.model import PlannedHost
-from launcher.transports import FakeTransport
+from launcher.transports import FakeTransport, Pipe
 
 HOST = PlannedHost(name="a", address="127.0.0.1")
 
@@ -53,3 +55,24 @@ def test_the_time_that_the_news_of_a_death_was_on_its_way_counts() -> None:
     _, late = heard((0.0, protocol.Reserved(generation=1, ports={})), (20.0, dead))
     assert isinstance(late, protocol.Exited)
     assert 20.4 < late.since_s < 30.0, "its own half second, and the 20 s that it took longer than the quickest event"
+
+
+def test_a_fault_of_our_own_is_told_and_waited_for_by_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    class Faulty(FakeTransport):
+        async def open(self, host: PlannedHost) -> Pipe:
+            raise KeyError("authentication")
+
+    told: list[str] = []
+
+    async def talk() -> None:
+        transport = Faulty(lambda *_: None)  # type: ignore[arg-type, return-value]
+        link = AgentLink(HOST, transport, "run", OutputFiles(lambda task: Path("unused")), patience_s=60.0)
+        link.on_lost = lambda host, message, advice: told.append(f"{host.name}: {message}; {advice}")
+        await asyncio.wait_for(link.run(), 30)
+
+    asyncio.run(talk())
+    assert told == [
+        "a: tflaunch itself has failed here: KeyError: 'authentication'; "
+        "supervisor.log in the run's folder says where; please report it"
+    ]
+    assert "Traceback" in capsys.readouterr().err
