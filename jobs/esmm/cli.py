@@ -81,7 +81,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from jobs.esmm import commands
 
     _print_json(
-        commands.evaluate(model_dir, options.data, batch_examples=options.batch_size, group_by=options.group_by)
+        commands.evaluate(
+            model_dir,
+            options.data,
+            batch_examples=options.batch_size,
+            group_by=options.group_by,
+            weight_column=options.weight_column,
+        )
     )
 
 

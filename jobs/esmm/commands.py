@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from jobs.esmm.config import (
     refuse_other_shape,
 )
 from jobs.esmm.data import TrainingData, open_eval_files, open_training_data, record_files
-from jobs.esmm.input import columns_input_fn, eval_input_fn, predict_input_fn
+from jobs.esmm.input import columns_input_fn, files_input_fn
 from jobs.esmm.model import ModelFn, make_model_fn, warm_started
 from jobs.esmm.options import PredictOptions, StopOptions, TrainOptions
 from jobs.esmm.rows import check_record, read_json_rows
-from jobs.esmm.schema import Schema
+from jobs.esmm.schema import Schema, label_names
 from jobs.esmm.serving import serving_input_fn
 from jobs.esmm.stream import training_stream
 from jobs.esmm.task import Task, resolve_model_dir
+from jobs.esmm.transfer import balanced_device_fn
 from launcher.estimator import (
     BestExporter,
     FinalExporter,
@@ -75,12 +76,15 @@ def _export_at_the_end(model: estimator.Estimator, spec: estimator.EvalSpec, eva
             exporter.export(model, folder, model.latest_checkpoint(), evaluated, is_the_final_export=True)
 
 
-def evaluate(model_dir: str, data: Path, *, batch_examples: int, group_by: str | None = None) -> Metrics:
+def evaluate(
+    model_dir: str, data: Path, *, batch_examples: int, group_by: str | None = None, weight_column: str | None = None
+) -> Metrics:
     """Evaluates the newest checkpoint on every example of ``data``. Raises JobError."""
     files = open_eval_files(data)
-    model, config = _trained_model(model_dir, group_by=group_by)
-    check_record(files[0], config.schema, labels=True)
-    input_fn = eval_input_fn(_names(files), config.schema, batch_examples=batch_examples)
+    model, config = _trained_model(model_dir, group_by=group_by, weight_column=weight_column)
+    labels = label_names(weight_column, config.schema)
+    check_record(files[0], config.schema, labels=labels)
+    input_fn = files_input_fn(files, config.schema, labels=labels, batch_examples=batch_examples)
     return _plain(model.evaluate(input_fn))
 
 
@@ -100,12 +104,12 @@ def predict(options: PredictOptions, task: Task) -> Iterator[dict[str, float]]:
     model, config = _trained_model(resolve_model_dir(options.model_dir, task))
     if options.source_format == "jsonl":
         columns = read_json_rows(options.source, config.schema, limit=options.limit)
-        input_fn = columns_input_fn(columns, batch_examples=options.batch_examples)
+        input_fn = columns_input_fn(columns, config.schema, batch_examples=options.batch_examples)
     else:
         source = options.source or Path()
         files = record_files(source) if source.is_dir() else (source,)
-        check_record(files[0], config.schema, labels=False)
-        input_fn = predict_input_fn(_names(files), config.schema, batch_examples=options.batch_examples)
+        check_record(files[0], config.schema)
+        input_fn = files_input_fn(files, config.schema, batch_examples=options.batch_examples)
     for row in islice(model.predict(input_fn), options.limit):
         yield {name: float(str(row[name])) for name in ("pctr", "pcvr", "pctcvr")}
 
@@ -118,7 +122,7 @@ def _open_data(options: TrainOptions) -> TrainingData:
         options.data, eval_folder=options.eval_data, schema_file=options.schema_file, may_be_empty=options.follow
     )
     for file in data.train_files[:1]:
-        check_record(file, data.schema, labels=True)
+        check_record(file, data.schema, labels=label_names(options.weight_column, data.schema))
     return data
 
 
@@ -142,13 +146,14 @@ def _run_config(options: TrainOptions, model_dir: str) -> estimator.RunConfig:
     if options.keep_every_hours is not None:
         saving["keep_checkpoint_every_n_hours"] = options.keep_every_hours
     try:
-        return estimator.RunConfig(
+        config = estimator.RunConfig(
             model_dir=model_dir,
             tf_random_seed=options.seed,
             log_step_count_steps=options.log_steps,
             keep_checkpoint_max=options.keep_checkpoints,
             **saving,
         )
+        return config.replace(device_fn=balanced_device_fn(config))
     except (KeyError, TypeError, ValueError) as error:
         raise JobError(f"TF_CONFIG: {error}") from None
 
@@ -156,7 +161,8 @@ def _run_config(options: TrainOptions, model_dir: str) -> estimator.RunConfig:
 def _specs(
     options: TrainOptions, data: TrainingData, *, max_steps: int | None
 ) -> tuple[estimator.TrainSpec, estimator.EvalSpec]:
-    eval_input = eval_input_fn(_names(data.eval_files), data.schema, batch_examples=options.eval_batch_examples)
+    labels = label_names(options.weight_column, data.schema)
+    eval_input = files_input_fn(data.eval_files, data.schema, labels=labels, batch_examples=options.eval_batch_examples)
     return (
         training_stream(options, data).train_spec(max_steps=max_steps),
         estimator.EvalSpec(
@@ -193,7 +199,13 @@ def _stopping_hook(model: estimator.Estimator, stop: StopOptions) -> estimator.S
 
 
 def _training_model_fn(config: ModelConfig, options: TrainOptions) -> ModelFn:
-    model_fn = make_model_fn(config, learning_rate=options.learning_rate, group_by=options.group_by)
+    model_fn = make_model_fn(
+        config,
+        learning_rate=options.learning_rate,
+        group_by=options.group_by,
+        weight_column=options.weight_column,
+        objective=options.objective,
+    )
     return warm_started(model_fn, options.warm_start, dict(options.warm_start_names))
 
 
@@ -208,14 +220,17 @@ def _note_model(run_config: estimator.RunConfig, config: ModelConfig) -> None:
         _write_note(run_config.model_dir, config)
 
 
-def _trained_model(model_dir: str, *, group_by: str | None = None) -> tuple[estimator.Estimator, ModelConfig]:
+def _trained_model(
+    model_dir: str, *, group_by: str | None = None, weight_column: str | None = None
+) -> tuple[estimator.Estimator, ModelConfig]:
     """For the commands that read a checkpoint: one process, whatever cluster TF_CONFIG tells of."""
     config = _read_note(model_dir)
     if config is None or not tf.train.latest_checkpoint(model_dir):
         raise JobError(f"no trained model in {model_dir}; train one with: python -m jobs.esmm train")
     local = estimator.RunConfig(model_dir=model_dir)
     _check_group(group_by, config.schema)
-    return estimator.Estimator(make_model_fn(config, group_by=group_by), config=local), config
+    model_fn = make_model_fn(config, group_by=group_by, weight_column=weight_column)
+    return estimator.Estimator(model_fn, config=local), config
 
 
 def _check_group(group_by: str | None, schema: Schema) -> None:
@@ -244,7 +259,3 @@ def _write_note(model_dir: str, config: ModelConfig) -> None:
 def _plain(metrics: Mapping[str, object]) -> Metrics:
     """Python numbers for NumPy's; ``str`` gives a float32 in its own short decimals."""
     return {name: int(str(v)) if name == "global_step" else float(str(v)) for name, v in sorted(metrics.items())}
-
-
-def _names(files: Sequence[Path]) -> list[str]:
-    return [str(file) for file in files]

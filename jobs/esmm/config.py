@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jobs.errors import JobError
 from jobs.esmm.schema import Schema, schema_from_json
@@ -16,6 +17,22 @@ MODEL_FILE = "esmm.json"
 
 DEMO_TOWERS = (64, 32)
 PAPER_TOWERS = (360, 200, 80)
+
+
+class Preset(NamedTuple):
+    """Settings that go together; each can be given by a flag of its own besides."""
+
+    embedding_dim: int
+    towers: tuple[int, ...]
+    optimizer: str
+    learning_rate: float
+
+
+PRESETS = {
+    "demo": Preset(embedding_dim=8, towers=DEMO_TOWERS, optimizer="lazy-adam", learning_rate=0.006),
+    # Adam as in the paper, but that it leaves rows alone that are not in a batch
+    "paper": Preset(embedding_dim=18, towers=PAPER_TOWERS, optimizer="lazy-adam", learning_rate=0.001),
+}
 OPTIMIZERS = ("lazy-adam", "adam", "adagrad", "momentum", "sgd")
 
 

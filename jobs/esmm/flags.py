@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import NoReturn
 
-from jobs.esmm.config import DEMO_TOWERS, OPTIMIZERS, PAPER_TOWERS
+from jobs.esmm.config import OPTIMIZERS, PAPER_TOWERS, PRESETS
 from jobs.esmm.options import PredictOptions, SampleSettings, StopOptions, TrainOptions
+from jobs.esmm.values import count, number_or_0, positive, renamings, share, whole, widths
 from jobs.folders import cache_folder
 from jobs.logs import LEVELS
 from launcher.estimator.streaming.options import READERS
@@ -62,14 +63,17 @@ def _add_generate(commands: Commands[_Parser]) -> None:
     command.add_argument("--if-missing", action="store_true", help="do nothing where sample data is already there")
     command.add_argument("--force", action="store_true", help="replace the folder")
     command.add_argument(
-        "--train-examples", type=_count, default=usual.train_examples, metavar="N", help="impressions to train on"
+        "--train-examples", type=count, default=usual.train_examples, metavar="N", help="impressions to train on"
     )
     command.add_argument(
-        "--eval-examples", type=_count, default=usual.eval_examples, metavar="N", help="impressions held out"
+        "--eval-examples", type=count, default=usual.eval_examples, metavar="N", help="impressions held out"
     )
-    command.add_argument("--train-files", type=_count, default=usual.train_files, metavar="N", help="files of train/")
-    command.add_argument("--eval-files", type=_count, default=usual.eval_files, metavar="N", help="files of eval/")
-    command.add_argument("--seed", type=_seed, default=usual.seed, metavar="N", help="equal seeds make equal data")
+    command.add_argument("--train-files", type=count, default=usual.train_files, metavar="N", help="files of train/")
+    command.add_argument("--eval-files", type=count, default=usual.eval_files, metavar="N", help="files of eval/")
+    command.add_argument("--seed", type=whole, default=usual.seed, metavar="N", help="equal seeds make equal data")
+    command.add_argument("--ctr", type=share, metavar="RATE", help="mean rate of clicks, such as 0.05")
+    command.add_argument("--cvr", type=share, metavar="RATE", help="mean rate of conversions of those who click")
+    command.add_argument("--row-groups", action="store_true", help="many rows a record, which is read much faster")
 
 
 def _add_train(commands: Commands[_Parser]) -> None:
@@ -78,43 +82,74 @@ def _add_train(commands: Commands[_Parser]) -> None:
     command.add_argument("--eval-data", type=Path, metavar="DIR", help="folder to evaluate on, if not eval/")
     command.add_argument("--schema", type=Path, metavar="FILE", help="schema.json, if not in the data folder")
     _add_model_dir(command)
-    command.add_argument("--max-steps", type=_count, metavar="N", help="global step to end at, instead of --epochs")
-    command.add_argument("--epochs", type=_positive, default=2.0, metavar="N", help="passes over the data")
+    command.add_argument("--max-steps", type=count, metavar="N", help="global step to end at, instead of --epochs")
+    command.add_argument("--epochs", type=positive, default=2.0, metavar="N", help="passes over the data")
     _add_input(command)
-    command.add_argument("--batch-size", type=_count, default=1024, metavar="EXAMPLES", help="examples of a step")
-    command.add_argument("--eval-batch-size", type=_count, default=4096, metavar="EXAMPLES", help="when evaluating")
-    command.add_argument("--learning-rate", type=_positive, default=0.006, metavar="RATE", help="of the optimizer")
-    command.add_argument("--optimizer", choices=OPTIMIZERS, default="lazy-adam", help="optimizer of all variables")
-    command.add_argument(
-        "--embedding-dim", type=_count, default=8, metavar="N", help="width of an embedding; paper: 18"
-    )
-    paper = ",".join(map(str, PAPER_TOWERS))
-    command.add_argument(
-        "--towers",
-        type=_widths,
-        default=",".join(map(str, DEMO_TOWERS)),
-        metavar="N,N,...",
-        help=f"hidden layers of each tower, or 'paper' for {paper}",
-    )
-    command.add_argument("--seed", type=_seed, metavar="N", help="of initial values and shuffling")
+    command.add_argument("--batch-size", type=count, default=1024, metavar="EXAMPLES", help="examples of a step")
+    command.add_argument("--eval-batch-size", type=count, default=4096, metavar="EXAMPLES", help="when evaluating")
+    _add_model(command)
+    command.add_argument("--seed", type=whole, metavar="N", help="of initial values and shuffling")
     _add_checkpoints(command)
     _add_early_stopping(command)
     command.add_argument("--best-metric", default="ctcvr_auc", metavar="NAME", help="of the model in export/best")
     command.add_argument("--group-by", metavar="FEATURE", help="evaluate AUC within the values of it, such as user_id")
-    command.add_argument("--start-delay-secs", type=_seed, default=5, metavar="S", help="before the first evaluation")
-    command.add_argument("--throttle-secs", type=_seed, default=10, metavar="S", help="between evaluations, at least")
-    command.add_argument("--log-steps", type=_count, default=100, metavar="N", help="steps between progress lines")
+    command.add_argument("--start-delay-secs", type=whole, default=5, metavar="S", help="before the first evaluation")
+    command.add_argument("--throttle-secs", type=whole, default=10, metavar="S", help="between evaluations, at least")
+    command.add_argument("--log-steps", type=count, default=100, metavar="N", help="steps between progress lines")
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--preset", choices=tuple(PRESETS), default="demo", help="model, unless flags say otherwise")
+    command.add_argument(
+        "--learning-rate",
+        type=positive,
+        metavar="RATE",
+        help=_by_preset("of the optimizer", "learning_rate"),
+        default=SUPPRESS,
+    )
+    command.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        help=_by_preset("optimizer of all variables", "optimizer"),
+        default=SUPPRESS,
+    )
+    command.add_argument(
+        "--embedding-dim",
+        type=count,
+        metavar="N",
+        help=_by_preset("width of an embedding", "embedding_dim"),
+        default=SUPPRESS,
+    )
+    paper = ",".join(map(str, PAPER_TOWERS))
+    text = _by_preset(f"hidden layers of each tower, or 'paper' for {paper}", "towers")
+    command.add_argument("--towers", type=widths, metavar="N,N,...", help=text, default=SUPPRESS)
+    command.add_argument(
+        "--objective",
+        choices=("esmm", "clicks"),
+        default="esmm",
+        help="clicks: conversions from clicked impressions alone, to compare with; its CTR means nothing",
+    )
+    command.add_argument("--weight-column", metavar="NAME", help="how much each impression counts; not in the schema")
+
+
+def _by_preset(text: str, setting: str) -> str:
+    each = (f"{name}: {_shown(getattr(preset, setting))}" for name, preset in PRESETS.items())
+    return f"{text} ({', '.join(each)})"
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _add_checkpoints(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--save-checkpoints-secs", type=_count, default=600, metavar="S", help="between checkpoints")
-    command.add_argument("--save-checkpoints-steps", type=_count, metavar="N", help="instead of seconds")
-    command.add_argument("--keep-checkpoints", type=_count, default=5, metavar="N", help="newest checkpoints to keep")
-    command.add_argument("--keep-every-hours", type=_positive, metavar="H", help="keep one of each H hours besides")
+    command.add_argument("--save-checkpoints-secs", type=count, default=600, metavar="S", help="between checkpoints")
+    command.add_argument("--save-checkpoints-steps", type=count, metavar="N", help="instead of seconds")
+    command.add_argument("--keep-checkpoints", type=count, default=5, metavar="N", help="newest checkpoints to keep")
+    command.add_argument("--keep-every-hours", type=positive, metavar="H", help="keep one of each H hours besides")
     command.add_argument("--warm-start", metavar="PATH", help="checkpoint to begin a new model_dir from, where it fits")
     command.add_argument(
         "--warm-start-names",
-        type=_renamings,
+        type=renamings,
         default="",
         metavar="NEW=OLD,...",
         help="variables that have other names there; NEW/=OLD/ is for all below",
@@ -124,26 +159,24 @@ def _add_checkpoints(command: argparse.ArgumentParser) -> None:
 def _add_early_stopping(command: argparse.ArgumentParser) -> None:
     command.add_argument("--stop-metric", default="ctcvr_cvr_auc_esmm", metavar="NAME", help="for --stop-after-steps")
     command.add_argument(
-        "--stop-after-steps", type=_count, metavar="N", help="end when the metric has not got better for N steps"
+        "--stop-after-steps", type=count, metavar="N", help="end when the metric has not got better for N steps"
     )
-    command.add_argument("--stop-min-steps", type=_seed, default=0, metavar="N", help="evaluations that do not count")
-    command.add_argument(
-        "--stop-min-change", type=_seed_or_part, default=0.0, metavar="X", help="a smaller one is none"
-    )
-    command.add_argument("--stop-every-steps", type=_count, default=100, metavar="N", help="how often to look")
+    command.add_argument("--stop-min-steps", type=whole, default=0, metavar="N", help="evaluations that do not count")
+    command.add_argument("--stop-min-change", type=number_or_0, default=0.0, metavar="X", help="a smaller one is none")
+    command.add_argument("--stop-every-steps", type=count, default=100, metavar="N", help="how often to look")
 
 
 def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument("--follow", action="store_true", help="train on files as they appear in the train folder")
-    command.add_argument("--stop-when-idle-s", type=_positive, metavar="S", help="with --follow: end after so long")
+    command.add_argument("--stop-when-idle-s", type=positive, metavar="S", help="with --follow: end after so long")
     command.add_argument(
         "--on-bad-record", choices=("fail", "skip"), default="fail", help="skip leaves them out, and counts them"
     )
     command.add_argument(
-        "--shuffle-examples", type=_seed, default=32_768, metavar="N", help="examples that are shuffled together"
+        "--shuffle-examples", type=whole, default=32_768, metavar="N", help="examples that are shuffled together"
     )
     command.add_argument(
-        "--slice-records", type=_count, metavar="N", help="hand out larger files in slices of so many records"
+        "--slice-records", type=count, metavar="N", help="hand out larger files in slices of so many records"
     )
     command.add_argument(
         "--reader", choices=READERS, default="thread", help="read and parse in threads of the trainer, or in a process"
@@ -156,8 +189,9 @@ def _add_evaluate(commands: Commands[_Parser]) -> None:
     command = _command(commands, "evaluate", "evaluate the newest checkpoint; prints one JSON object")
     _add_data(command, "folder with eval/, or of TFRecord files")
     _add_model_dir(command)
-    command.add_argument("--batch-size", type=_count, default=4096, metavar="EXAMPLES", help="examples at a time")
+    command.add_argument("--batch-size", type=count, default=4096, metavar="EXAMPLES", help="examples at a time")
     command.add_argument("--group-by", metavar="FEATURE", help="AUC within the values of it, such as user_id")
+    command.add_argument("--weight-column", metavar="NAME", help="how much each impression counts")
 
 
 def _add_export(commands: Commands[_Parser]) -> None:
@@ -174,8 +208,8 @@ def _add_predict(commands: Commands[_Parser]) -> None:
     _add_model_dir(command)
     command.add_argument("input", help="TFRecord file, folder of them, or JSON lines of features; - reads JSON lines")
     command.add_argument("--format", choices=("tfrecord", "jsonl"), help="of the input (default: by its name)")
-    command.add_argument("--batch-size", type=_count, default=4096, metavar="EXAMPLES", help="examples at a time")
-    command.add_argument("--limit", type=_count, metavar="N", help="rows to read at most")
+    command.add_argument("--batch-size", type=count, default=4096, metavar="EXAMPLES", help="examples at a time")
+    command.add_argument("--limit", type=count, metavar="N", help="rows to read at most")
 
 
 def _add_data(command: argparse.ArgumentParser, text: str) -> None:
@@ -194,11 +228,15 @@ def sample_settings(options: argparse.Namespace) -> SampleSettings:
         train_files=options.train_files,
         eval_files=options.eval_files,
         seed=options.seed,
+        ctr=options.ctr,
+        cvr=options.cvr,
+        row_groups=options.row_groups,
     )
 
 
 def train_options(options: argparse.Namespace) -> TrainOptions:
     """The options of ``train``."""
+    preset = PRESETS[options.preset]
     by_steps = options.save_checkpoints_steps is not None
     return TrainOptions(
         data=options.data,
@@ -209,10 +247,10 @@ def train_options(options: argparse.Namespace) -> TrainOptions:
         epochs=options.epochs,
         batch_examples=options.batch_size,
         eval_batch_examples=options.eval_batch_size,
-        learning_rate=options.learning_rate,
-        embedding_dim=options.embedding_dim,
-        towers=options.towers,
-        optimizer=options.optimizer,
+        learning_rate=getattr(options, "learning_rate", preset.learning_rate),
+        embedding_dim=getattr(options, "embedding_dim", preset.embedding_dim),
+        towers=getattr(options, "towers", preset.towers),
+        optimizer=getattr(options, "optimizer", preset.optimizer),
         seed=options.seed,
         save_checkpoints_secs=None if by_steps else options.save_checkpoints_secs,
         save_checkpoints_steps=options.save_checkpoints_steps,
@@ -234,6 +272,8 @@ def train_options(options: argparse.Namespace) -> TrainOptions:
         reader=options.reader,
         audit=options.audit,
         id_column=options.id_column,
+        weight_column=options.weight_column,
+        objective=options.objective,
     )
 
 
@@ -260,36 +300,3 @@ def predict_options(options: argparse.Namespace) -> PredictOptions:
         batch_examples=options.batch_size,
         limit=options.limit,
     )
-
-
-def _number(kind: Callable[[str], float], accepts: Callable[[float], bool], what: str) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = float("nan")
-        if not accepts(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-        return value
-
-    return parse
-
-
-_count = _number(int, lambda value: value >= 1, "a whole number, 1 or more")
-_seed = _number(int, lambda value: value >= 0, "a whole number, 0 or more")
-_seed_or_part = _number(float, lambda value: 0 <= value < float("inf"), "a number, 0 or more")
-_positive = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
-
-
-def _renamings(text: str) -> tuple[tuple[str, str], ...]:
-    """Pairs (new name, old name)."""
-    pairs = [tuple(part.split("=")) for part in text.split(",") if part]
-    if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NEW=OLD,NEW=OLD")
-    return tuple((pair[0], pair[1]) for pair in pairs)
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    if text == "paper":
-        return PAPER_TOWERS
-    return tuple(int(_count(width)) for width in text.split(","))

@@ -50,7 +50,8 @@ class Truth:
 class HiddenModel:
     """Draws impressions and knows their probabilities. The same seed makes the same model."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, ctr: float | None = None, cvr: float | None = None) -> None:
+        """``ctr``, ``cvr``: the mean rates of clicks, and of conversions of those who click; None: as they come."""
         rng = np.random.default_rng([seed, 0])
         self._ids = {feature.name: feature.ids for feature in FEATURES}
         self._age_of_user = rng.integers(0, self._ids["user_age"], self._ids["user_id"])
@@ -64,6 +65,11 @@ class HiddenModel:
         self._hour_device = rng.standard_normal((self._ids["hour"], self._ids["device"]))
         scores = self._scores(self.draw_impressions(rng, _REFERENCE_IMPRESSIONS))
         self._centre, self._scale = scores.mean(axis=0), scores.std(axis=0)
+        standard = (scores - self._centre) / self._scale
+        every = np.ones(len(scores))
+        self._ctr_mean = _logit_mean(CTR_LOGIT_MEAN, CTR_LOGIT_SPREAD * standard[:, 0], ctr, every)
+        clicked = _sigmoid(self._ctr_mean + CTR_LOGIT_SPREAD * standard[:, 0])
+        self._cvr_mean = _logit_mean(CVR_LOGIT_MEAN, CVR_LOGIT_SPREAD * standard[:, 1], cvr, clicked)
 
     def draw_impressions(self, rng: np.random.Generator, count: int) -> Columns:
         """``count`` impressions, int64 ids by feature; low item ids are the popular ones."""
@@ -82,8 +88,8 @@ class HiddenModel:
         """The probabilities that clicks and conversions are to be drawn with."""
         score = (self._scores(impressions) - self._centre) / self._scale
         return Truth(
-            pctr=_sigmoid(CTR_LOGIT_MEAN + CTR_LOGIT_SPREAD * score[:, 0]),
-            pcvr=_sigmoid(CVR_LOGIT_MEAN + CVR_LOGIT_SPREAD * score[:, 1]),
+            pctr=_sigmoid(self._ctr_mean + CTR_LOGIT_SPREAD * score[:, 0]),
+            pcvr=_sigmoid(self._cvr_mean + CVR_LOGIT_SPREAD * score[:, 1]),
         )
 
     def _scores(self, x: Columns) -> Floats:
@@ -102,6 +108,18 @@ class HiddenModel:
             + 0.5 * (main["user_city"] + main["item_category"] + main["user_age"] + main["device"])[:, 1]
         )
         return np.stack([click, convert], axis=1)
+
+
+def _logit_mean(usual: float, spread: Floats, rate: float | None, weight: Floats) -> float:
+    """The mean logit with which probabilities have the weighted mean ``rate``: by halving, since they rise with it."""
+    if rate is None:
+        return usual
+    low, high = -30.0, 30.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        is_low = np.average(_sigmoid(middle + spread), weights=weight) < rate
+        low, high = (middle, high) if is_low else (low, middle)
+    return low
 
 
 def _sigmoid(logit: Floats) -> Floats:

@@ -1,75 +1,58 @@
-"""Input to evaluate and predict on: every example once, in order. What is trained on comes from ``stream.py``."""
+"""Input: what columns there are to read, and batches to evaluate and predict on. Training reads in ``stream.py``."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from jobs._tf import tf
+from jobs.esmm.rows import find_format, weight_kind
 from jobs.esmm.schema import LABELS, Schema
+from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.options import ReadingOptions
+from launcher.estimator.streaming.reading import read_shards
+from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.stream import LEASE, ROW
 
-PREFETCH_BATCHES = 4
-
-Features = Mapping[str, tf.Tensor]
 InputFn = Callable[..., tf.data.Dataset]
 
 
-def usable_cores() -> int:
-    """Cores this process may run on, which in a container or under taskset are fewer than the machine's."""
-    return len(os.sched_getaffinity(0))
+def columns_of(schema: Schema, *, labels: Sequence[str] = (), files: Sequence[Path] = ()) -> FeatureSpec:
+    """The columns to read: features, and ``labels``, of which those besides click and conversion are weights. The first
+    of ``files`` tells whether weights are whole numbers."""
+    kinds = [Column(name=f.name, kind="bytes" if f.type == "string" else "int64") for f in schema.features]
+    kinds += [Column(name=name) for name in labels if name in LABELS]
+    kinds += [Column(name=name, kind=weight_kind(files, name)) for name in labels if name not in LABELS]
+    return FeatureSpec(columns=tuple(kinds))
 
 
-def eval_input_fn(files: Sequence[str], schema: Schema, *, batch_examples: int) -> InputFn:
-    """Every example once, in order."""
+def files_input_fn(
+    files: Sequence[Path], schema: Schema, *, batch_examples: int, labels: Sequence[str] = ()
+) -> InputFn:
+    """Every example once, in order: features by name, and ``labels`` by name if there are any."""
 
     def input_fn() -> tf.data.Dataset:
-        dataset = tf.data.TFRecordDataset(list(files)).batch(batch_examples)
-        return _finish(dataset.map(_parser(schema, labels=True), num_parallel_calls=usable_cores()))
+        options = ReadingOptions(
+            spec=columns_of(schema, labels=labels, files=files),
+            format=find_format(files),
+            batch_examples=batch_examples,
+            shuffle_rows=0,
+        )
+        return read_shards([Shard(path=str(file)) for file in files], options).map(divided)
+
+    def divided(batch: Mapping[str, tf.Tensor]) -> object:
+        features = {name: column for name, column in batch.items() if name not in (LEASE, ROW, *labels)}
+        return (features, {name: batch[name] for name in labels}) if labels else features
 
     return input_fn
 
 
-def predict_input_fn(files: Sequence[str], schema: Schema, *, batch_examples: int) -> InputFn:
-    """As :func:`eval_input_fn`, without labels."""
+def columns_input_fn(columns: Mapping[str, Sequence[int | str]], schema: Schema, *, batch_examples: int) -> InputFn:
+    """Features that are in memory already, [examples] by name."""
 
     def input_fn() -> tf.data.Dataset:
-        dataset = tf.data.TFRecordDataset(list(files)).batch(batch_examples)
-        return _finish(dataset.map(_parser(schema, labels=False), num_parallel_calls=usable_cores()))
-
-    return input_fn
-
-
-def columns_input_fn(columns: Mapping[str, Sequence[int]], *, batch_examples: int) -> InputFn:
-    """Features that are in memory already, int64[examples] by name."""
-
-    def input_fn() -> tf.data.Dataset:
-        tensors = {name: tf.constant(ids, tf.int64) for name, ids in columns.items()}
+        dtypes = {f.name: tf.string if f.type == "string" else tf.int64 for f in schema.features}
+        tensors = {name: tf.constant(values, dtypes[name]) for name, values in columns.items()}
         return tf.data.Dataset.from_tensor_slices(tensors).batch(batch_examples)
 
     return input_fn
-
-
-def parse_features(serialized: tf.Tensor, schema: Schema) -> Features:
-    """int64[batch] by feature, from string[batch] of tf.Example. The step fails where a feature is missing."""
-    features: Features = tf.io.parse_example(serialized, _spec(schema.names))
-    return features
-
-
-def _parser(schema: Schema, *, labels: bool) -> Callable[[tf.Tensor], object]:
-    def parse(serialized: tf.Tensor) -> object:
-        if not labels:
-            return parse_features(serialized, schema)
-        columns = tf.io.parse_example(serialized, _spec((*schema.names, *LABELS)))
-        return {name: columns[name] for name in schema.names}, {name: columns[name] for name in LABELS}
-
-    return parse
-
-
-def _spec(names: Sequence[str]) -> dict[str, tf.io.FixedLenFeature]:
-    return {name: tf.io.FixedLenFeature([], tf.int64) for name in names}
-
-
-def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = usable_cores()
-    return dataset.prefetch(PREFETCH_BATCHES).with_options(options)

@@ -29,14 +29,36 @@ def ctcvr_logit(ctr_logit: tf.Tensor, cvr_logit: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_logsumexp(terms, axis=0)
 
 
-def esmm_losses(click: tf.Tensor, conversion: tf.Tensor, ctr_logit: tf.Tensor, cvr_logit: tf.Tensor) -> Losses:
+def esmm_losses(
+    click: tf.Tensor,
+    conversion: tf.Tensor,
+    ctr_logit: tf.Tensor,
+    cvr_logit: tf.Tensor,
+    weight: tf.Tensor | None = None,
+) -> Losses:
     """Equation 3 of the paper: CTR on clicks, CTCVR on clicks that converted, both over every impression.
 
-    All arguments are float[examples]; labels are 0 or 1. A conversion without a click counts as none.
+    All arguments are float[examples]; labels are 0 or 1. A conversion without a click counts as none. ``weight``: how
+    much each impression counts against the others of its batch; only ratios matter.
     """
     both = click * conversion
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
     return Losses(
-        ctr=tf.reduce_mean(cross_entropy(labels=click, logits=ctr_logit)),
-        ctcvr=tf.reduce_mean(cross_entropy(labels=both, logits=ctcvr_logit(ctr_logit, cvr_logit))),
+        ctr=weighted_mean(cross_entropy(labels=click, logits=ctr_logit), weight),
+        ctcvr=weighted_mean(cross_entropy(labels=both, logits=ctcvr_logit(ctr_logit, cvr_logit)), weight),
     )
+
+
+def click_space_loss(
+    click: tf.Tensor, conversion: tf.Tensor, cvr_logit: tf.Tensor, weight: tf.Tensor | None = None
+) -> tf.Tensor:
+    """The loss of what ESMM is compared with: conversions learned from clicked impressions alone. float32 scalar."""
+    on_clicks = click if weight is None else click * weight
+    return weighted_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=conversion, logits=cvr_logit), on_clicks)
+
+
+def weighted_mean(values: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+    """The mean of float[examples], 0 where no example has any weight."""
+    if weight is None:
+        return tf.reduce_mean(values)
+    return tf.math.divide_no_nan(tf.reduce_sum(weight * values), tf.reduce_sum(weight))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Objective = Literal["esmm", "clicks"]
+"""``clicks``: conversions, and the embedding, learned from clicked impressions alone. What ESMM is compared with."""
 
 from launcher.estimator.streaming.options import Reader
 
@@ -13,13 +17,20 @@ TRUTH_FILE = "truth.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSettings:
-    """How much sample data to make. Equal settings make equal bytes."""
+    """How much sample data to make. Equal settings make equal bytes.
+
+    ``ctr``, ``cvr``: mean rates of clicks, and of conversions of those who click; None: those of the demo.
+    ``row_groups``: many rows a record, else one tf.Example a row.
+    """
 
     train_examples: int = 600_000
     eval_examples: int = 80_000
     train_files: int = 12
     eval_files: int = 4
     seed: int = 0
+    ctr: float | None = None
+    cvr: float | None = None
+    row_groups: bool = False
 
     @property
     def total_examples(self) -> int:
@@ -43,6 +54,7 @@ class TrainOptions:
 
     ``follow``: train on files as they appear in the train folder, for ever or until none has come for
     ``stop_when_idle_s``. ``audit``: a folder for the ids of every trained example (file and row, or ``id_column``).
+    ``weight_column``: how much each impression counts.
     """
 
     data: Path
@@ -78,6 +90,8 @@ class TrainOptions:
     reader: Reader = "thread"
     audit: Path | None = None
     id_column: str | None = None
+    weight_column: str | None = None
+    objective: Objective = "esmm"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,7 +35,7 @@ def generate(folder: Path, settings: SampleSettings, *, advance: Callable[[int],
     Nothing is left where it is interrupted.
     """
     with replace_whole_folder(folder) as unfinished:
-        model = HiddenModel(settings.seed)
+        model = HiddenModel(settings.seed, ctr=settings.ctr, cvr=settings.cvr)
         (unfinished / SCHEMA_FILE).write_text(_json_text(Schema(features=FEATURES).to_json()), "utf-8")
         _write_split(unfinished, "train", model, settings, advance)
         columns, truth = _write_split(unfinished, "eval", model, settings, advance)
@@ -57,13 +57,27 @@ def _write_split(
     for number, count in enumerate(_even_parts(examples, files)):
         rng = np.random.default_rng([settings.seed, 1 + SPLITS.index(split), number])
         columns, truth = _draw(model, rng, count)
-        with (folder / split / f"part-{number:05d}.tfrecord").open("wb") as file:
-            for start in range(0, count, _ROWS_AT_ONCE):
-                rows = {name: column[start : start + _ROWS_AT_ONCE] for name, column in columns.items()}
-                file.write(encode_rows(rows))
-                advance(len(rows[CLICK]))
+        file = folder / split / f"part-{number:05d}.tfrecord"
+        _write_file(file, columns, row_groups=settings.row_groups, advance=advance)
         parts.append((columns, truth))
     return _concatenate(parts)
+
+
+def _write_file(file: Path, columns: Columns, *, row_groups: bool, advance: Callable[[int], None]) -> None:
+    count = len(columns[CLICK])
+    starts = range(0, count, _ROWS_AT_ONCE)
+    parts = ({name: column[i : i + _ROWS_AT_ONCE] for name, column in columns.items()} for i in starts)
+    if row_groups:
+        from launcher.estimator.streaming.convert import write_groups
+        from launcher.estimator.streaming.row_groups import spec_of_arrays
+
+        write_groups(str(file), parts, spec_of_arrays(columns))
+        advance(count)
+        return
+    with file.open("wb") as out:
+        for rows in parts:
+            out.write(encode_rows(rows))
+            advance(len(rows[CLICK]))
 
 
 def _draw(model: HiddenModel, rng: np.random.Generator, count: int) -> tuple[Columns, Truth]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from jobs.errors import JobError
 
@@ -13,13 +14,22 @@ CLICK = "click"
 CONVERSION = "conversion"
 LABELS = (CLICK, CONVERSION)
 
+FeatureType = Literal["int64", "string"]
+_TYPES: tuple[FeatureType, ...] = ("int64", "string")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Feature:
-    """A categorical column of int64 ids; ids outside 0..``ids``-1 are folded back by their remainder."""
+    """A categorical column. ``int64``: ids, those outside 0..``ids``-1 folded back by their remainder. ``string``: any
+    bytes, hashed to one of ``ids`` inside the graph, so that serving takes the strings that training took."""
 
     name: str
     ids: int
+    type: FeatureType = "int64"
+
+    def to_json(self) -> dict[str, object]:
+        """An int64 feature without its type, as it was written before there were others."""
+        return {"name": self.name, "ids": self.ids} | ({} if self.type == "int64" else {"type": self.type})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +48,7 @@ class Schema:
         return sum(feature.ids for feature in self.features)
 
     def to_json(self) -> dict[str, object]:
-        return {"features": [{"name": feature.name, "ids": feature.ids} for feature in self.features]}
+        return {"features": [feature.to_json() for feature in self.features]}
 
 
 def schema_from_json(value: object, *, where: str) -> Schema:
@@ -64,11 +74,21 @@ def read_schema(path: Path) -> Schema:
     return schema_from_json(value, where=str(path))
 
 
+def label_names(weight_column: str | None, schema: Schema) -> tuple[str, ...]:
+    """The columns that are no features: click, conversion, and the weights if there are any. Raises JobError."""
+    if weight_column in (*schema.names, *LABELS):
+        raise JobError(f"--weight-column {weight_column}: that is a feature or a label; leave it out of the schema")
+    return LABELS if weight_column is None else (*LABELS, weight_column)
+
+
 def _feature(value: object, *, where: str) -> Feature:
     name = value.get("name") if isinstance(value, dict) else None
     ids = value.get("ids") if isinstance(value, dict) else None
+    kind = value.get("type", "int64") if isinstance(value, dict) else None
     if not isinstance(name, str) or not name or name in LABELS:
         raise JobError(f"{where}: needs a name other than {' and '.join(LABELS)}, not {name!r}")
     if not isinstance(ids, int) or isinstance(ids, bool) or ids < 1:
         raise JobError(f"{where} ({name}): ids must be the number of different ids, 1 or more, not {ids!r}")
-    return Feature(name=name, ids=ids)
+    if kind not in _TYPES:
+        raise JobError(f"{where} ({name}): type must be {' or '.join(_TYPES)}, not {kind!r}")
+    return Feature(name=name, ids=ids, type=kind)

@@ -10,9 +10,9 @@ from launcher.estimator import serving_input_fn as fixed_length_input_fn
 
 
 def serving_input_fn(schema: Schema) -> Callable[[], estimator.export.ServingInputReceiver]:
-    """Two signatures: ``serving_default`` takes int64[batch] ids by feature, ``examples:serving_default`` takes
-    string[batch] of serialised tf.Example as ``examples``.
+    """Two signatures: ``serving_default`` takes int64[batch] ids, or string[batch] that the graph hashes, by
+    feature; ``examples:serving_default`` takes string[batch] of serialised tf.Example as ``examples``.
     """
-    spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in schema.names}
+    spec = {f.name: tf.io.FixedLenFeature([], tf.string if f.type == "string" else tf.int64) for f in schema.features}
     receiver_fn: Callable[[], estimator.export.ServingInputReceiver] = fixed_length_input_fn(spec)
     return receiver_fn

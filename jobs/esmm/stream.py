@@ -6,11 +6,11 @@ import math
 
 from jobs.errors import JobError
 from jobs.esmm.data import TrainingData
+from jobs.esmm.input import columns_of
 from jobs.esmm.options import TrainOptions
-from jobs.esmm.rows import holds_row_groups
-from jobs.esmm.schema import LABELS
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-from launcher.estimator.streaming.options import Format, ReadingOptions
+from jobs.esmm.rows import find_format
+from jobs.esmm.schema import label_names
+from launcher.estimator.streaming.options import ReadingOptions
 from launcher.estimator.streaming.reading import read
 from launcher.estimator.streaming.stream import Files, Folder, Stream
 
@@ -19,14 +19,14 @@ _LINGER_S = 1.0
 
 def training_stream(options: TrainOptions, data: TrainingData) -> Stream:
     """The stream of one training. Raises JobError."""
-    schema = data.schema
-    if options.id_column is not None and options.id_column not in (*schema.names, *LABELS):
+    schema, labels = data.schema, label_names(options.weight_column, data.schema)
+    if options.id_column is not None and options.id_column not in (*schema.names, *labels):
         raise JobError(f"--id-column {options.id_column}: no such column; there are {', '.join(schema.names)}")
     if options.stop_when_idle_s is not None and not options.follow:
         raise JobError("--stop-when-idle-s goes with --follow; without it training ends with its epochs")
     reading = ReadingOptions(
-        spec=FeatureSpec(columns=tuple(Column(name=name) for name in (*schema.names, *LABELS))),
-        format=_format(data),
+        spec=columns_of(schema, labels=labels, files=data.train_files),
+        format=find_format(data.train_files),
         batch_examples=options.batch_examples,
         shuffle_rows=options.shuffle_examples,
         seed=options.seed,
@@ -38,16 +38,11 @@ def training_stream(options: TrainOptions, data: TrainingData) -> Stream:
     stream = Stream(
         _source(options, data),
         lambda leases: read(leases, reading),
-        labels=LABELS,
+        labels=labels,
         audit=options.audit,
         id_column=options.id_column,
     )
     return stream
-
-
-def _format(data: TrainingData) -> Format:
-    """What the first file holds."""
-    return "row_groups" if data.train_files and holds_row_groups(data.train_files[0]) else "example"
 
 
 def _source(options: TrainOptions, data: TrainingData) -> Files | Folder:

@@ -106,6 +106,16 @@ def test_checkpoints_are_saved_as_tf_estimator_saves_them() -> None:
     assert (by_steps.save_checkpoints_secs, by_steps.save_checkpoints_steps) == (None, 50)
 
 
+def test_a_preset_gives_way_to_flags() -> None:
+    def model(*arguments: str) -> tuple[object, ...]:
+        found = parsed(*arguments)
+        return found.embedding_dim, found.towers, found.optimizer, found.learning_rate
+
+    assert model() == (8, (64, 32), "lazy-adam", 0.006)
+    assert model("--preset", "paper") == (18, (360, 200, 80), "lazy-adam", 0.001)
+    assert model("--optimizer", "adam", "--towers", "9", "--preset", "paper") == (18, (9,), "adam", 0.001)
+
+
 def test_early_stopping_is_asked_for_by_a_number_of_steps() -> None:
     assert parsed().stop is None
     stop = parsed("--stop-after-steps", "500", "--stop-min-change", "0.001").stop

@@ -54,3 +54,26 @@ def test_has_loss_and_gradient_where_probabilities_underflow() -> None:
 def test_a_conversion_without_a_click_is_none() -> None:
     a = b = np.zeros(2)
     assert losses(np.zeros(2), np.ones(2), a, b)[1] == losses(np.zeros(2), np.zeros(2), a, b)[1]
+
+
+def weighted(weight: list[float], rows: list[int]) -> list[float]:
+    """CTR and CTCVR loss, and that of clicks alone, of some of four examples."""
+    from jobs._tf import tf
+    from jobs.esmm.losses import click_space_loss, esmm_losses
+
+    columns = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0.5, -1, 2, 1], [-0.5, 1, 0, 3]], np.float32)[:, rows]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        given = [tf.constant(column) for column in columns]
+        scale = tf.constant(weight, tf.float32)
+        losses = esmm_losses(*given, scale)
+        return [float(loss) for loss in session.run([*losses, click_space_loss(*given[:2], given[3], scale)])]
+
+
+def test_an_example_of_weight_two_is_two_and_of_weight_zero_none() -> None:
+    assert weighted([2, 0, 4, 2], [0, 1, 2, 3]) == pytest.approx(weighted([1] * 4, [0, 2, 2, 3]))
+    assert weighted([0, 0], [0, 2]) == [0, 0, 0]
+
+
+def test_without_clicks_there_is_nothing_to_learn_of_conversions() -> None:
+    assert weighted([1, 1], [1, 3])[2] == 0
+    assert weighted([1] * 4, [0, 1, 2, 3])[2] == pytest.approx(weighted([1, 1], [0, 2])[2])

@@ -1,0 +1,154 @@
+"""How fast 1 ps, a chief and 2 workers train ESMM: the shared job, and the same model written the usual way.
+
+Each run is one command, kept with its figures in a folder, so that a measurement can be done in short pieces:
+
+    python -m tests.benchmarks.training_rates RESULTS ours --towers 360,200,80
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from launcher.event_log import read_events
+from launcher.events import Progressed
+from launcher.timeline.samples import Sample, read_folder, task_of_device
+from tests.benchmarks import training_data
+
+DIM, BATCH = 18, 1024
+PAPER, DEMO = "360,200,80", "64,32"
+BARS = {PAPER: 2.5, DEMO: 4.0}
+LIMIT_AIM, AUC_TOLERANCE = 0.75, 0.003
+WAYS = ("ours", "usual", "limit")
+AUCS = ("ctr_auc", "cvr_auc", "ctcvr_auc")
+_FROM_SHARE = 0.2
+_TIMEOUT_S = 570
+_LIMIT_SECONDS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One model on one cluster; equal for both ways."""
+
+    towers: str = PAPER
+    optimizer: str = "adagrad"
+    rate: float = 0.05
+    steps: int = 600
+    profile_steps: int = 0
+
+
+def measure(way: str, job: Job, data: Path, python: Path) -> dict[str, Any]:
+    """One run. Raises RuntimeError with the end of its output where it fails."""
+    return _limit(job, python) if way == "limit" else _cluster(way, job, data, python)
+
+
+def _limit(job: Job, python: Path) -> dict[str, Any]:
+    args = [job.towers, str(DIM), job.optimizer, str(job.rate), str(BATCH), str(_LIMIT_SECONDS)]
+    found: dict[str, Any] = json.loads(_run([str(python), "-m", "tests.benchmarks.from_memory", *args]))
+    return found
+
+
+def _cluster(way: str, job: Job, data: Path, python: Path) -> dict[str, Any]:
+    folder = Path(tempfile.mkdtemp(prefix="tfl-rates-"))
+    try:
+        command = [str(python.parent / "tflaunch"), "local", "--workers", "2", "--ps", "1", "--plain"]
+        if job.profile_steps:
+            command += ["--profile-steps", str(job.profile_steps)]
+        _run([*command, "--run-dir", str(folder / "run"), "--", "python", *_script(way, job, data, folder)])
+        return figures(folder / "run")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _script(way: str, job: Job, data: Path, folder: Path) -> list[str]:
+    common = ["--model-dir", str(folder / "model"), "--towers", job.towers, "--optimizer", job.optimizer]
+    if way == "usual":
+        script = ["-m", "tests.benchmarks.usual_esmm", "--data", str(data / training_data.ROWS), *common]
+        return [*script, "--dim", str(DIM), "--batch", str(BATCH), "--rate", str(job.rate), "--steps", str(job.steps)]
+    script = ["-m", "jobs.esmm", "train", "--data", str(data / training_data.GROUPS), *common]
+    script += ["--embedding-dim", str(DIM), "--batch-size", str(BATCH), "--learning-rate", str(job.rate)]
+    script += ["--max-steps", str(job.steps)]
+    return [*script, "--start-delay-secs", "99999", "--throttle-secs", "99999"]
+
+
+def _run(command: Sequence[str]) -> str:
+    """Standard output of the command."""
+    root = str(Path(__file__).parents[2])
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("TF", "TFLAUNCH"))}
+    environ |= {"PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    with tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ, timeout=_TIMEOUT_S, check=False
+        )
+        if done.returncode:
+            errors.seek(0)
+            raise RuntimeError(f"{command} ended with {done.returncode}:\n{errors.read()[-2000:]}{done.stdout[-2000:]}")
+    return done.stdout
+
+
+def figures(run: Path) -> dict[str, Any]:
+    """Examples a second over the last four fifths of the steps, AUCs after the last one, and what a step sends."""
+    report = json.loads((run / "report.json").read_text())
+    steps = [
+        (item.at, item.event.global_step)
+        for item in read_events(run / "events.jsonl")
+        if isinstance(item.event, Progressed) and item.event.task == "chief:0"
+    ]
+    found: dict[str, Any] = {"examples_per_s": rate(steps) * BATCH}
+    found |= {name: report["metrics"][name] for name in AUCS}
+    samples, _ = read_folder(run / "timeline") if (run / "timeline").is_dir() else ([], [])
+    if counted := [sample for sample in samples if sample.transfers]:
+        found["step"] = {key: statistics.fmean(per_step(s)[key] for s in counted) for key in per_step(counted[0])}
+    return found
+
+
+def rate(steps: Sequence[tuple[datetime, int]]) -> float:
+    """Steps a second between a fifth of the way and the last."""
+    first = next(item for item in steps if item[1] >= _FROM_SHARE * steps[-1][1])
+    return (steps[-1][1] - first[1]) / (steps[-1][0] - first[0]).total_seconds()
+
+
+def per_step(sample: Sample) -> Mapping[str, float]:
+    """What one traced step does: operations, tensors that cross between tasks (a request and an answer each), their
+    bytes."""
+    crossing = [size for source, target, size in sample.transfers if task_of_device(source) != task_of_device(target)]
+    ops = {"trainer_ops": 0, "ps_ops": 0}
+    for device, found in sample.devices.items():
+        ops["ps_ops" if sample.owner(device).startswith("ps:") else "trainer_ops"] += len(found)
+    return {**ops, "round_trips": len(crossing), "mb": sum(crossing) / 1e6}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path, help="folder for the figures and the data")
+    parser.add_argument("way", choices=WAYS)
+    usual = Job()
+    parser.add_argument("--towers", default=usual.towers)
+    parser.add_argument("--optimizer", default=usual.optimizer)
+    parser.add_argument("--rate", type=float, default=usual.rate)
+    parser.add_argument("--steps", type=int, default=usual.steps)
+    parser.add_argument("--profile-steps", type=int, default=0)
+    args = parser.parse_args()
+    job = Job(**{key: value for key, value in vars(args).items() if key in asdict(usual)})
+    data = args.results / "data"
+    if not data.is_dir():
+        training_data.make(data)
+    found = {"way": args.way, **asdict(job), **measure(args.way, job, data, Path(sys.executable))}
+    with (args.results / "samples.jsonl").open("a") as file:
+        file.write(json.dumps(found) + "\n")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
