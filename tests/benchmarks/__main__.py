@@ -12,11 +12,12 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import ends, fan_out, input_rates, plan_10000, recovery, startup
+from tests.benchmarks import ends, fan_out, input_rates, plan_10000, quality, recovery, startup, training_rates
 from tests.benchmarks.processes import become_subreaper
 from tests.hosts.namespaces import missing
 
@@ -90,6 +91,20 @@ def input_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[R
     return [(f"{name}: {what}", *rest) for what, *rest in input_rates.rows(samples)], samples
 
 
+def training_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """Examples a second of a cluster that trains ESMM."""
+    with tempfile.TemporaryDirectory(prefix="tflaunch-training-") as folder:
+        samples = training_rates.rounds(python, rounds, Path(folder))
+    return [(f"{name}: {what}", *rest) for what, *rest in training_rates.rows(samples)], samples
+
+
+def quality_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """What ESMM learns. What is trained stays in ``bench-results/quality``, so that it can be done in pieces."""
+    best, found = quality.measure(Path("bench-results") / "quality")
+    print(quality.table(best, found))
+    return quality.rows(best, found), {"best": best, **found}
+
+
 FAN_OUT_BAR = 1.3
 
 
@@ -121,7 +136,10 @@ PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | Non
     "end": end_rows,
     "hosts": fan_out_rows,
     "input": input_rows,
+    "training": training_rows,
+    "quality": quality_rows,
 }
+NEWEST_ONLY = ("hosts", "quality")
 
 
 def main() -> None:
@@ -142,8 +160,8 @@ def main() -> None:
             rows += [help_row(), plan_row()]
             continue
         for name, python in pythons.items():
-            if part == "hosts" and name != "newest":
-                continue  # TensorFlow has no part in it
+            if part in NEWEST_ONLY and name != "newest":
+                continue  # TensorFlow's version has no part in it
             print(f"{part}, TensorFlow {name}, {args.rounds} rounds")
             more, samples[f"{part} {name}"] = measured(name, python.absolute(), args.rounds, args.steps)
             rows += more

@@ -141,6 +141,7 @@ def rows(best_found: Figures, found: Mapping[str, Sequence[Figures]]) -> list[tu
 
 def measure(folder: Path, only: str | None = None) -> tuple[Figures, dict[str, list[Figures]]]:
     """Whatever ``folder`` does not have yet is trained, and kept there."""
+    folder.mkdir(parents=True, exist_ok=True)
     data = folder / "all" / EVAL_TRUTH_FILE
     if not data.exists() or not (folder / "clicks" / "eval").exists():
         make_data(folder)
@@ -161,7 +162,6 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--only", help="one training, such as esmm-1, or data")
     args = parser.parse_args()
-    args.results.mkdir(parents=True, exist_ok=True)
     reachable, found = measure(args.results, args.only)
     print(json.dumps({"best": reachable, **found}))
     if all(found.values()):

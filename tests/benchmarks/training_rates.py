@@ -34,6 +34,7 @@ WAYS = ("ours", "usual", "limit")
 AUCS = ("ctr_auc", "cvr_auc", "ctcvr_auc")
 _FROM_SHARE = 0.2
 _TIMEOUT_S = 570
+_TRACED_STEPS = 100
 _LIMIT_SECONDS = 15
 
 
@@ -42,8 +43,8 @@ class Job:
     """One model on one cluster; equal for both ways."""
 
     towers: str = PAPER
-    optimizer: str = "adagrad"
-    rate: float = 0.05
+    optimizer: str = "lazy-adam"
+    rate: float = 0.002
     steps: int = 600
     profile_steps: int = 0
 
@@ -51,6 +52,49 @@ class Job:
 def measure(way: str, job: Job, data: Path, python: Path) -> dict[str, Any]:
     """One run. Raises RuntimeError with the end of its output where it fails."""
     return _limit(job, python) if way == "limit" else _cluster(way, job, data, python)
+
+
+Samples = dict[str, list[dict[str, Any]]]
+
+
+def rounds(python: Path, count: int, folder: Path) -> Samples:
+    """``count`` runs of each way and each model, alternating; the first of each is traced, and not clocked."""
+    data = folder / "data"
+    if not data.is_dir():
+        training_data.make(data)
+    samples: Samples = {}
+    for number in range(count + 1):
+        for towers in BARS:
+            for way in WAYS:
+                if number or way != "limit":
+                    job = Job(towers=towers, profile_steps=0 if number else _TRACED_STEPS)
+                    found = {"traced": not number, **measure(way, job, data, python)}
+                    samples.setdefault(f"{way} {towers}", []).append(found)
+                    print(f"  {way:6} {towers:11} {found}", flush=True)
+    return samples
+
+
+def rows(samples: Samples) -> list[tuple[str, str, float, float, str]]:
+    """As ``tests.benchmarks`` prints them: what, unit, bar, measured, how it came about."""
+    made = []
+    for towers, bar in BARS.items():
+        rates = {way: _median(samples, f"{way} {towers}", "examples_per_s") for way in WAYS}
+        shown = ", ".join(f"{way} {value / 1e3:.1f} k/s" for way, value in rates.items())
+        what = f"training, towers {towers}"
+        made.append((f"{what}: over the usual way", "x at least", bar, rates["ours"] / rates["usual"], shown))
+        made.append((f"{what}: of the limit", "x at least", LIMIT_AIM, rates["ours"] / rates["limit"], "aim"))
+        for auc in ("ctr_auc", "ctcvr_auc"):
+            lost = _median(samples, f"usual {towers}", auc) - _median(samples, f"ours {towers}", auc)
+            made.append((f"{what}: {auc} lost", "AUC", AUC_TOLERANCE, lost, "after the same examples"))
+        for way in ("ours", "usual"):
+            step = next(found["step"] for found in samples[f"{way} {towers}"] if "step" in found)
+            print(f"  a step, {way} {towers}: " + ", ".join(f"{key} {value:.1f}" for key, value in step.items()))
+    return made
+
+
+def _median(samples: Samples, key: str, figure: str) -> float:
+    clocked = [float(found[figure]) for found in samples[key] if not found["traced"]]
+    return statistics.median(clocked)
 
 
 def _limit(job: Job, python: Path) -> dict[str, Any]:

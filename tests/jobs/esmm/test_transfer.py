@@ -52,8 +52,10 @@ def crossing(graph: Any) -> dict[str, set[str]]:
         if "Initializer" in op.name or op.type in ("AssignVariableOp", "VarIsInitializedOp"):
             continue
         for tensor in op.inputs:
+            if not tensor.op.device or not op.device or tensor.dtype.name == "resource":
+                continue
             source, target = (part.split("/")[1] for part in (tensor.op.device, op.device))
-            if source != target and tensor.dtype.name != "resource":
+            if source != target:
                 found.setdefault(f"{source[4:]}>{target[4:]}", set()).add(tensor.name)
     return found
 
