@@ -45,12 +45,13 @@ def train_op(ps: int, optimizer: str = "lazy-adam") -> Any:
     return model_fn(features, labels, estimator.ModeKeys.TRAIN, run_config).train_op
 
 
-def crossing(graph: Any) -> dict[str, set[str]]:
-    """Tensors that a step moves from task to task, by ``source>target``; what only initialises is left out."""
+def crossing(step: Any) -> dict[str, set[str]]:
+    """Tensors that a step moves from task to task, by ``source>target``."""
+    from jobs._tf import tf
+
+    needed = tf.compat.v1.graph_util.extract_sub_graph(step.graph.as_graph_def(), [step.name]).node
     found: dict[str, set[str]] = {}
-    for op in graph.get_operations():
-        if "Initializer" in op.name or op.type in ("AssignVariableOp", "VarIsInitializedOp"):
-            continue
+    for op in (step.graph.get_operation_by_name(node.name) for node in needed):
         for tensor in op.inputs:
             if not tensor.op.device or not op.device or tensor.dtype.name == "resource":
                 continue
@@ -65,8 +66,7 @@ def test_a_step_moves_few_tensors() -> None:
     from jobs._tf import tf
 
     with tf.Graph().as_default() as graph, tf.compat.v1.device(device_fn(cluster(1))):
-        train_op(1)
-    moved = crossing(graph)
+        moved = crossing(train_op(1))
     assert len(moved["ps>chief"]) == 2, moved
     wide = {name for name in moved["chief>ps"] if graph.get_tensor_by_name(name).shape.rank}
     assert len(wide) == 3, moved
