@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from launcher.estimator.streaming.options import Reader
+
 Objective = Literal["esmm", "clicks"]
 """``clicks``: conversions, and the embedding, learned from clicked impressions alone. What ESMM is compared with."""
-
-from launcher.estimator.streaming.options import Reader
 
 TRUTH_FILE = "truth.json"
 """The file whose presence says that a sample data folder is complete."""

@@ -62,14 +62,15 @@ def crossing(step: Any) -> dict[str, set[str]]:
 
 
 def test_a_step_moves_few_tensors() -> None:
-    """There: rows and all dense variables. Back: ids, rows' gradient, all dense gradients, and a few scalars."""
+    """There: rows and all dense variables. Back: ids (to look up, and with the gradient of their rows), that gradient,
+    all dense gradients, and a few scalars."""
     from jobs._tf import tf
 
     with tf.Graph().as_default() as graph, tf.compat.v1.device(device_fn(cluster(1))):
         moved = crossing(train_op(1))
     assert len(moved["ps>chief"]) == 2, moved
     wide = {name for name in moved["chief>ps"] if graph.get_tensor_by_name(name).shape.rank}
-    assert len(wide) == 3, moved
+    assert len(wide) == 4, moved
 
 
 @pytest.mark.parametrize("sizes", [(100, 10, 10, 60, 20), (1, 1, 1, 1)])
