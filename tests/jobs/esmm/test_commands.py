@@ -213,6 +213,15 @@ def test_training_goes_on_where_it_ended(sample: Path, tmp_path: Path, capsys: p
     assert sorted(path.stem for path in tmp_path.glob("*.index")) == ["model.ckpt-4", "model.ckpt-5"]
 
 
+def test_one_checkpoint_of_each_so_many_hours_is_kept_besides(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every step of this training takes longer than the hours that are given."""
+    keeping = ["--save-checkpoints-steps", 1, "--keep-checkpoints", 1, "--keep-every-hours", "1e-9"]
+    assert run(capsys, "train", "--data", sample, "--model-dir", tmp_path, *keeping, "--max-steps", 3)[0] == 0
+    assert sorted(path.stem for path in tmp_path.glob("*.index")) == [f"model.ckpt-{step}" for step in range(4)]
+
+
 def test_examples_are_counted_as_they_are_trained(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
