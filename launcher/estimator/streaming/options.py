@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from launcher.estimator.streaming.errors import StreamingError
 from launcher.estimator.streaming.feature_spec import FeatureSpec
 from launcher.estimator.streaming.files import Compression
-from launcher.estimator.streaming.framing import BadRecord
+
+if TYPE_CHECKING:
+    from launcher.estimator.streaming.framing import BadRecord  # it needs NumPy, which a command line does without
 
 Format = Literal["example", "row_groups", "csv"]
 FORMATS: tuple[Format, ...] = ("example", "row_groups", "csv")
