@@ -95,6 +95,7 @@ def training_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[lis
     """Examples a second of a cluster that trains ESMM."""
     with tempfile.TemporaryDirectory(prefix="tflaunch-training-") as folder:
         samples = training_rates.rounds(python, rounds, Path(folder))
+    print(training_rates.table(samples))
     return [(f"{name}: {what}", *rest) for what, *rest in training_rates.rows(samples)], samples
 
 

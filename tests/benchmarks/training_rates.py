@@ -3,6 +3,7 @@
 Each run is one command, kept with its figures in a folder, so that a measurement can be done in short pieces:
 
     python -m tests.benchmarks.training_rates RESULTS ours --towers 360,200,80
+    python -m tests.benchmarks.training_rates RESULTS table
 """
 
 from __future__ import annotations
@@ -87,9 +88,52 @@ def rows(samples: Samples) -> list[tuple[str, str, float, float, str]]:
             lost = _median(samples, f"usual {towers}", auc) - _median(samples, f"ours {towers}", auc)
             made.append((f"{what}: {auc} lost", "AUC", AUC_TOLERANCE, lost, "after the same examples"))
         for way in ("ours", "usual"):
-            step = next(found["step"] for found in samples[f"{way} {towers}"] if "step" in found)
+            step = _step(samples, f"{way} {towers}")
             print(f"  a step, {way} {towers}: " + ", ".join(f"{key} {value:.1f}" for key, value in step.items()))
     return made
+
+
+def table(samples: Samples) -> str:
+    """Markdown: rates, quality after the same examples, and what a step does, of each way."""
+    lines = [
+        "| towers | | examples/s | CTR AUC | CTCVR AUC | tensors a step | MB a step | operations a step |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join(lines + [_line(samples, towers, way) for towers in BARS for way in WAYS])
+
+
+_NAMES = {"ours": "shared job", "usual": "the usual way", "limit": "one process from memory"}
+
+
+def _line(samples: Samples, towers: str, way: str) -> str:
+    key = f"{way} {towers}"
+    rate_of = {each: _median(samples, f"{each} {towers}", "examples_per_s") for each in ("ours", way)}
+    cells = [towers.replace(",", "-"), _NAMES[way], f"{rate_of[way] / 1e3:.1f} k"]
+    if way != "ours":
+        cells[-1] += f" ({rate_of['ours'] / rate_of[way]:.2f} x)"
+    if way == "limit":
+        return f"| {' | '.join([*cells, *['-'] * 5])} |"
+    cells += [f"{_median(samples, key, auc):.4f}" for auc in ("ctr_auc", "ctcvr_auc")]
+    step = _step(samples, key)
+    ops = f"{step['trainer_ops']:.0f} + {step['ps_ops']:.0f} on the ps"
+    cells += [f"{step['round_trips']:.0f}", f"{step['mb']:.1f}", ops]
+    return f"| {' | '.join(cells)} |"
+
+
+def _step(samples: Samples, key: str) -> Mapping[str, float]:
+    found: Mapping[str, float] = next(each["step"] for each in samples[key] if "step" in each)
+    return found
+
+
+def kept(file: Path) -> Samples:
+    """What single runs have left in a folder of results."""
+    samples: Samples = {}
+    for line in file.read_text().splitlines():
+        found = json.loads(line)
+        samples.setdefault(f"{found['way']} {found['towers']}", []).append(
+            {**found, "traced": bool(found["profile_steps"])}
+        )
+    return samples
 
 
 def _median(samples: Samples, key: str, figure: str) -> float:
@@ -176,7 +220,7 @@ def per_step(sample: Sample) -> Mapping[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, help="folder for the figures and the data")
-    parser.add_argument("way", choices=WAYS)
+    parser.add_argument("way", choices=(*WAYS, "table"))
     usual = Job()
     parser.add_argument("--towers", default=usual.towers)
     parser.add_argument("--optimizer", default=usual.optimizer)
@@ -184,6 +228,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=usual.steps)
     parser.add_argument("--profile-steps", type=int, default=0)
     args = parser.parse_args()
+    if args.way == "table":
+        print(table(kept(args.results / "samples.jsonl")))
+        return
     job = Job(**{key: value for key, value in vars(args).items() if key in asdict(usual)})
     data = args.results / "data"
     if not data.is_dir():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jobs.esmm.cli import main
+from jobs.esmm.flags import make_parser, train_options
 from tests.jobs.esmm.conftest import Trained
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
@@ -211,6 +212,30 @@ def test_training_goes_on_where_it_ended(sample: Path, tmp_path: Path, capsys: p
     code, lines, _ = run(capsys, *command, 5)
     assert (code, json.loads(lines[-1])["global_step"]) == (0, 5)
     assert sorted(path.stem for path in tmp_path.glob("*.index")) == ["model.ckpt-4", "model.ckpt-5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], (600, None, 5)),
+        (["--save-checkpoints-secs", "30", "--keep-checkpoints", "2"], (30, None, 2)),
+        (["--save-checkpoints-steps", "50"], (None, 50, 5)),
+    ],
+)
+def test_a_cluster_saves_as_it_is_told_and_places_by_bytes(
+    arguments: list[str], expected: tuple[int | None, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs._tf import tf
+    from jobs.esmm.commands import _run_config
+
+    cluster = {"ps": ["h:1", "h:2"], "chief": ["h:3"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "chief", "index": 0}}))
+    options = train_options(make_parser().parse_args(["train", *arguments]))
+    config = _run_config(options, str(tmp_path))
+    assert (config.save_checkpoints_secs, config.save_checkpoints_steps, config.keep_checkpoint_max) == expected
+    with tf.Graph().as_default(), tf.compat.v1.device(config.device_fn):
+        places = [tf.compat.v1.get_variable(str(size), [size], use_resource=True).device for size in (9, 1, 2, 3)]
+    assert [place.partition("task:")[2] for place in places] == ["0", "1", "1", "1"]
 
 
 def test_one_checkpoint_of_each_so_many_hours_is_kept_besides(

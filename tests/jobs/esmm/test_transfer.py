@@ -73,6 +73,19 @@ def test_a_step_moves_few_tensors() -> None:
     assert len(wide) == 4, moved
 
 
+def test_the_table_is_on_every_server_and_only_its_rows_of_a_batch_move() -> None:
+    """Neither the table nor a gradient as large as it: 4 examples have 8 ids, the table has 11."""
+    from jobs._tf import tf
+
+    with tf.Graph().as_default() as graph, tf.compat.v1.device(device_fn(cluster(2))):
+        moved = crossing(train_op(2))
+        parts = {v.device: v.shape.as_list() for v in tf.compat.v1.trainable_variables("shared_embedding/table")}
+    assert sorted(parts.values()) == [[5, 3], [6, 3]], parts
+    shapes = {name: graph.get_tensor_by_name(name).shape for names in moved.values() for name in names}
+    assert not [name for name, shape in shapes.items() if shape in ([5, 3], [6, 3], [11, 3])]
+    assert [name for name, shape in shapes.items() if shape.as_list() == [None, 3]]
+
+
 @pytest.mark.parametrize("sizes", [(100, 10, 10, 60, 20), (1, 1, 1, 1)])
 def test_variables_are_balanced_by_bytes(sizes: tuple[int, ...]) -> None:
     from jobs._tf import tf

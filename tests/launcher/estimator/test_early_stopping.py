@@ -50,6 +50,12 @@ def test_training_ends_early_and_is_exported(tmp_path: Path) -> None:
     assert noted["stopped_at_step"] == metrics["global_step"]
 
 
+def test_it_looks_by_seconds_as_well_as_by_steps(tmp_path: Path) -> None:
+    hook, metrics = train(tmp_path, run_every_steps=None, run_every_secs=1e-6)
+    assert 25 <= metrics["global_step"] <= 35
+    assert hook.stopped.startswith("no increase of size for ")
+
+
 def test_a_job_that_goes_on_is_not_stopped_by_the_past(tmp_path: Path) -> None:
     first = train(tmp_path)[1]["global_step"]
     for name in model(embedding(6), tmp_path).get_variable_names():
