@@ -53,12 +53,19 @@ def crossing(step: Any) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for op in (step.graph.get_operation_by_name(node.name) for node in needed):
         for tensor in op.inputs:
-            if not tensor.op.device or not op.device or tensor.dtype.name == "resource":
+            devices = placed(tensor.op), placed(op)
+            if not all(devices) or tensor.dtype.name == "resource":
                 continue
-            source, target = (part.split("/")[1] for part in (tensor.op.device, op.device))
+            source, target = (device.split("/")[1] for device in devices)
             if source != target:
                 found.setdefault(f"{source[4:]}>{target[4:]}", set()).add(tensor.name)
     return found
+
+
+def placed(op: Any) -> str:
+    """The device of an operation; one that works on a variable is where the variable is, whatever was asked for."""
+    held = [tensor.op for tensor in op.inputs if tensor.dtype.name == "resource"]
+    return placed(held[0]) if held else str(op.device)
 
 
 def test_a_step_moves_few_tensors() -> None:
