@@ -10,24 +10,20 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import protocol
 from launcher.protocol import Message
 
 
-@dataclass(frozen=True, kw_only=True)
 class Own(Message, kind="own"):
     """The run is to be ended, as by a hang-up, when this connection is lost."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Disown(Message, kind="disown"):
     """The run goes on without this connection."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AskStop(Message, kind="ask_stop"):
     """End the run. ``how``: see ``events.StopRequested``; ``by`` says who asks, for people."""
 
@@ -35,14 +31,12 @@ class AskStop(Message, kind="ask_stop"):
     by: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class AskRestart(Message, kind="ask_restart"):
     """Restart one task in place."""
 
     task: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Done(Message, kind="done"):
     """The request was taken, or not: ``error`` says why."""
 

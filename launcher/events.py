@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from launcher.protocol import JsonValue, Message, from_json, to_json
+from launcher.protocol import NOTHING, JsonValue, Message, from_json, to_json
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunEvent(Message):
     """Base of the events of a run."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunStarted(RunEvent, kind="run_started"):
     """First event. ``run``: its folder's name; ``run_id``: unlike any other, marks its processes; ``tasks``: name and
     host of every task; ``pid``: the supervisor's, on ``host``; ``inject``: the fault drills that were ordered."""
@@ -39,7 +37,6 @@ class RunStarted(RunEvent, kind="run_started"):
     inject: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class PhaseChanged(RunEvent, kind="phase_changed"):
     """The run as a whole went on to ``phase`` (a ``launcher.model.Phase``)."""
 
@@ -47,7 +44,6 @@ class PhaseChanged(RunEvent, kind="phase_changed"):
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class GenerationBound(RunEvent, kind="generation_bound"):
     """Every task of this generation has its address."""
 
@@ -55,7 +51,6 @@ class GenerationBound(RunEvent, kind="generation_bound"):
     ports: Mapping[str, int]
 
 
-@dataclass(frozen=True, kw_only=True)
 class TasksMoved(RunEvent, kind="tasks_moved"):
     """``host`` is lost and not used any more; ``tasks``: where in ``generation`` each of its tasks goes on."""
 
@@ -65,7 +60,6 @@ class TasksMoved(RunEvent, kind="tasks_moved"):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MoveOver(RunEvent, kind="move_over"):
     """Everybody trains again after the loss of ``hosts``; the other fields as in ``TasksMoved`` and ``Recovered``.
     ``task``: none, since it was not a task that was lost."""
@@ -79,17 +73,15 @@ class MoveOver(RunEvent, kind="move_over"):
     task: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class HostChanged(RunEvent, kind="host_changed"):
     """An agent was reached (``up``), its link was lost (``lost``), or its agent started anew (``renewed``)."""
 
     host: str
     state: str
-    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    facts: Mapping[str, JsonValue] = NOTHING
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PreloadChanged(RunEvent, kind="preload_changed"):
     """A preloaded interpreter is ``starting``, ``ready`` (after ``seconds``) or has ``died``."""
 
@@ -101,7 +93,6 @@ class PreloadChanged(RunEvent, kind="preload_changed"):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TaskChanged(RunEvent, kind="task_changed"):
     """A task went on to ``state`` (a ``launcher.model.TaskState``). ``reason`` says why, for people."""
 
@@ -118,7 +109,6 @@ class TaskChanged(RunEvent, kind="task_changed"):
     tail: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Progressed(RunEvent, kind="progressed"):
     """A trainer has trained. ``local_steps`` and ``examples`` (None: not said) count within the attempt;
     ``input_wait``: the share of its time that the task waited for input."""
@@ -132,7 +122,6 @@ class Progressed(RunEvent, kind="progressed"):
     input_wait: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class UsageSampled(RunEvent, kind="usage_sampled"):
     """What the tasks of a host use: cpu share (1.0 is one core) and resident MiB by task name."""
 
@@ -141,14 +130,12 @@ class UsageSampled(RunEvent, kind="usage_sampled"):
     rss_mib: Mapping[str, float]
 
 
-@dataclass(frozen=True, kw_only=True)
 class CheckpointWritten(RunEvent, kind="checkpoint_written"):
     task: str
     global_step: int
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class EvaluationDone(RunEvent, kind="evaluation_done"):
     task: str
     global_step: int
@@ -157,7 +144,6 @@ class EvaluationDone(RunEvent, kind="evaluation_done"):
     name: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProfileTaken(RunEvent, kind="profile_taken"):
     """The trace of one step of a task was written to ``path``, in the run's ``timeline/``."""
 
@@ -167,7 +153,6 @@ class ProfileTaken(RunEvent, kind="profile_taken"):
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class BoardChanged(RunEvent, kind="board_changed"):
     """TensorBoard is ``up`` on ``host`` and answers there at ``url``, or has ``ended`` before the run."""
 
@@ -177,21 +162,18 @@ class BoardChanged(RunEvent, kind="board_changed"):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelDirKnown(RunEvent, kind="model_dir_known"):
     """The folder in which the chief trains, where the plan does not name it."""
 
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class TargetKnown(RunEvent, kind="target_known"):
     """How many global steps the training is to reach; None: as long as there is input."""
 
     max_steps: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Noticed(RunEvent, kind="noticed"):
     """Something that the user should see. ``severity``: ``info``, ``warning`` or ``error``."""
 
@@ -200,7 +182,6 @@ class Noticed(RunEvent, kind="noticed"):
     task: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class StopRequested(RunEvent, kind="stop_requested"):
     """Somebody asked for the end: ``interrupt``, ``terminate``, ``hangup``, ``stop`` or ``kill`` (at once)."""
 
@@ -208,7 +189,6 @@ class StopRequested(RunEvent, kind="stop_requested"):
     by: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Recovered(RunEvent, kind="recovered"):
     """A task that had died trains again (serves, evaluates), and so does everybody who waited for it.
 
@@ -223,7 +203,6 @@ class Recovered(RunEvent, kind="recovered"):
     steps_rolled_back: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class InputCounted(RunEvent, kind="input_counted"):
     """How the shared input stands; counts are of all that the model has learned (see ``protocol.InputState``)."""
 
@@ -242,7 +221,6 @@ class InputCounted(RunEvent, kind="input_counted"):
     endless: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class DrillFired(RunEvent, kind="drill_fired"):
     """A fault that the user asked for (``--inject``) was carried out. ``number``: its place in
     ``RunStarted.inject``."""
@@ -254,7 +232,6 @@ class DrillFired(RunEvent, kind="drill_fired"):
     number: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class DrillOver(RunEvent, kind="drill_over"):
     """What a drill has caused; seconds since it was carried out. ``detected_s``: until the launcher knew of the death
     (None: nothing died); ``recovered_s``: as in ``Recovered`` (None: that never came)."""
@@ -267,7 +244,6 @@ class DrillOver(RunEvent, kind="drill_over"):
     steps_rolled_back: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunEnded(RunEvent, kind="run_ended"):
     """Last event. ``cause``: None, or task, host, kind, exit, message and advice of the first cause."""
 

@@ -13,7 +13,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from launcher import protocol
@@ -215,7 +214,7 @@ class AgentLink:
         late_s = self._late_s(event.at)
         body = event.body
         if isinstance(body, protocol.Exited):
-            body = replace(body, since_s=body.since_s + late_s)
+            body = protocol.changed(body, since_s=body.since_s + late_s)
         self.on_event(self.host, body)
         self._ack_soon()
 

@@ -1,70 +1,19 @@
 """What every part of the launcher talks about: roles, tasks, policies and plans.
 
-Values only. Standard library only, since the agent uses this module on hosts where nothing of ours is installed.
+Values only.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
-
-class Role(str, Enum):
-    """The four roles of a parameter-server cluster, in TF_CONFIG's spelling and in the order of starting."""
-
-    PS = "ps"
-    CHIEF = "chief"
-    WORKER = "worker"
-    EVALUATOR = "evaluator"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def trains(self) -> bool:
-        """Whether tasks of this role compute gradients (chief and worker)."""
-        return self in (Role.CHIEF, Role.WORKER)
-
-
-ROLES: tuple[Role, ...] = tuple(Role)
-TRAINERS: tuple[Role, ...] = (Role.CHIEF, Role.WORKER)
-
-_TASK_NAME = re.compile(r"(ps|chief|worker|evaluator)[:-](0|[1-9][0-9]{0,6})")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskId:
-    """One task of the cluster. Sorts by role (ps, chief, worker, evaluator), then by index."""
-
-    role: Role
-    index: int
-
-    @property
-    def name(self) -> str:
-        """As people and TensorFlow write it: ``worker:1``."""
-        return f"{self.role.value}:{self.index}"
-
-    @property
-    def slug(self) -> str:
-        """For file names: ``worker-1``."""
-        return f"{self.role.value}-{self.index}"
-
-    def __str__(self) -> str:
-        return self.name
-
-    def __lt__(self, other: TaskId) -> bool:
-        return (ROLES.index(self.role), self.index) < (ROLES.index(other.role), other.index)
-
-    @classmethod
-    def parse(cls, text: str) -> TaskId:
-        """Reads ``worker:1`` or ``worker-1``; raises ValueError for anything else."""
-        match = _TASK_NAME.fullmatch(text)
-        if match is None:
-            raise ValueError(f"not a task: {text!r}; write it as worker:0")
-        return cls(Role(match[1]), int(match[2]))
+from launcher.roles import ROLES as ROLES
+from launcher.roles import TRAINERS as TRAINERS
+from launcher.roles import Role as Role
+from launcher.roles import TaskId as TaskId
 
 
 class Success(str, Enum):

@@ -14,9 +14,17 @@ Standard library only: agents run this on hosts where nothing of ours is install
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar, Union
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: bool) -> Callable[[type], type]:
+        """Tells type checkers, and nobody else, that annotations are fields."""
+        return lambda cls: cls
+
 
 VERSION = 1
 READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
@@ -40,24 +48,60 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
 
 _KINDS: dict[str, type[Message]] = {}
-_T = TypeVar("_T", bound="type[Message]")
+NOTHING: dict[str, Any] = {}
 
 
 class ProtocolError(Exception):
     """A line that is no message of this protocol; the text says why."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Message:
-    """A value that travels. ``kind`` is its name on the wire."""
+    """A value that travels: its annotations are its fields, given by keyword. ``kind`` is its name on the wire.
+
+    What a frozen dataclass is, without the module, which costs an agent more than all else that it imports.
+    """
 
     kind: ClassVar[str] = ""
+    fields: ClassVar[Mapping[str, str]] = {}
+    """Names and types, as they are written."""
+    _defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, kind: str = "") -> None:
         super().__init_subclass__()
+        cls.fields = {**cls.fields, **cls.__annotations__}
+        cls._defaults = {name: getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
         if kind:
             cls.kind = kind
             _KINDS[kind] = cls
+
+    def __init__(self, **values: Any) -> None:
+        given = {**self._defaults, **values}
+        if given.keys() != self.fields.keys():
+            unknown, missing = given.keys() - self.fields.keys(), self.fields.keys() - given.keys()
+            wrong = f"has no {', '.join(sorted(unknown))}" if unknown else f"lacks {', '.join(sorted(missing))}"
+            raise TypeError(f"{type(self).__name__} {wrong}")
+        vars(self).update(given)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} does not change")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in self.fields)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.fields)})"
+
+
+_M = TypeVar("_M", bound=Message)
+
+
+def changed(message: _M, **changes: Any) -> _M:
+    """The same message with other values in some of its fields."""
+    return type(message)(**{**vars(message), **changes})
 
 
 def encode(message: Message) -> bytes:
@@ -68,9 +112,9 @@ def encode(message: Message) -> bytes:
 def to_json(message: Message) -> dict[str, Any]:
     """The JSON object of a message: its kind and its fields."""
     body: dict[str, Any] = {"kind": message.kind}
-    for item in fields(message):
-        value = getattr(message, item.name)
-        body[item.name] = to_json(value) if isinstance(value, Message) else value
+    for name in message.fields:
+        value = getattr(message, name)
+        body[name] = to_json(value) if isinstance(value, Message) else value
     return body
 
 
@@ -90,7 +134,7 @@ def from_json(body: object) -> Message:
     assert isinstance(body, dict)
     cls = _KINDS[body["kind"]]
     # By the field's type, not by the value: other objects may well have a "kind" of their own.
-    nested = {item.name: item.type in ("Message", Message) for item in fields(cls)}
+    nested = {name: written == "Message" for name, written in cls.fields.items()}
     values = {key: from_json(value) if nested[key] else _frozen(value) for key, value in body.items() if key in nested}
     try:
         return cls(**values)
@@ -110,7 +154,6 @@ def _frozen(value: Any) -> Any:
 # --- supervisor to agent -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
 class Hello(Message, kind="hello"):
     """First line of every connection. ``acked``: the newest event that the supervisor has, of the agent process
     ``incarnation`` (empty: it has met none yet); ``output``: how many bytes it has of each attempt's output, by
@@ -120,23 +163,20 @@ class Hello(Message, kind="hello"):
     version: int = VERSION
     incarnation: str = ""
     acked: int = 0
-    output: Mapping[str, int] = field(default_factory=dict)
+    output: Mapping[str, int] = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ack(Message, kind="ack"):
     """Every event up to ``seq`` has arrived, and ``output`` bytes of each named attempt's output."""
 
     seq: int
-    output: Mapping[str, int] = field(default_factory=dict)
+    output: Mapping[str, int] = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ping(Message, kind="ping"):
     """Over lines that may be cut unnoticed: the supervisor lives. Neither counted nor kept; answered by ``Pong``."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reserve(Message, kind="reserve"):
     """Hold one port for each task from now to the end. ``low``/``high``: the allowed range; None for any."""
 
@@ -146,21 +186,18 @@ class Reserve(Message, kind="reserve"):
     high: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class LockModelDir(Message, kind="lock_model_dir"):
     """Lock this folder for the run (making it if need be), so that no other run trains in it."""
 
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class SeeModelDir(Message, kind="see_model_dir"):
     """Another host has locked this folder: see that it is the same one here."""
 
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Preload(Message, kind="preload"):
     """Start an interpreter that imports ``modules``, for tasks to be forked from. ``env`` is its whole environment's
     difference from the agent's; a None value unsets."""
@@ -168,10 +205,9 @@ class Preload(Message, kind="preload"):
     key: str
     python: tuple[str, ...]
     modules: tuple[str, ...]
-    env: Mapping[str, str | None] = field(default_factory=dict)
+    env: Mapping[str, str | None] = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
 class Board(Message, kind="board"):
     """Start TensorBoard with this interpreter, on loopback; its state is told by ``BoardState``. ``logdir``: the folder
     that it shows, empty for one of the host's own; ``events``: the run's events.jsonl, empty where that is not to be
@@ -181,10 +217,9 @@ class Board(Message, kind="board"):
     logdir: str = ""
     events: str = ""
     model_dir: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
 class Start(Message, kind="start"):
     """Start one attempt of a task.
 
@@ -198,12 +233,11 @@ class Start(Message, kind="start"):
     attempt: int
     argv: tuple[str, ...]
     cwd: str
-    env: Mapping[str, str | None] = field(default_factory=dict)
+    env: Mapping[str, str | None] = NOTHING
     preload: str | None = None
     program: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Stop(Message, kind="stop"):
     """Take an attempt down: TERM to its process group, after ``grace_s`` KILL. ``grace_s=0`` kills at once."""
 
@@ -212,7 +246,6 @@ class Stop(Message, kind="stop"):
     grace_s: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class Signal(Message, kind="signal"):
     """Send one signal (its number) to the attempt's process group."""
 
@@ -221,7 +254,6 @@ class Signal(Message, kind="signal"):
     signal: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class TakeStacks(Message, kind="take_stacks"):
     """Say what the attempt is doing: ``Stacks``."""
 
@@ -229,7 +261,6 @@ class TakeStacks(Message, kind="take_stacks"):
     attempt: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class Prove(Message, kind="prove"):
     """Watch the task's port until it has exactly one listener and that is this attempt: then ``Listening``."""
 
@@ -237,7 +268,6 @@ class Prove(Message, kind="prove"):
     attempt: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class Tell(Message, kind="tell"):
     """Pass ``message`` on to a task now, or when it connects. An empty ``task`` means every task of this host."""
 
@@ -245,7 +275,6 @@ class Tell(Message, kind="tell"):
     message: Message
 
 
-@dataclass(frozen=True, kw_only=True)
 class Finish(Message, kind="finish"):
     """The run is over: kill whatever is left, release ports and lock, remove the host's files, end agent and keeper."""
 
@@ -253,7 +282,6 @@ class Finish(Message, kind="finish"):
 # --- agent to supervisor -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
 class Event(Message, kind="event"):
     """The envelope of everything that an agent reports. ``seq`` counts from 1 within one agent process
     (``incarnation``); ``at`` is the host's clock, seconds since the epoch."""
@@ -264,7 +292,6 @@ class Event(Message, kind="event"):
     body: Message
 
 
-@dataclass(frozen=True, kw_only=True)
 class Welcome(Message, kind="welcome"):
     """The agent's answer to ``Hello``, not numbered. A new ``incarnation`` means that the tasks of the former died.
     ``received``: how many commands (``Hello`` and ``Ack`` not counted) this incarnation has had: what a lost link
@@ -281,7 +308,6 @@ class Welcome(Message, kind="welcome"):
     received: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class Output(Message, kind="output"):
     """``size`` raw bytes of an attempt's output, from ``offset``, follow this line."""
 
@@ -291,12 +317,10 @@ class Output(Message, kind="output"):
     size: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class Pong(Message, kind="pong"):
     """The agent lives."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reserved(Message, kind="reserved"):
     """The ports that are held from now on, by task name."""
 
@@ -304,7 +328,6 @@ class Reserved(Message, kind="reserved"):
     ports: Mapping[str, int]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Refused(Message, kind="refused"):
     """A command could not be done. ``command`` is its kind, ``task`` whom it was for, ``message`` says why and what
     to do. ``foreign``: what stands in the way, if it is a process (pid, command, since)."""
@@ -313,10 +336,9 @@ class Refused(Message, kind="refused"):
     message: str
     task: str = ""
     attempt: int = 0
-    foreign: Mapping[str, JsonValue] = field(default_factory=dict)
+    foreign: Mapping[str, JsonValue] = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
 class Locked(Message, kind="locked"):
     """The model_dir is this run's. ``note`` says whose stale lock was replaced, if any."""
 
@@ -324,14 +346,12 @@ class Locked(Message, kind="locked"):
     note: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Seen(Message, kind="seen"):
     """The folder is here what it is on the host that has locked it."""
 
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class PreloadState(Message, kind="preload_state"):
     """A preloaded interpreter is ``ready`` or has ``died`` (``message`` says why). Seconds and MiB are its own."""
 
@@ -342,7 +362,6 @@ class PreloadState(Message, kind="preload_state"):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class BoardState(Message, kind="board_state"):
     """TensorBoard is ``up`` and answers at ``url``, or has ``ended``; ``message``: its last words."""
 
@@ -351,7 +370,6 @@ class BoardState(Message, kind="board_state"):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Started(Message, kind="started"):
     """The attempt's process runs. ``start`` is ``fork`` or ``exec``."""
 
@@ -362,7 +380,6 @@ class Started(Message, kind="started"):
     start: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Listening(Message, kind="listening"):
     """The task's port has exactly one listener, and it is this attempt."""
 
@@ -371,7 +388,6 @@ class Listening(Message, kind="listening"):
     port: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class Exited(Message, kind="exited"):
     """The attempt's process has ended and is reaped, and so is its group. One of ``exit_code`` and ``signal`` is set.
     ``stopped``: it was asked to (``Stop``). ``out_of_memory``: the kernel killed it for memory.
@@ -393,10 +409,9 @@ class Exited(Message, kind="exited"):
     excerpt: str = ""
     raised: str = ""
     crash: str = ""
-    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    facts: Mapping[str, JsonValue] = NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
 class Stacks(Message, kind="stacks"):
     """What an attempt is doing. ``state``: its process's, as in proc(5) (``T``: stopped by a signal); ``text``: the
     Python stacks of all threads with their lines of code, empty where they are not to be had; ``raised``: the traceback
@@ -411,7 +426,6 @@ class Stacks(Message, kind="stacks"):
     raised: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Usage(Message, kind="usage"):
     """What the attempts of this host use, by task name: cpu share (1.0 is one core) and resident MiB."""
 
@@ -419,7 +433,6 @@ class Usage(Message, kind="usage"):
     rss_mib: Mapping[str, float]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reported(Message, kind="reported"):
     """What a task said over its socket."""
 
@@ -431,7 +444,6 @@ class Reported(Message, kind="reported"):
 # --- task to agent -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
 class TaskHello(Message, kind="task_hello"):
     """First line of a task's connection."""
 
@@ -440,7 +452,6 @@ class TaskHello(Message, kind="task_hello"):
     pid: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ready(Message, kind="ready"):
     """The task's session is open (trainer), or its server runs (ps), or it waits for checkpoints (evaluator).
     ``kept``: a restarted chief kept the live variables of the ps instead of restoring."""
@@ -449,7 +460,6 @@ class Ready(Message, kind="ready"):
     kept: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class Step(Message, kind="step"):
     """Progress of a trainer, at most about once a second. ``local_steps``: steps of this attempt;
     ``examples``: examples of this attempt, None if the job does not say; ``input_wait``: the share of its time that it
@@ -462,7 +472,6 @@ class Step(Message, kind="step"):
     input_wait: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class InputState(Message, kind="input_state"):
     """What the chief knows of the input that the trainers share, about once a second. Counts are of all that the model
     has learned, over every run that trained it.
@@ -489,13 +498,11 @@ class InputState(Message, kind="input_state"):
     endless: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Message, kind="checkpoint_saved"):
     global_step: int
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Evaluated(Message, kind="evaluated"):
     """One evaluation: its metrics by name. ``name`` is the EvalSpec's, if it has one."""
 
@@ -505,7 +512,6 @@ class Evaluated(Message, kind="evaluated"):
     name: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Profiled(Message, kind="profiled"):
     """The trace of one step: ``data`` is JSON, compressed by zlib, in base64 (``launcher.timeline.samples``).
     ``sent_at``: the host's clock, seconds since the epoch."""
@@ -515,7 +521,6 @@ class Profiled(Message, kind="profiled"):
     data: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Waiting(Message, kind="waiting"):
     """The task waits: ``what`` is ``gate`` (for the ps to be proven), ``session``, ``barrier`` or ``checkpoint``;
     empty when the wait is over. ``missing``: variables that nobody has initialised while others are, as a text."""
@@ -524,7 +529,6 @@ class Waiting(Message, kind="waiting"):
     missing: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Finished(Message, kind="finished"):
     """The trainer's loop is over, all its gradients are applied. The chief now waits for the barrier."""
 
@@ -534,14 +538,12 @@ class Finished(Message, kind="finished"):
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelDir(Message, kind="model_dir"):
     """The chief is about to train in this folder: it waits until a ``Gate`` says that the run has locked it."""
 
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class MaxSteps(Message, kind="max_steps"):
     """How far this training goes; None: as long as there is input."""
 
@@ -551,7 +553,6 @@ class MaxSteps(Message, kind="max_steps"):
 # --- agent to task -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
 class Gate(Message, kind="gate"):
     """Whether every ps address is proven to be served by this run. Sent again at every change.
     ``variables_alive``: the ps hold variables of this generation, so that a restarted chief may keep them;
@@ -563,26 +564,22 @@ class Gate(Message, kind="gate"):
     model_dir: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Barrier(Message, kind="barrier"):
     """No trainer that may still apply gradients is left: the chief may save for the last time."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Drain(Message, kind="drain"):
     """To the evaluator: training is over; evaluate the last checkpoint unless that is done, then end."""
 
     global_step: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
 class StopTraining(Message, kind="stop_training"):
     """To a trainer: end at the next step, with a save by the chief."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExitNow(Message, kind="exit_now"):
     """A fault drill: end at once with this exit code, as a program does that has gone wrong."""
 

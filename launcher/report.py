@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -129,7 +128,7 @@ def _attempt(attempt: AttemptView) -> dict[str, Any]:
 def _input(view: RunView) -> dict[str, Any]:
     if view.input is None:
         return {"examples": view.examples, "duplicates": None, "skipped": None}
-    return {item.name: getattr(view.input, item.name) for item in fields(view.input)}
+    return {name: getattr(view.input, name) for name in view.input.fields}
 
 
 def _metrics(view: RunView) -> dict[str, Any] | None:
@@ -152,7 +151,7 @@ def _drill(drill: DrillView) -> dict[str, Any]:
 
 
 def _fields(kept: At) -> dict[str, Any]:
-    return {"at": _utc(kept.at), **{item.name: getattr(kept.event, item.name) for item in fields(kept.event)}}
+    return {"at": _utc(kept.at), **{name: getattr(kept.event, name) for name in kept.event.fields}}
 
 
 def _utc(at: float) -> str:

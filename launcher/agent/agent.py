@@ -11,7 +11,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -220,5 +219,4 @@ def _welcome(incarnation: str) -> protocol.Welcome:
 
 
 def _owner(run: str) -> lock.Owner:
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {"run": run, "host": socket.gethostname(), "pid": os.getpid(), "since": now}
+    return {"run": run, "host": socket.gethostname(), "pid": os.getpid(), "since": processes.utc(time.time())}

@@ -11,7 +11,7 @@ from launcher import protocol
 from launcher.agent import last_words, memory, processes
 from launcher.agent.output import OutputFile
 from launcher.agent.processes import Process
-from launcher.model import TaskId
+from launcher.roles import TaskId
 
 
 class Stage(Enum):

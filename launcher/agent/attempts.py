@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from launcher.agent.loop import Loop
 from launcher.agent.output import Outputs
 from launcher.agent.preloads import Preloads
 from launcher.agent.spawn import SpawnError, spawn
-from launcher.model import Role, TaskId
+from launcher.roles import Role, TaskId
 
 Say = Callable[[protocol.Message], None]
 
@@ -62,7 +61,9 @@ class Attempts:
     def start(self, command: protocol.Start) -> None:
         """Starts an attempt; what prevents it is said as ``Refused``."""
         here = partial(environment.at_home, base=self._base)
-        command = replace(command, cwd=here(command.cwd), argv=(*map(here, command.argv[:1]), *command.argv[1:]))
+        command = protocol.changed(
+            command, cwd=here(command.cwd), argv=(*map(here, command.argv[:1]), *command.argv[1:])
+        )
         try:
             task = TaskId.parse(command.task)
             if (former := self._alive.get(task.name)) is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import stat
 import zlib
@@ -70,4 +69,6 @@ def listen(path: Path) -> socket.socket:
 
 def remove(folder: Path) -> None:
     """Removes the folder and all that is in it, as far as possible."""
+    import shutil  # at the end, where its import delays nobody
+
     shutil.rmtree(folder, ignore_errors=True)

@@ -11,12 +11,11 @@ import faulthandler
 import fcntl
 import os
 import resource
-import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from launcher import protocol
-from launcher.model import TaskId
+from launcher.roles import TaskId
 
 FOLDER = "words"
 _RAISED, _STACKS = "raised", "stacks"
@@ -40,6 +39,8 @@ def watch(environ: Mapping[str, str]) -> None:
 
     Nothing where the environment names no agent; no stacks where the program has Python's fault handler on already.
     """
+    import traceback  # noqa: F401  not in the agent, whose start it would slow; not when there is no memory left
+
     global _raised
     _raised = (os.getpid(), _path(environ, _RAISED))
     path = _path(environ, _STACKS)
@@ -73,6 +74,8 @@ def _is_good_end(error: BaseException) -> bool:
 
 def _told(error: BaseException) -> Iterator[str]:
     """The traceback as Python shows it, with each message cut to a bearable length."""
+    import traceback
+
     for link, words in _chain(error):
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(link.__traceback__, limit=-_MOST_FRAMES)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from launcher import protocol
 from launcher.agent import linux
-from launcher.model import TaskId
+from launcher.roles import TaskId
 
 CHUNK_BYTES = 32768
 TAIL_LINES = 30

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
 from typing import NamedTuple
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -153,5 +152,9 @@ def command(pid: int) -> str:
 def since(process: Process) -> str:
     """When the process was started: UTC in ISO 8601."""
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    started = datetime.fromtimestamp(boot + process.started_ticks / TICKS_PER_S, timezone.utc)
-    return started.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc(boot + process.started_ticks / TICKS_PER_S)
+
+
+def utc(epoch_s: float) -> str:
+    """A time in ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_s))

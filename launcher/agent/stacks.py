@@ -5,7 +5,6 @@ Only a process that has asked for it (``last_words.watch``) gets the signal for 
 
 from __future__ import annotations
 
-import linecache
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +78,8 @@ def _listens(pid: int) -> bool:
 
 def _with_source(text: str) -> str:
     """The stacks with the line of code below each frame, as far as its file is here."""
+    import linecache  # seldom needed, and slow to import
+
     lines: list[str] = []
     for line in text.splitlines():
         lines.append(line)

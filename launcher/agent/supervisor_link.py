@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from launcher import protocol
 from launcher.agent.accept import Acceptor
@@ -139,4 +138,4 @@ class SupervisorLink:
 
 
 def _with_received(welcome: protocol.Welcome, received: int) -> protocol.Welcome:
-    return replace(welcome, received=received)
+    return protocol.changed(welcome, received=received)

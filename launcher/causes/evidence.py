@@ -42,7 +42,7 @@ class Evidence:
 def gather(host: str, body: protocol.Exited, known: Known) -> Evidence:
     """Puts together what is known about the end that an agent has reported."""
     number = _signal_of_shell(body)
-    body = body if number is None else replace(body, exit_code=None, signal=number)
+    body = body if number is None else protocol.changed(body, exit_code=None, signal=number)
     return Evidence(
         body=body,
         known=known,

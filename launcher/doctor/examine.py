@@ -47,6 +47,7 @@ async def examine(
         await _all(visit.compare(visits) for visit in visits.values())
         await imports
     finally:
+        await asyncio.gather(*(visit.forget() for visit in visits.values()), return_exceptions=True)
         await asyncio.gather(*(visit.leave() for visit in visits.values()), return_exceptions=True)
     return {name: HostFacts(**visit.facts) for name, visit in visits.items()}
 
@@ -106,6 +107,11 @@ class _Visit:
             self._say(self.need.host.name, "reaching others")
             await _all([self._connect(visits), self._read(visits)])
             self._say(self.need.host.name, "importing")
+
+    async def forget(self) -> None:
+        """Takes away what was written there."""
+        if self._probe is not None and self.facts.get("folder") is not None:
+            await self._probe.ask("forget", self._bound(ANSWER_S))
 
     async def leave(self) -> None:
         """Ends our program there, and the connection."""

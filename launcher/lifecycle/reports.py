@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from types import MappingProxyType
 
 from launcher import causes, events, protocol
@@ -157,7 +156,7 @@ def on_input(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
         draft.set(progress_at=draft.now)  # there is nothing to train on: nobody hangs
     if report.endless != draft.state.endless:
         draft.set(endless=report.endless)
-    draft.record(events.InputCounted(**{item.name: getattr(report, item.name) for item in fields(report)}))
+    draft.record(events.InputCounted(**{name: getattr(report, name) for name in report.fields}))
 
 
 def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:

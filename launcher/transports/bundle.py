@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-MODULES = ("__init__.py", "adjustments.py", "errors.py", "model.py", "preload_env.py", "protocol.py")
+MODULES = ("__init__.py", "adjustments.py", "errors.py", "model.py", "preload_env.py", "protocol.py", "roles.py")
 ENTRIES = (*MODULES, "agent", "estimator")
 _DIGEST_LETTERS = 32
 

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import timezone
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from launcher.console import JsonConsole, LiveConsole, PlainConsole, open_consol
 from launcher.frame import Size, frame
 from launcher.model import Role, TaskId, TaskState
 from launcher.noise import is_noise
+from launcher.protocol import changed
 from launcher.runs import RunFolder
 from launcher.spans import (
     ASCII,
@@ -126,7 +126,7 @@ def test_how_the_shared_input_stands() -> None:
     assert "7%" in next(line for line in lines if "worker:0" in line)
     bar = next(line for line in lines if "steps" in line and "━" in line)
     assert bar.count("━") in (29, 30, 31)
-    late = replace(state, pending=0, lag_s=2.0, epochs=None, progress=None, skipped=3, reread=2, duplicates=70)
+    late = changed(state, pending=0, lag_s=2.0, epochs=None, progress=None, skipped=3, reread=2, duplicates=70)
     view.apply(ev.Recorded(n=view.n + 1, at=START, event=late))
     (line,) = (line for line in picture(view, 140, 30) if line.startswith("input"))
     assert "0:02 behind" in line and "2 begun again, 70 duplicates" in line and "3 records skipped" in line

@@ -87,4 +87,4 @@ class Probe:
 
     def _clean(self) -> None:
         self._pythons.kill()
-        self._folder.forget()
+        self._folder.forget_folders()

@@ -58,12 +58,17 @@ class SharedFolder:
         return {"words": words}
 
     def forget(self) -> dict[str, object]:
-        """Removes what was written, and those folders that were made for it and hold nothing else."""
+        """Removes what was written."""
         while self._files:
             _quietly(self._files.pop().unlink)
+        return {}
+
+    def forget_folders(self) -> None:
+        """Removes what was written, and those folders that were made for it and hold nothing else: what other hosts
+        have written there must be gone."""
+        self.forget()
         while self._made:
             _quietly(self._made.pop().rmdir)
-        return {}
 
 
 def _quietly(remove: object) -> None:

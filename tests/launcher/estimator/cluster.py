@@ -11,13 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from launcher import protocol
-from launcher.protocol import Message
+from launcher.protocol import Message, changed
 
 HERE = Path(__file__).parent
 DEADLINE_S = 60.0
@@ -48,7 +47,7 @@ class Agent:
     def tell(self, task: str, *messages: Message) -> None:
         """Say this to one task. A gate names the folder that the chief has asked for, as if it had been locked."""
         messages = tuple(
-            replace(message, model_dir=self._model_dir) if isinstance(message, protocol.Gate) else message
+            changed(message, model_dir=self._model_dir) if isinstance(message, protocol.Gate) else message
             for message in messages
         )
         with contextlib.suppress(OSError):

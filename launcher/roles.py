@@ -1,0 +1,77 @@
+"""Roles and tasks of a cluster.
+
+Standard library only, and little of that: the agent uses this module on hosts where nothing of ours is installed.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final
+
+
+class Role(str, Enum):
+    """The four roles of a parameter-server cluster, in TF_CONFIG's spelling and in the order of starting."""
+
+    PS = "ps"
+    CHIEF = "chief"
+    WORKER = "worker"
+    EVALUATOR = "evaluator"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def trains(self) -> bool:
+        """Whether tasks of this role compute gradients (chief and worker)."""
+        return self in (Role.CHIEF, Role.WORKER)
+
+
+ROLES: tuple[Role, ...] = tuple(Role)
+TRAINERS: tuple[Role, ...] = (Role.CHIEF, Role.WORKER)
+
+_TASK_NAME = re.compile(r"(ps|chief|worker|evaluator)[:-](0|[1-9][0-9]{0,6})")
+
+
+class TaskId:
+    """One task of the cluster, a value. Sorts by role (ps, chief, worker, evaluator), then by index."""
+
+    # Not a dataclass: to import that module takes an agent as long as to start.
+    __slots__ = ("index", "role")
+
+    def __init__(self, role: Role, index: int) -> None:
+        self.role: Final = role
+        self.index: Final = index
+
+    @property
+    def name(self) -> str:
+        """As people and TensorFlow write it: ``worker:1``."""
+        return f"{self.role.value}:{self.index}"
+
+    @property
+    def slug(self) -> str:
+        """For file names: ``worker-1``."""
+        return f"{self.role.value}-{self.index}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"TaskId({self.role!r}, {self.index})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TaskId) and (self.role, self.index) == (other.role, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.role, self.index))
+
+    def __lt__(self, other: TaskId) -> bool:
+        return (ROLES.index(self.role), self.index) < (ROLES.index(other.role), other.index)
+
+    @classmethod
+    def parse(cls, text: str) -> TaskId:
+        """Reads ``worker:1`` or ``worker-1``; raises ValueError for anything else."""
+        match = _TASK_NAME.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a task: {text!r}; write it as worker:0")
+        return cls(Role(match[1]), int(match[2]))
