@@ -168,7 +168,6 @@ def view_of(run: Path) -> RunView:
     return load_view(folder) if folder.events.exists() else RunView()
 
 
-@pytest.mark.soak
 def test_a_watched_folder_is_followed_until_tflaunch_stop_and_a_restart_goes_on(tmp_path: Path) -> None:
     incoming = tmp_path / "in"
     data = make_data(incoming, shards=20, most_rows=9)

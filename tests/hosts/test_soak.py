@@ -58,6 +58,12 @@ class Drill:
             return 0 if self.fault == "task" and self.task.startswith("worker") else 1
         return 0
 
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether the run ends by itself; after the last death of a worker or the evaluator it trains on to its end."""
+        vital = self.task[:2] in ("ps", "ch") if self.fault == "task" else self.host in EACH_ON["ps"]
+        return bool(self.exit_code) and (vital or not self.kills_tasks)
+
 
 def drawn(number: int) -> Drill:
     dice = random.Random(number)
@@ -147,14 +153,15 @@ def carry_out(run: Live, host: Host, drill: Drill) -> Iterator[None]:
 
 def wait_for_what_follows(run: Live, drill: Drill) -> None:
     """Until nothing happens any more before the tasks may end."""
-    if drill.fault == "supervisor" or drill.exit_code:
+    if drill.fault == "supervisor" or drill.ends_at_once:
         run.client.wait(120)
     elif drill.loses_host:
         run.wait_for("move_over")
     elif drill.kills_tasks and drill.restarts:
         run.wait_for("task_changed", attempt=2)
-    elif drill.fault == "task":
-        run.wait_for("task_changed", task=drill.task, state="failed")
+    elif drill.kills_tasks:
+        task = drill.task if drill.fault == "task" else "evaluator:0"
+        run.wait_for("task_changed", task=task, state="failed")
 
 
 @pytest.mark.parametrize("number", NUMBERS)
