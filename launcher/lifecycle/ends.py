@@ -171,6 +171,8 @@ def agent_renewed(draft: Draft, host: str) -> None:
     tasks_died(draft, host)
     if draft.state.phase is Phase.STARTING and not math.isinf(draft.state.began_at):
         prepare(draft)  # what it was asked for may not have arrived
+    if draft.state.gate.open:  # the others may be as they were, and then nothing of the gate would ever be said to it
+        draft.do(TellTask(task=None, message=draft.state.gate))
 
 
 def prepare(draft: Draft) -> None:

@@ -567,6 +567,18 @@ def test_what_dies_while_the_run_is_being_ended_does_not_change_how_it_ended() -
     assert end.cause is not None  # nothing was saved, and why is told
 
 
+def test_a_renewed_agent_is_told_how_the_gate_stands() -> None:
+    plan = make_plan()
+    tasks = tuple(replace(item, host="other" if item.task.name == "worker:1" else "here") for item in plan.tasks)
+    run = Run(replace(plan, tasks=tasks))
+    run.happen(lifecycle.Told, host="other", body=protocol.Reserved(generation=1, ports={}))
+    run.happen(lifecycle.Told, host="other", body=protocol.Seen(path="/model"))
+    run.until_training()
+    assert run.state.gate.open
+    asked = run.happen(lifecycle.AgentRenewed, host="other")
+    assert lifecycle.TellTask(task=None, message=run.state.gate) in asked
+
+
 def test_a_lost_host_ends_the_run() -> None:
     run = Run(make_plan()).until_training()
     run.happen(lifecycle.HostLost, host="here", message="the keeper has died")
