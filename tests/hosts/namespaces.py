@@ -150,7 +150,7 @@ class Host:
         return done.stdout
 
     def processes(self) -> dict[int, str]:
-        """Its processes, zombies not included, with their command lines; the sshd that listens left out."""
+        """Its processes with their command lines; zombies, what is in its exit, and the sshd that listens left out."""
         found = {}
         space = _pid_namespace(self.init)
         for entry in Path("/proc").iterdir():
@@ -159,7 +159,8 @@ class Host:
                     state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
                     if state not in "ZX":
                         command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                        found[int(entry.name)] = command.decode(errors="replace")
+                        if command:  # an exit gives back the memory with it before the process is a zombie
+                            found[int(entry.name)] = command.decode(errors="replace")
         return found
 
     def ours(self) -> dict[int, str]:
