@@ -5,7 +5,7 @@ clicked impressions are a biased sample. Predictions are judged by the known pro
 stand in for labels that would be too few to tell.
 
     python -m tests.benchmarks.quality RESULTS            # everything that RESULTS does not have yet, then the table
-    python -m tests.benchmarks.quality RESULTS --only esmm-1      # one training: about two minutes on two cores
+    python -m tests.benchmarks.quality RESULTS --only esmm-1      # one training: a few minutes on two cores
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ CTR, CVR = 0.05, 0.04
 SEEDS = (1, 2, 3)
 BARS = {"ctr_auc": 0.01, "ctcvr_auc": 0.015, "cvr_auc": 0.02}
 NAMES = {"ctr_auc": "CTR", "ctcvr_auc": "CTCVR", "cvr_auc": "CVR over all impressions"}
-MODEL = ("--preset", "paper", "--batch-size", "1024")
-OBJECTIVES: Mapping[str, tuple[str, ...]] = {"esmm": ("--epochs", "1"), "clicks": ("--epochs", "1")}
-"""Flags of each way to train. Training on clicks reads the clicked impressions alone."""
+MODEL = ("--preset", "demo")
+OBJECTIVES: Mapping[str, tuple[str, ...]] = {
+    "esmm": ("--epochs", "4", "--batch-size", "1024", "--learning-rate", "0.001"),
+    "clicks": ("--epochs", "4", "--batch-size", "256", "--learning-rate", "0.002"),
+}
+"""Flags of each way to train. Training on clicks reads the clicked impressions alone, a twentieth of the rows: it gets
+smaller batches and larger steps, with which it does better than with those of ESMM."""
 
 Figures = Mapping[str, float]
 
