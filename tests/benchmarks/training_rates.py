@@ -137,8 +137,9 @@ def kept(file: Path) -> Samples:
 
 
 def _median(samples: Samples, key: str, figure: str) -> float:
-    clocked = [float(found[figure]) for found in samples[key] if not found["traced"]]
-    return statistics.median(clocked)
+    """Of the runs that were not traced; where all were, of those, which one step in a hundred slows down."""
+    clocked = [each for each in samples[key] if not each["traced"]] or samples[key]
+    return statistics.median(float(each[figure]) for each in clocked)
 
 
 def _limit(job: Job, python: Path) -> dict[str, Any]:
