@@ -7,13 +7,13 @@ LEGACY_LOCK := requirements/lock-tf2.15.txt
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-small test-legacy matrix lint format bench soak schema lock clean test-packages
+.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench soak schema lock clean test-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
 
 test: lint test-packages
-	$(BIN)/python -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" --ignore tests/docker --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-legacy: $(LEGACY_VENV)/.installed
 	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
@@ -35,6 +35,17 @@ test-packages:
 	PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || missing="$$missing openssh-server"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null || true; fi
+
+# The image of docker/ is built and its compose cluster started for real: as root, on Debian, with a Python of the version
+# that the base image has.
+test-docker: $(VENV)/.installed-dev docker-packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'podman-compose>=1.5'
+	$(BIN)/python -m pytest -n0 -p no:cacheprovider $(PYTEST_ARGS) tests/docker
+
+docker-packages:
+	@for program in podman buildah runc debootstrap iptables; do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing=yes; done; \
+	[ -z "$$missing" ] && [ -e /usr/lib/podman/aardvark-dns ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	  --no-install-recommends podman buildah runc debootstrap iptables netavark aardvark-dns >/dev/null; }
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
