@@ -54,9 +54,11 @@ class TaskLinks:
                 self._untold[task].append(command.message)
 
     def forget(self, task: str) -> None:
-        """An attempt of that task is gone; what it was not told does not concern the next one."""
+        """An attempt of that task is gone: what it has said is heard, and what it was not told does not concern the
+        next one."""
         self._untold.pop(task, None)
         for link in [link for link in self._links if link.task == task]:
+            link.wire.take_rest()
             link.wire.close()
             self._links.discard(link)
 

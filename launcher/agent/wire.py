@@ -88,6 +88,11 @@ class Wire:
         except OSError:
             return
 
+    def take_rest(self) -> None:
+        """Hears what the other side, which has gone, has said before: also where reading is paused."""
+        while not self._closed and self._read():
+            pass
+
     def close(self) -> None:
         """Closes without calling ``on_closed``."""
         if not self._closed:
@@ -97,27 +102,32 @@ class Wire:
 
     def _watch(self) -> None:
         if not self._closed:
-            read = None if self._paused else self._read
+            read = None if self._paused else self._hear
             write = self._write if self._out or self._wants_drain else None
             self._loop.watch(self._socket.fileno(), read=read, write=write)
 
-    def _read(self) -> None:
+    def _hear(self) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        """Hears what is there; False if nothing is."""
         try:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._lose()
-            return
+            return False
         try:
             for line in self._lines.feed(data):
                 self.on_line(line)
                 if self._closed:
-                    return
+                    return False
         except LineTooLongError:
             self._lose()
+        return True
 
     def _write(self) -> None:
         try:

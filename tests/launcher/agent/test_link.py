@@ -198,6 +198,13 @@ def test_a_flood_of_reports_stays_with_the_task_and_arrives_whole(host: Host, tm
     assert [step.global_step for step in steps if isinstance(step, protocol.Step)] == list(range(count))
 
 
+def test_what_a_task_says_last_is_heard_even_while_tasks_wait(host: Host) -> None:
+    """Nothing is acknowledged, so that the agent listens to no task any more when this one ends."""
+    host.start("chief:0", "flood=10100", "exit=0")
+    host.wait(protocol.Exited)
+    assert len(host.bodies(protocol.Reported)) == 10_100
+
+
 def test_tasks_wait_while_nobody_takes_their_reports(host: Host, tmp_path: Path) -> None:
     host.start("chief:0", "flood=60000", f"touch={tmp_path}/sent", "hang")
     host.wait(protocol.Reported, lambda body: body.report == protocol.Step(global_step=10_000, local_steps=10_000))
