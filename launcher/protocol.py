@@ -14,12 +14,20 @@ Standard library only: agents run this on hosts where nothing of ours is install
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union
 
-if TYPE_CHECKING:
+from launcher.variables import *  # noqa: F403  whoever speaks needs these names, too
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the module typing would cost an agent as much as all of this
+    from collections.abc import Callable, Mapping
+    from typing import Any, ClassVar, TypeVar
+
     from typing_extensions import dataclass_transform
+
+    JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+    _M = TypeVar("_M", bound="Message")
 else:
+    JsonValue = object
 
     def dataclass_transform(**_: bool) -> Callable[[type], type]:
         """Tells type checkers, and nobody else, that annotations are fields."""
@@ -27,25 +35,11 @@ else:
 
 
 VERSION = 1
-READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
-TASK_SOCKET_VARIABLE = "TFLAUNCH_TASK_SOCKET"
-TASK_VARIABLE = "TFLAUNCH_TASK"
-ATTEMPT_VARIABLE = "TFLAUNCH_ATTEMPT"
-RUN_VARIABLE = "TFLAUNCH_RUN"
-TUNE_VARIABLE = "TFLAUNCH_TUNE"
-REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
-CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
-STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 # What a task notes of itself after its traceback, a line each: "NAME: PATH".
 DAMAGED_FILE = "[tflaunch] damaged file"
 DAMAGED_CHECKPOINT = "[tflaunch] damaged checkpoint"
 GOOD_CHECKPOINT = "[tflaunch] whole checkpoint"
-PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
-LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"
-TRAINERS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"  # how many trainers share the cores of their host
 MAX_LINE_BYTES = 16 * 1024 * 1024
-
-JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
 
 _KINDS: dict[str, type[Message]] = {}
 NOTHING: dict[str, Any] = {}
@@ -94,9 +88,6 @@ class Message:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.fields)})"
-
-
-_M = TypeVar("_M", bound=Message)
 
 
 def changed(message: _M, **changes: Any) -> _M:

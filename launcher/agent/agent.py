@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
 
 from launcher import protocol
-from launcher.agent import folder, last_words, linux, lock, processes, reservations
+from launcher.agent import folder, last_words, linux, lock, processes, reservations, title
 from launcher.agent.attempts import Attempts
 from launcher.agent.keeper_line import KeeperLine
 from launcher.agent.lease import Lease
@@ -32,6 +31,10 @@ from launcher.agent.supervisor_link import SupervisorLink
 from launcher.agent.task_links import TaskLinks
 from launcher.agent.usage import UsageSampler, memory_mib
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 _SEE_PATIENCE_S = 10.0  # network file systems show new files late
 _SEE_AGAIN_S = 0.25
 _MOST_EVENTS = 10_000  # unacknowledged; beyond, tasks are not listened to
@@ -41,6 +44,7 @@ def main(options: Options, inheritance: Inheritance) -> NoReturn:
     """Runs in a fresh fork of the keeper, and ends with the process."""
     try:
         linux.become_subreaper()
+        title.set_title(f"tflaunch agent {options.folder}", "tflaunch-agent")
         if os.getppid() == inheritance.keeper:
             Agent(options, inheritance).run()
     except Exception:  # noqa: BLE001 - the top of a process: the keeper takes down what is left and starts another

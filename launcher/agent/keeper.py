@@ -16,11 +16,15 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-from launcher.agent import folder, linux, processes
+from launcher.agent import folder, linux, processes, title
 from launcher.agent.options import Inheritance, Options
 from launcher.agent.relay import EXIT_BUSY
+from launcher.variables import RUN_VARIABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _MAX_AGENTS = 10  # an agent that dies that often has a fault that one more will not cure
 _MAX_MESSAGE_BYTES = 65536
@@ -28,10 +32,35 @@ _MAX_MESSAGE_BYTES = 65536
 Held = dict[str, tuple[int, ...]]
 
 
+def become(options: Options) -> NoReturn:
+    """In a fresh fork of the relay: goes on as ``main``, under a name of its own."""
+    code = 1
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(2, 1)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whatever the program that started it has left open
+        if not title.set_environment(RUN_VARIABLE, options.run):
+            _start_over(options)
+        code = _start(options)
+    except Exception:  # noqa: BLE001 - the top of a process, which must not go on as the relay that it was forked from
+        sys.excepthook(*sys.exc_info())
+    os._exit(code)
+
+
+def _start_over(options: Options) -> NoReturn:
+    """As another interpreter, where the kernel does not let this one show that it belongs to the run."""
+    main_file = f"{__file__.rpartition('/')[0]}/__main__.py"
+    argv = [sys.executable, "-I", "-S", main_file, "keeper", options.to_json()]
+    os.execve(sys.executable, argv, {**os.environ, RUN_VARIABLE: options.run})
+
+
 def main(argument: str) -> int:
     """Listens, then goes to the background: when the first process ends with 0, the agent can be connected to."""
-    options = Options.from_json(argument)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whatever the program that started it has left open
+    return _start(Options.from_json(argument))
+
+
+def _start(options: Options) -> int:
     home = Path(options.folder)
     try:
         folder.make_private(home)
@@ -44,6 +73,7 @@ def main(argument: str) -> int:
     if os.fork():
         return 0
     _leave_terminal(home)
+    title.set_title(f"tflaunch keeper {options.folder}", "tflaunch-keeper")
     keep(options, listeners)
 
 

@@ -13,20 +13,22 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from launcher.agent.options import Options
+from launcher.variables import READY_MARKER
 
-READY_MARKER = b"tflaunch-agent-ready\n"  # launcher.protocol has it, too, and costs more to import than all of this
-RUN_VARIABLE = "TFLAUNCH_RUN"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
+
 EXIT_GONE = 69  # there is no agent, and none may be started
 EXIT_LEFT = 70  # the agent has gone, and the run's folder has not: something may be left on this host
 EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
 _CONNECT_LIMIT_S = 60.0
 _CHUNK_BYTES = 65536
 _FLUSH_LIMIT_S = 5.0
-
-_T = TypeVar("_T")
 
 
 def main(argument: str) -> int:
@@ -41,7 +43,7 @@ def main(argument: str) -> int:
 
 
 def connect(options: Options) -> socket.socket | None:
-    """A connection to the run's agent, which is started if need be. None if that failed: then standard error has the
+    """A connection to the run's agent; a keeper is started if need be. None if that failed: then standard error has the
     reason. Blocks."""
     deadline = time.monotonic() + _CONNECT_LIMIT_S
     while time.monotonic() < deadline:
@@ -71,12 +73,15 @@ def _try_connect(path: str) -> socket.socket | None:
 
 
 def start_keeper(options: Options) -> int:
-    """Starts a keeper and waits until it listens; returns the exit code of the process that started it."""
-    main_file = f"{__file__.rpartition('/')[0]}/__main__.py"
-    argv = [sys.executable, "-I", "-S", main_file, "keeper", options.to_json()]
-    environment = {**os.environ, RUN_VARIABLE: options.run}
-    quiet = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
-    pid = os.posix_spawn(sys.executable, argv, environment, file_actions=quiet)
+    """Starts a keeper and waits until it listens; returns the exit code of the process that started it.
+
+    A fork: another interpreter would take as long to start as all the rest of this.
+    """
+    from launcher.agent import keeper
+
+    pid = os.fork()
+    if pid == 0:
+        keeper.become(options)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

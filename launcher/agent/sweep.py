@@ -12,8 +12,7 @@ from pathlib import Path
 
 from launcher.agent import folder, processes
 from launcher.agent.options import Options
-
-RUN_VARIABLE = "TFLAUNCH_RUN"  # launcher.protocol has it, too, and costs more to import than all of this
+from launcher.variables import RUN_VARIABLE
 
 
 def main(argument: str) -> int:

@@ -33,9 +33,9 @@ from launcher.estimator import task as tasks
 from launcher.estimator.compat import install
 from launcher.estimator.final_save import FinalSave
 from launcher.estimator.patches import Patches
-from launcher.estimator.post_import import after_import
 from launcher.estimator.task import Task
 from launcher.estimator.termination import SaveOnTerm
+from launcher.post_import import after_import
 
 Change = Callable[[Patches, Task], None]
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from launcher.estimator import legacy_keras
-from launcher.estimator.post_import import after_import
+from launcher.post_import import after_import
 
 _NAME = "estimator"
 _API = "tensorflow_estimator.python.estimator.api"
@@ -54,14 +54,14 @@ def install() -> None:
 
 
 def install_on_import() -> None:
-    """Call ``install()`` as soon as TensorFlow has been imported, at once if it already is. Imports nothing itself.
-
-    Without tensorflow-estimator it leaves TensorFlow as it is: a script that has no use for it goes on.
-    """
-    after_import("tensorflow", _install_if_possible)
+    """Call ``install_if_possible()`` as soon as TensorFlow has been imported, at once if it already is. Imports nothing
+    itself."""
+    after_import("tensorflow", install_if_possible)
 
 
-def _install_if_possible() -> None:
+def install_if_possible() -> None:
+    """``install()``, but without tensorflow-estimator TensorFlow stays as it is: a script that has no use for it goes
+    on."""
     if importlib.util.find_spec("tensorflow_estimator") is not None:
         install()
 

@@ -65,6 +65,11 @@ def spec(
     }
 
 
+def part_of(processes: Mapping[int, str], name: str) -> int:
+    """The keeper or the agent among a host's processes, which say what they are."""
+    return next(pid for pid, words in processes.items() if words.startswith(f"tflaunch {name} "))
+
+
 def run_on(hosts: Network, cwd: Path, written: Mapping[str, object], *options: str, **env: str) -> Finished:
     """``tflaunch run`` to its end."""
     return tflaunch(

@@ -11,7 +11,7 @@ import pytest
 from tests.fake_task import spam_bytes
 from tests.hosts.fixtures import require_hosts, three_hosts
 from tests.hosts.namespaces import SHARED, Host, Network, network
-from tests.hosts.running import ENDLESS, GOOD, StartLive, left, live, spec, wait_until, wait_until_gone
+from tests.hosts.running import ENDLESS, GOOD, StartLive, left, live, part_of, spec, wait_until, wait_until_gone
 
 __all__ = ["live", "three_hosts"]
 
@@ -71,7 +71,7 @@ def test_nothing_is_left_when_a_part_is_killed(three_hosts: Network, live: Start
     run.until_training()
     host = three_hosts.host("b")
     parts = host.processes()
-    keeper, agent = sorted(pid for pid, words in parts.items() if " keeper " in words)
+    keeper, agent = (part_of(parts, name) for name in ("keeper", "agent"))
     victims = {
         "client": [run.client.pid],
         "supervisor": [run.supervisor()],

@@ -15,7 +15,7 @@ import pytest
 
 from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import SHARED, Host, Network
-from tests.hosts.running import ROLES, Live, StartLive, live, spec, wait_until, wait_until_gone
+from tests.hosts.running import ROLES, Live, StartLive, live, part_of, spec, wait_until, wait_until_gone
 
 __all__ = ["live", "three_hosts"]
 
@@ -109,7 +109,7 @@ def begin(hosts: Network, live: StartLive, drill: Drill, number: int) -> Live:
 def victims(run: Live, host: Host, drill: Drill) -> list[int]:
     """What is to be killed, as this machine counts processes."""
     parts = host.processes()
-    keeper, agent = sorted(pid for pid, words in parts.items() if " keeper " in words)
+    keeper, agent = (part_of(parts, name) for name in ("keeper", "agent"))
     table: dict[str, Callable[[], list[int]]] = {
         "agent": lambda: [agent],
         "keeper": lambda: [keeper],

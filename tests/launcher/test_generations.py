@@ -94,16 +94,15 @@ class Cluster:
         return [event for event in map(json.loads, lines) if event["kind"] == kind]
 
     def keeper(self, host: str) -> int:
-        """The keeper of that host: of its two processes the one above the other."""
-        both = {pid: process for pid in processes.pids() if self._is_of(host, pid) and (process := processes.read(pid))}
-        return next(pid for pid, process in both.items() if process.parent not in both)
+        """The keeper of that host."""
+        return next(pid for pid in processes.pids() if self._is_of(host, pid))
 
     def _is_of(self, host: str, pid: int) -> bool:
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return False
-        return b"\0keeper\0" in words and self.homes[host].encode() in words
+        return words.startswith(f"tflaunch keeper {self.homes[host]}".encode())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CORE = ("errors", "model", "spec", "tf_config", "plan", "lifecycle", "protocol", "causes", "events")
-AGENT_MAY = ("launcher.agent", "launcher.protocol", "launcher.roles", "launcher.preload_env")
+AGENT_MAY = ("launcher.agent", "launcher.protocol", "launcher.roles", "launcher.preload_env", "launcher.variables")
 
 
 def imports_of(path: Path) -> set[str]:

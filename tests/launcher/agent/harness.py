@@ -6,9 +6,10 @@ import json
 import os
 import select
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,8 @@ from launcher import protocol
 from launcher.agent import relay, sweep
 from launcher.agent.options import Options
 
-FAKE_TASK = str(Path(__file__).parents[2] / "fake_task.py")
+REPOSITORY = Path(__file__).parents[3]
+FAKE_TASK = str(REPOSITORY / "tests" / "fake_task.py")
 DEADLINE_S = 30.0
 
 M = TypeVar("M", bound=protocol.Message)
@@ -29,6 +31,16 @@ def until(condition: Callable[[], object], what: str) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what}")
         time.sleep(0.005)
+
+
+def connect(options: Options, env: Mapping[str, str] | None = None) -> socket.socket | None:
+    """As a relay does it, but for the keeper being forked from a program as small as a relay is, not from the tests."""
+    if not Path(options.folder, "agent.sock").exists():
+        code = "import sys; sys.path.insert(0, sys.argv[2]); from launcher.agent import options, relay;"
+        code += "sys.exit(relay.start_keeper(options.Options.from_json(sys.argv[1])))"
+        argv = [sys.executable, "-I", "-S", "-c", code, options.to_json(), str(REPOSITORY)]
+        subprocess.run(argv, stdin=subprocess.DEVNULL, env=env, check=False)
+    return relay.connect(options)
 
 
 class Host:
@@ -44,10 +56,10 @@ class Host:
 
     # --- the line
 
-    def connect(self, *, acked: int | None = None) -> Host:
-        """Starts what is not there, says Hello and waits for the Welcome."""
+    def connect(self, *, acked: int | None = None, env: Mapping[str, str] | None = None) -> Host:
+        """Starts what is not there, with that environment, says Hello and waits for the Welcome."""
         self.disconnect()
-        self.link = relay.connect(self.options)
+        self.link = connect(self.options, env)
         assert self.link is not None
         newest = self.events[-1].seq if self.events else 0
         self.welcome = None

@@ -6,12 +6,16 @@ imports TensorFlow, and a script that never does pays nothing.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # these two modules take a program longer to import than all the rest of this
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+    from typing import Any
 
 Action = Callable[[], None]
 
@@ -32,7 +36,7 @@ def _is_being_imported(module: ModuleType) -> bool:
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds one module as the others do, and wraps its loader."""
 
     def __init__(self, name: str, action: Action) -> None:
@@ -41,7 +45,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         if fullname != self._name:
             return None
         sys.meta_path.remove(self)
@@ -49,18 +53,19 @@ class _Finder(importlib.abc.MetaPathFinder):
         if spec is None or spec.loader is None:
             sys.meta_path.insert(0, self)
             return None
-        spec.loader = _Loader(spec.loader, self._action)
+        loader: Any = _Loader(spec.loader, self._action)  # one by what it can do
+        spec.loader = loader
         return spec
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Executes the module with its own loader, gives that back to it, then acts."""
 
-    def __init__(self, loader: importlib.abc.Loader, action: Action) -> None:
+    def __init__(self, loader: Loader, action: Action) -> None:
         self._loader = loader
         self._action = action
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:

@@ -1,0 +1,19 @@
+"""Names by which supervisor, agent and tasks find each other: variables, and the little else that must agree.
+
+Imports nothing, since it is on the way of every start of a task or an agent.
+"""
+
+from __future__ import annotations
+
+RUN_VARIABLE = "TFLAUNCH_RUN"  # every process of a run has it, and is found by it
+TASK_SOCKET_VARIABLE = "TFLAUNCH_TASK_SOCKET"
+TASK_VARIABLE = "TFLAUNCH_TASK"
+ATTEMPT_VARIABLE = "TFLAUNCH_ATTEMPT"
+TUNE_VARIABLE = "TFLAUNCH_TUNE"
+REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be reported at once, "200,500"
+PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
+LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"
+TRAINERS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"  # how many trainers share the cores of their host
+READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
+CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
+STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
