@@ -5,9 +5,11 @@ Standard library only, and little of that: the agent uses this module on hosts w
 
 from __future__ import annotations
 
-import re
 from enum import Enum
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Role(str, Enum):
@@ -28,9 +30,10 @@ class Role(str, Enum):
 
 
 ROLES: tuple[Role, ...] = tuple(Role)
+_NAMES = frozenset(role.value for role in Role)
 TRAINERS: tuple[Role, ...] = (Role.CHIEF, Role.WORKER)
 
-_TASK_NAME = re.compile(r"(ps|chief|worker|evaluator)[:-](0|[1-9][0-9]{0,6})")
+_MOST_DIGITS = 7
 
 
 class TaskId:
@@ -71,7 +74,8 @@ class TaskId:
     @classmethod
     def parse(cls, text: str) -> TaskId:
         """Reads ``worker:1`` or ``worker-1``; raises ValueError for anything else."""
-        match = _TASK_NAME.fullmatch(text)
-        if match is None:
+        role, _, index = text.replace("-", ":").partition(":")
+        is_number = index.isascii() and index.isdigit() and (index == "0" or index[0] != "0")
+        if role not in _NAMES or not is_number or len(index) > _MOST_DIGITS:
             raise ValueError(f"not a task: {text!r}; write it as worker:0")
-        return cls(Role(match[1]), int(match[2]))
+        return cls(Role(role), int(index))

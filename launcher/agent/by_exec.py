@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from launcher.agent import importing, last_words, main_module, tensorflow_hooks, title
-from launcher.protocol import RUN_VARIABLE, TASK_VARIABLE
+from launcher.variables import RUN_VARIABLE, TASK_VARIABLE
 
 
 def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callable[[], None]:
@@ -21,7 +21,7 @@ def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callabl
     last_words.watch(os.environ)
     hidden = importing.Hidden()
     sys.meta_path.insert(0, importing.Finder(hidden))
-    tensorflow_hooks.at_import()
+    tensorflow_hooks.at_import(hidden)
     hidden.hide(importing.OURS)
     _forget_shadowed(program, modules_at_start)
     try:
@@ -33,8 +33,5 @@ def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callabl
 def _forget_shadowed(program: Sequence[str], modules_at_start: frozenset[str]) -> None:
     """Where the program has a module of the name of one that only we have imported, it gets its own."""
     front = main_module.first_path(program)
-    if front is None:
-        return
-    shadowed = importing.shadowed([front], {importing.top_of(name) for name in {*sys.modules} - modules_at_start})
-    for name in [name for name in sys.modules if importing.top_of(name) in shadowed]:
-        del sys.modules[name]
+    if front is not None:
+        importing.forget_shadowed([front], modules_at_start)

@@ -12,9 +12,8 @@ import atexit
 import contextlib
 import os
 import sys
-import threading
 
-from launcher.protocol import CLOSING_THREAD
+from launcher.variables import CLOSING_THREAD
 
 _status: tuple[int, int | None] = (0, None)  # the process, and the exit code that its program has asked for
 
@@ -45,7 +44,8 @@ def _exit_code(error: BaseException | None) -> int | None:
 
 def _leave() -> None:
     pid, status = _status
-    closing = any(thread.name == CLOSING_THREAD for thread in threading.enumerate())
+    threading = sys.modules.get("threading")  # where nobody has imported it there are no threads
+    closing = threading is not None and any(thread.name == CLOSING_THREAD for thread in threading.enumerate())
     if not closing or status is None or pid != os.getpid():
         return
     for stream in (sys.stdout, sys.stderr):

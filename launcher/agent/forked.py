@@ -132,7 +132,7 @@ def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
 
     sys.meta_path.insert(0, importing.Finder(hidden, check, given))
     if "tensorflow" not in hidden:
-        tensorflow_hooks.at_import()
+        tensorflow_hooks.at_import(hidden)
     hidden.hide(importing.OURS)
 
 

@@ -11,20 +11,21 @@ The packages of tflaunch itself, ``launcher`` and ``jobs``, come last: a package
 from __future__ import annotations
 
 import builtins
-import importlib.abc
 import importlib.machinery
-import importlib.util
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OURS = ("launcher", "jobs")
-ROOT = str(Path(__file__).resolve().parents[2])
-_MARK = Path("launcher", "agent", "preload.py")
+ROOT = os.path.realpath(__file__).rpartition("/launcher/")[0] or "/"
+_MARK = "launcher/agent/preload.py"
 
 Needs = Mapping[str, frozenset[str]]
 Spec = importlib.machinery.ModuleSpec
@@ -79,6 +80,14 @@ class Hidden:
         for name in [name for name in sys.modules if top_of(name) in wanted]:
             self._modules[name] = sys.modules.pop(name)
 
+    def show(self, tops: Iterable[str]) -> dict[str, ModuleType]:
+        """Puts the modules of these packages back into ``sys.modules``; gives what the program had there."""
+        wanted = set(tops)
+        theirs = {name: sys.modules.pop(name) for name in [*sys.modules] if top_of(name) in wanted}
+        for name in [name for name in self._modules if top_of(name) in wanted]:
+            sys.modules[name] = self._modules.pop(name)
+        return theirs
+
     def give_back(self, top: str) -> set[str]:
         """Puts a package back into ``sys.modules`` with all that it has imported; returns the top-level names."""
         tops = self._closure(top)
@@ -98,7 +107,34 @@ class Hidden:
         return found | {top_of(name) for name in self._modules} - set(OURS)
 
 
-class Finder(importlib.abc.MetaPathFinder):
+@contextmanager
+def as_before(hidden: Hidden, path: Sequence[str]) -> Iterator[None]:
+    """While inside, modules of ours are imported as at the start of the interpreter, whose ``sys.path`` was ``path``:
+    the program may have packages of their names by now, and modules of the names of those that ours need."""
+    before = frozenset(sys.modules)
+    shows = OURS[0] in hidden
+    theirs = hidden.show(OURS) if shows else {}
+    added = [entry for entry in sys.path if entry not in path]
+    sys.path[:0] = path  # in front of the program's entries, which another thread may need meanwhile
+    try:
+        yield
+    finally:
+        del sys.path[: len(path)]
+        if shows:
+            hidden.hide(OURS)
+        sys.modules.update(theirs)
+        forget_shadowed(added, before)
+
+
+def forget_shadowed(entries: Iterable[str], before: Iterable[str]) -> None:
+    """Lets the program have its own modules in these entries of its ``sys.path``, where we have imported another one of
+    that name since only ``before`` were there."""
+    tops = shadowed(entries, {top_of(name) for name in {*sys.modules} - {*before}})
+    for name in [name for name in sys.modules if top_of(name) in tops]:
+        del sys.modules[name]
+
+
+class Finder:
     """Answers for hidden packages and for ours; to be the first in ``sys.meta_path``.
 
     ``check`` is called before anything is given back, with the name of a module that another would be found for, or
@@ -144,7 +180,7 @@ class Finder(importlib.abc.MetaPathFinder):
         return _ask([finder for finder in sys.meta_path if finder is not self], name)
 
 
-class _Loaded(importlib.abc.Loader):
+class _Loaded:
     """'Loads' a module that is there: importlib sets ``__spec__``, so the original is put back."""
 
     def __init__(self, finder: Finder, original: Spec | None) -> None:
@@ -164,7 +200,8 @@ class _Loaded(importlib.abc.Loader):
 def _spec_of(finder: Finder, name: str, module: ModuleType) -> Spec:
     """A copy of the module's own spec, which whoever only asks for it may read, with our loader."""
     original = getattr(module, "__spec__", None)
-    spec = Spec(name, _Loaded(finder, original), origin=original.origin if original else None)
+    loader: Any = _Loaded(finder, original)
+    spec = Spec(name, loader, origin=original.origin if original else None)
     if original is not None:
         spec.submodule_search_locations = original.submodule_search_locations
         spec.has_location = original.has_location
@@ -193,13 +230,13 @@ def find_users_own(name: str, finders: Iterable[Any]) -> Spec | None:
     for finder in finders:
         by_path = finder is importlib.machinery.PathFinder
         spec: Spec | None = finder.find_spec(name, path if by_path else None, None)
-        if spec is not None and not any(_is_ours(Path(place).parent) for place in _places(spec)):
+        if spec is not None and not any(_is_ours(os.path.dirname(place)) for place in _places(spec)):  # noqa: PTH120
             return spec
     return None
 
 
-def _is_ours(entry: str | Path) -> bool:
-    return Path(entry, _MARK).is_file()
+def _is_ours(entry: str) -> bool:
+    return os.path.isfile(os.path.join(entry, _MARK))  # noqa: PTH113, PTH118
 
 
 def _places(spec: Spec) -> list[str]:
@@ -212,10 +249,10 @@ def shadowed(entries: Iterable[str], names: Iterable[str]) -> set[str]:
     """Those of ``names``, but for ours, for which these entries of ``sys.path`` hold a module."""
     wanted, found = set(names) - set(OURS), set()
     for entry in entries:
-        folder = Path(entry or ".")
-        present = {top_of(item.name) for item in folder.iterdir()} if folder.is_dir() else set()
+        folder = entry or os.getcwd()  # noqa: PTH109
+        present = {top_of(item) for item in os.listdir(folder)} if os.path.isdir(folder) else set()  # noqa: PTH112, PTH208
         for name in wanted & present:
-            spec = importlib.machinery.PathFinder.find_spec(name, [entry or str(Path.cwd())])
+            spec = importlib.machinery.PathFinder.find_spec(name, [folder])
             if spec is not None and spec.has_location:
                 found.add(name)
     return found

@@ -12,10 +12,14 @@ import fcntl
 import os
 import resource
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
-from launcher import protocol
-from launcher.roles import TaskId
+from launcher.variables import ATTEMPT_VARIABLE, STACKS_SIGNAL, TASK_SOCKET_VARIABLE, TASK_VARIABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from launcher.roles import TaskId
 
 FOLDER = "words"
 _RAISED, _STACKS = "raised", "stacks"
@@ -27,7 +31,7 @@ _HIGH_FD = 200
 _BECAUSE = "The above exception was the direct cause of the following exception:"
 _MEANWHILE = "During handling of the above exception, another exception occurred:"
 
-_raised: tuple[int, Path | None] = (0, None)  # the process and its file
+_raised: tuple[int, str | None] = (0, None)  # the process and its file
 
 
 # --- in the task -------------------------------------------------------------------------------------------------
@@ -35,7 +39,7 @@ _raised: tuple[int, Path | None] = (0, None)  # the process and its file
 
 def watch(environ: Mapping[str, str]) -> None:
     """Prepares for the end: ``note`` will know where to write, and the stacks of all threads are written down when
-    native code crashes, and at ``protocol.STACKS_SIGNAL``.
+    native code crashes, and at ``STACKS_SIGNAL``.
 
     Nothing where the environment names no agent; no stacks where the program has Python's fault handler on already.
     """
@@ -50,7 +54,7 @@ def watch(environ: Mapping[str, str]) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         high = fd if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= _HIGH_FD else _moved(fd)
         faulthandler.enable(file=high)
-        faulthandler.register(protocol.STACKS_SIGNAL, file=high, all_threads=True)
+        faulthandler.register(STACKS_SIGNAL, file=high, all_threads=True)
 
 
 def _moved(fd: int) -> int:
@@ -65,7 +69,8 @@ def note(error: BaseException) -> None:
     pid, path = _raised
     with contextlib.suppress(Exception):  # nothing that goes wrong here may hide the program's own error
         if path is not None and pid == os.getpid() and not _is_good_end(error):
-            path.write_text("".join(_told(error))[:_MOST_CHARS], encoding="utf-8", errors="backslashreplace")
+            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write("".join(_told(error))[:_MOST_CHARS])
 
 
 def _is_good_end(error: BaseException) -> bool:
@@ -99,15 +104,16 @@ def _chain(error: BaseException) -> list[tuple[BaseException, str]]:
     return found
 
 
-def _path(environ: Mapping[str, str], kind: str) -> Path | None:
-    socket, task = environ.get(protocol.TASK_SOCKET_VARIABLE), environ.get(protocol.TASK_VARIABLE)
+def _path(environ: Mapping[str, str], kind: str) -> str | None:
+    socket, task = environ.get(TASK_SOCKET_VARIABLE), environ.get(TASK_VARIABLE)
     if not socket or not task:
         return None
-    return _file(Path(socket).parent, TaskId.parse(task), environ.get(protocol.ATTEMPT_VARIABLE, "1"), kind)
+    home, _, _ = socket.rpartition("/")
+    return f"{home or '.'}/{_name(task.replace(':', '-'), environ.get(ATTEMPT_VARIABLE, '1'), kind)}"
 
 
-def _file(home: Path, task: TaskId, attempt: int | str, kind: str) -> Path:
-    return home / FOLDER / f"{task.slug}.{attempt}.{kind}"
+def _name(slug: str, attempt: int | str, kind: str) -> str:
+    return f"{FOLDER}/{slug}.{attempt}.{kind}"
 
 
 # --- in the agent ------------------------------------------------------------------------------------------------
@@ -115,19 +121,19 @@ def _file(home: Path, task: TaskId, attempt: int | str, kind: str) -> Path:
 
 def take_raised(home: Path, task: TaskId, attempt: int) -> str:
     """The traceback of the exception that ended the program; empty if none did."""
-    return _taken(_file(home, task, attempt, _RAISED))
+    return _taken(home / _name(task.slug, attempt, _RAISED))
 
 
 def take_crash(home: Path, task: TaskId, attempt: int) -> str:
     """The stacks that were written down when native code crashed; empty if it did not."""
-    text = _taken(_file(home, task, attempt, _STACKS))
+    text = _taken(home / _name(task.slug, attempt, _STACKS))
     at = text.rfind("Fatal Python error")
     return text[at:] if at >= 0 else ""
 
 
 def take_stacks(home: Path, task: TaskId, attempt: int) -> str:
     """The stacks that have been written down since they were last taken."""
-    path = _file(home, task, attempt, _STACKS)
+    path = home / _name(task.slug, attempt, _STACKS)
     text = _taken(path)
     with contextlib.suppress(OSError):
         os.truncate(path, 0)
@@ -137,7 +143,7 @@ def take_stacks(home: Path, task: TaskId, attempt: int) -> str:
 def forget(home: Path, task: TaskId, attempt: int) -> None:
     """Removes what an attempt has left."""
     for kind in (_RAISED, _STACKS):
-        _file(home, task, attempt, kind).unlink(missing_ok=True)
+        (home / _name(task.slug, attempt, kind)).unlink(missing_ok=True)
 
 
 def _taken(path: Path) -> str:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 from pathlib import Path
 
 LOCK_FILE = ".tflaunch.lock"
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _MAX_BYTES = 65536
 _MAX_TRIES = 100
 
@@ -26,7 +24,8 @@ class LockError(Exception):
 
 def is_remote(path: str) -> bool:
     """Whether the path has a scheme, such as ``gs://``: there is no locking such folders."""
-    return _SCHEME.match(path) is not None
+    scheme, found, _ = path.partition("://")
+    return bool(found) and scheme[:1].isalpha() and scheme.isascii() and all(c.isalnum() or c in "+.-" for c in scheme)
 
 
 def lock(path: str, owner: Owner) -> tuple[int | None, str]:

@@ -14,7 +14,6 @@ import pkgutil
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
 from launcher.agent import ending, last_words
@@ -38,7 +37,7 @@ def first_path(program: Sequence[str]) -> str | None:
     if program[0] == "-c":
         return ""
     if program[0] == "-m":
-        return str(Path.cwd())
+        return os.getcwd()  # noqa: PTH109
     return os.path.dirname(os.path.realpath(program[0]))  # noqa: PTH120
 
 
@@ -79,7 +78,7 @@ def _from_code(main: ModuleType, source: str) -> Callable[[], None]:
 
 
 def _from_file(main: ModuleType, path: str) -> Callable[[], None]:
-    full_path = path if path.startswith("/") else f"{Path.cwd()}/{path}"
+    full_path = path if path.startswith("/") else f"{os.getcwd()}/{path}"  # noqa: PTH109
     if pkgutil.get_importer(full_path) is not None:  # a folder or an archive with a __main__
         sys.path[: 0 if is_path_safe() else 1] = [full_path]
         return lambda: runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
@@ -106,7 +105,8 @@ def _code_of(main: ModuleType, path: str) -> CodeType:
                 raise NotRunnableError(path)
             return code
         main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
-        source = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            source = file.read()
     except (OSError, ImportError, EOFError, ValueError) as error:
         raise NotRunnableError(path) from error
     return _compile(source, path)

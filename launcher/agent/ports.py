@@ -9,8 +9,8 @@ is proven by binding it once without SO_REUSEPORT. Linux, socket(7) and unix(7).
 from __future__ import annotations
 
 import errno
+import math
 import os
-import random
 import socket
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -50,8 +50,12 @@ def _candidates(low: int | None, high: int | None) -> Iterator[int]:
         first, last = _quiet_range()
     else:
         first, last = low, high
-    # At random, so that launchers that start at the same time seldom try the same one.
-    return iter(random.sample(range(first, last + 1), last + 1 - first))
+    # At random, so that launchers that start at the same time seldom try the same one; each port comes once.
+    count = max(1, last + 1 - first)
+    at, step = (int.from_bytes(os.urandom(8), "big") for _ in range(2))
+    while math.gcd(step, count) != 1:
+        step += 1
+    return (first + (at + number * step) % count for number in range(count))
 
 
 def _quiet_range() -> tuple[int, int]:

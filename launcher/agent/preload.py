@@ -10,6 +10,7 @@ functions registered with atexit are called, and the program's exit status becom
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -28,10 +29,8 @@ def main() -> None:
 
 def _import_ours() -> None:
     """Imports our package from beside this file, wherever it is and whatever the user's path holds."""
-    from pathlib import Path
-
     path = sys.path[:]
-    sys.path[:] = [str(Path(__file__).resolve().parents[2])]
+    sys.path[:] = [os.path.realpath(__file__).rpartition("/launcher/agent/")[0] or "/"]
     import launcher  # noqa: F401
 
     sys.path[:] = path

@@ -6,6 +6,7 @@ tasks that are started by exec, in the user's interpreter. Standard library only
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -22,10 +23,8 @@ def main() -> None:
 
 def _import_ours() -> None:
     """Imports our package from beside this file, wherever it is and whatever the user's path holds."""
-    from pathlib import Path
-
     path = sys.path[:]
-    sys.path[:] = [str(Path(__file__).resolve().parents[2])]
+    sys.path[:] = [os.path.realpath(__file__).rpartition("/launcher/agent/")[0] or "/"]
     import launcher  # noqa: F401
 
     sys.path[:] = path

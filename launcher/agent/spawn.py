@@ -6,9 +6,12 @@ import errno
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 from launcher.agent import linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _STAGES = ("folder", "command")
 

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from functools import partial
-from typing import Any
 
-from launcher.protocol import TUNE_VARIABLE
+from launcher import post_import
+from launcher.agent import importing
+from launcher.variables import TUNE_VARIABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def load_adjust() -> Any:
@@ -26,18 +32,20 @@ def adjust(module: Any) -> None:
         module.apply(names)
 
 
-def at_import() -> None:
-    """Arranges for ``tf.estimator`` and the adjustments to be there when the program has imported TensorFlow. To be
-    called while ``launcher`` is ours."""
-    compat = _load("launcher.estimator.compat")
+def at_import(hidden: importing.Hidden) -> None:
+    """Arranges for ``tf.estimator`` and the adjustments to be there when the program has imported TensorFlow; a program
+    that never does is spared their imports. To be called while ``sys.path`` is the interpreter's own."""
+    post_import.after_import("tensorflow", partial(_bring_in, hidden, tuple(sys.path), _names()))
+
+
+def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], names: frozenset[str]) -> None:
+    with importing.as_before(hidden, path):
+        compat = _load("launcher.estimator.compat")
+        module = load_adjust() if names else None
     if compat is not None:
-        compat.install_on_import()
-    names = _names()
-    module = load_adjust() if names else None
+        compat.install_if_possible()
     if module is not None:
-        # After compat has had its turn: its finder for tensorflow_estimator must not stand before those of adjust.
-        post_import = importlib.import_module("launcher.estimator.post_import")
-        post_import.after_import("tensorflow", partial(module.apply_on_import, names))
+        module.apply_on_import(names)
 
 
 def _names() -> frozenset[str]:

@@ -156,6 +156,42 @@ def test_adjustments_are_made_where_they_are_asked_for(tensorflow_preload, numpy
             assert normal(ended) == Ended(status=0, output=f"{expected}\n")
 
 
+OWN_NAMES = """\
+import sys, launcher
+def ours(*names):
+    hidden = [list(finder._hidden) for finder in sys.meta_path if hasattr(finder, "_hidden")]
+    return [name in sum(hidden, []) for name in names]
+own = __file__.replace("program.py", "launcher/__init__.py")
+print(launcher.__file__ == own, ours("launcher", "launcher.estimator"))
+import tensorflow
+print("tensorflow")
+import difflib
+print(difflib.__file__ == __file__.replace("program.py", "difflib.py"), sys.modules["launcher"] is launcher)
+print(ours("launcher.estimator"), [name for name in sys.modules if name.startswith("launcher.")])
+print([finder._name for finder in sys.meta_path if hasattr(finder, "_action")])
+"""
+
+
+@pytest.mark.parametrize("start", ["fork", "exec"])
+def test_the_library_comes_with_tensorflow_and_leaves_the_program_what_it_has(start, numpy_preload, env, tmp_path):
+    """It needs modules of the standard library for the names of which the program may have its own."""
+    (tmp_path / "launcher").mkdir()
+    files = {
+        "launcher/__init__.py": "",
+        "difflib.py": "print('mine')",
+        "tensorflow.py": "estimator = None",
+        "program.py": OWN_NAMES,
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    program, env = [str(tmp_path / "program.py")], {**env, "TFLAUNCH_TUNE": "worker-start"}
+    ended = execute([sys.executable, PROGRAM, *program], env, "/") if start == "exec" else None
+    ended = ended or numpy_preload.run(program, env, "/")
+    waiting = "tensorflow_estimator.python.estimator.training"
+    lines = ["True [True, False]", "tensorflow", "mine", "True True", "[True] []", f"['{waiting}']"]
+    assert ended == Ended(status=0, output="\n".join(lines) + "\n")
+
+
 @pytest.mark.parametrize("modules", ["numpy", pytest.param("tensorflow", marks=pytest.mark.tensorflow)])
 def test_two_tasks_draw_different_numbers(modules, env, request):
     preload = request.getfixturevalue(f"{modules}_preload")
