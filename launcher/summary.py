@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from launcher.drill_view import table
 from launcher.events import MoveOver, Noticed, TasksMoved
 from launcher.model import Outcome
 from launcher.report import cause_of, knocked_on, outcome_of
+from launcher.roles import Role
 from launcher.runs import RunFolder
 from launcher.spans import Line, ansi, count, duration, harmless, number, one_line, places
 from launcher.view import RunView
@@ -46,8 +48,16 @@ def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
     lines: list[Line] = [
         ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
     ]
-    lines += _cause_lines(view) + _warning_lines(view) + _move_lines(view) + _restart_lines(view) + _drill_lines(view)
-    return lines + _metric_lines(view) + _place_lines(view, folder)
+    parts = (_end_lines, _cause_lines, _warning_lines, _move_lines, _restart_lines, _drill_lines, _metric_lines)
+    lines += itertools.chain.from_iterable(part(view) for part in parts)
+    return lines + _place_lines(view, folder)
+
+
+def _end_lines(view: RunView) -> list[Line]:
+    """Why the chief ended training when neither its steps nor its input were used up."""
+    chief = next((task for task in view.ordered() if task.task.role is Role.CHIEF), None)
+    reason = chief.attempts[-1].reason if chief and chief.attempts else ""
+    return [_row("ended", reason)] if reason and outcome_of(view) is Outcome.SUCCEEDED else []
 
 
 def _cause_lines(view: RunView) -> list[Line]:

@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from launcher import events as ev
 from launcher.model import Outcome, TaskState
+from launcher.roles import Role, TaskId
 from launcher.spans import Span, duration, harmless, number, places
 from launcher.summary import OUTCOME_STYLES
 
@@ -64,6 +65,8 @@ def _(event: ev.BoardChanged) -> Span:
 
 @tell.register
 def _(event: ev.TaskChanged) -> Span | None:
+    if event.state == TaskState.FINISHED.value and event.reason and TaskId.parse(event.task).role is Role.CHIEF:
+        return _with_reason("training ends", event.reason), "bold"
     if event.state not in _LOUD:
         return None
     state = "restarting" if event.state == TaskState.BACKOFF.value else event.state
