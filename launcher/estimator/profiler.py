@@ -59,6 +59,7 @@ class Profiler(Hook):
         self._since = 0
         self._wanted: Any = None
         self._wanted_first: Any = None
+        self._transfers: list[list[Any]] = []
 
     def begin(self) -> None:
         module: Any = importlib.import_module("tensorflow.python.training.session_run_hook")
@@ -91,13 +92,14 @@ class Profiler(Hook):
         untraced_us = (began_us - self._ended_us) / (self._since - 1) if self._since > 1 else None
         self._ended_us, self._since = ended_us, 0
         metadata = run_values.run_metadata
+        self._transfers = transfers(metadata) or self._transfers  # in every sample: the first is not kept
         sample = {
             "steps": self._steps,
             "began_us": began_us,
             "ended_us": ended_us,
             "untraced_us": untraced_us,
             "devices": devices(metadata.step_stats),
-            "transfers": transfers(metadata),
+            "transfers": self._transfers,
         }
         data = base64.b64encode(zlib.compress(json.dumps(sample, separators=(",", ":")).encode(), 6)).decode()
         if len(data) <= _MOST_BYTES and self._task.channel.open():
