@@ -665,7 +665,7 @@ def happenings(draw: st.DrawFn) -> list[tuple[str, str, object]]:
     ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(happenings(), st.sampled_from(Success), st.sampled_from([ALL, ()]), st.sampled_from([DRILLS, ()]))
 def test_whatever_happens_a_run_can_be_ended(
     story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...], inject: tuple[str, ...]

@@ -327,7 +327,7 @@ def stories(draw: st.DrawFn) -> list[tuple[str, str, object]]:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stories(), st.sampled_from(Success), st.sampled_from([ALL, ()]))
 def test_whatever_hosts_are_lost_a_run_can_be_ended(
     story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.command import parse_command
@@ -22,8 +22,8 @@ from tests.launcher.specs import BREAKS, Break, Spec, names_of, several_breaks, 
 
 EXAMPLES = int(os.environ.get("TFLAUNCH_EXAMPLES", "300"))
 SURROUNDINGS = Surroundings(python="/usr/bin/python3", cwd="/work", env={"HOME": "/home/me"})
-quick = settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-thorough = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=EXAMPLES // 4)
+thorough = settings(max_examples=EXAMPLES)
 
 
 def text_of(spec: Spec) -> str:
@@ -149,7 +149,7 @@ def line_of(text: str, path: str) -> int:
     return line
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("latin-1")))
 def test_any_text_is_a_spec_or_an_error_in_words(text: str) -> None:
     try:

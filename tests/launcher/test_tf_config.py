@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
@@ -75,7 +75,6 @@ def test_what_holds_for_every_cluster(ps: int, workers: int, evaluator: int, mod
         }
 
 
-@settings(deadline=None)
 @given(ps=st.integers(1, 40), workers=st.integers(5500, 7000))
 def test_what_holds_for_a_cluster_that_does_not_fit(ps: int, workers: int) -> None:
     addresses = cluster(ps, workers, host="node0123.cluster.example.org")

@@ -47,7 +47,7 @@ def compiled() -> Any:
     return tf.function(lambda groups, *batch: auc_of_groups(groups, checked(*batch)), input_signature=columns)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(ROWS)
 def test_is_the_loop_over_groups(rows: list[tuple[int, float, int, float]]) -> None:
     groups, labels, logits, weights = np.array(rows, np.float64).T

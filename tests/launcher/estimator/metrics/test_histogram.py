@@ -64,7 +64,7 @@ SCORES = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(SCORES, st.floats(0, 1), st.floats(0, 100)), min_size=1, max_size=60), st.integers(1, 4))
 def test_is_off_by_at_most_half_of_the_pairs_in_one_bin(rows: list[tuple[float, float, float]], parts: int) -> None:
     """For ties, fractions, weights, infinities; and whatever the batches, the sum of histograms is the whole's."""
@@ -80,7 +80,7 @@ def test_is_off_by_at_most_half_of_the_pairs_in_one_bin(rows: list[tuple[float, 
     assert abs(found - exact_auc(labels, logits, weights)) <= bound + 1e-9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(-8, 8), st.booleans()), min_size=2, max_size=80))
 def test_ties_count_one_half(rows: list[tuple[int, bool]]) -> None:
     logits, labels = np.array(rows, np.float64).T

@@ -106,7 +106,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps=STEPS, shards=st.integers(1, 8))
 def test_every_ticket_is_trained_in_the_lineage_of_whatever_happens(steps: list[tuple[str, int]], shards: int) -> None:
     """Leases, acknowledgements, deaths, checkpoints and restores in any order; at the end somebody trains the rest."""
