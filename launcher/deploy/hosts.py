@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from launcher.deploy.manifest import Entry, chosen
 from launcher.deploy.scan import Folder, read_folder
@@ -14,12 +14,16 @@ from launcher.deploy.wheels import Target, fill_wheelhouse, target_of
 from launcher.errors import HostError, TflaunchError
 from launcher.model import PlannedHost
 from launcher.transports import TransportError
-from launcher.transports.ssh import Dialer, Line, Program
+from launcher.transports.ssh import CONNECT_TIMEOUT_S, Dialer, Line, Program
 from launcher.transports.ssh_programs import SshPrograms
 
 WHEELS_TO = "~/.tflaunch/wheels"
 _CHUNK_BYTES = 1 << 18
 _END_S = 5.0
+_LEAST_PATIENCE_S = 6.0
+_ALIVE = b'{"alive": true}\n'
+
+_T = TypeVar("_T")
 
 
 class Progress(Protocol):
@@ -78,7 +82,8 @@ class _Work:
             self._progress.say(host.name, "connecting")
             line = await self._dialer.dial(host)
             started = await self._programs.start(line, "deploy", {"folder": ""})
-            return await self._deploy(host.name, _Talk(host.name, started, self._progress))
+            async with _Talk(host.name, started, self._progress) as talk:
+                return await _unless_silent(self._deploy(host.name, talk), talk, _patience_s(host))
         except (TransportError, ConnectionError, ValueError) as error:
             self._progress.failed(host.name)
             raise HostError(host.name, str(error), getattr(error, "advice", "")) from error
@@ -107,6 +112,7 @@ class _Work:
         if wanted.wheelhouse is not None:
             folder = await self._filled(wanted, target_of(facts), lambda text: self._progress.say(talk.host, text))
             wheels = await talk.send(folder, WHEELS_TO, "wheels")
+        talk.doing = "the environment was being made"
         answer = await talk.ask("venv", folder=wanted.folder, files=files, wheels=wheels)
         talk.told.append("environment made")
         return str(answer["home"])
@@ -121,14 +127,60 @@ class _Work:
         return self._wheels[target]
 
 
+def _patience_s(host: PlannedHost) -> float:
+    """After how long without a word a host counts as lost: the program there speaks every two seconds."""
+    return max(_LEAST_PATIENCE_S, 2 * float(host.ssh.get("connect_timeout_s", CONNECT_TIMEOUT_S)))
+
+
+async def _unless_silent(work: Coroutine[Any, Any, _T], talk: _Talk, patience_s: float) -> _T:
+    """What ``work`` gives; raises TransportError when nothing has come from the host, nor gone to it, for too long."""
+    clock = asyncio.get_running_loop().time
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            left_s = talk.heard_at + patience_s - clock()
+            if left_s <= 0:
+                raise TransportError(
+                    f"nothing was heard from it for {patience_s:g} s while {talk.doing}",
+                    advice="does the host hang, or is the line dead? Deploy again: what has arrived is not sent again",
+                )
+            await asyncio.wait({task}, timeout=left_s)
+        return await task
+    finally:
+        task.cancel()
+
+
 class _Talk:
-    """Requests to the program on one host. ``told``: what was done, in words."""
+    """Requests to the program on one host. ``told``: what was done, in words; ``doing``: what is being done now;
+    ``heard_at``: when there was a sign of life."""
 
     def __init__(self, host: str, program: Program, progress: Progress) -> None:
         self.host = host
         self.told: list[str] = []
+        self.doing = "it was asked what it has"
         self._program = program
         self._progress = progress
+        self._clock = asyncio.get_running_loop().time
+        self.heard_at = self._clock()
+        self._heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def __aenter__(self) -> _Talk:
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listening.cancel()
+
+    async def _listen(self) -> None:
+        line = b"\n"
+        while line.endswith(b"\n"):
+            try:
+                line = await self._program.reader.readline()
+            except (OSError, ValueError):
+                line = b""
+            self.heard_at = self._clock()
+            if line != _ALIVE:
+                self._heard.put_nowait(line)
 
     async def ask(self, operation: str, **values: object) -> Mapping[str, Any]:
         """One request and its answer; raises HostError for what went wrong there."""
@@ -138,7 +190,7 @@ class _Talk:
 
     async def _answer(self) -> Mapping[str, Any]:
         while True:
-            line = await self._program.reader.readline()
+            line = await self._heard.get()
             if not line.endswith(b"\n"):
                 raise TransportError(await self._why_silent())
             answer: dict[str, Any] = json.loads(line)
@@ -162,6 +214,7 @@ class _Talk:
         files = chosen(manifest, answer["want"])
         total = sum(entry.size_bytes for entry in files)
         sent = 0
+        self.doing = f"{what} was being sent"
         try:
             for entry in files:
                 sent = await self._send_file(folder, entry, sent, total)
@@ -181,6 +234,7 @@ class _Talk:
                     raise HostError(self.host, f"{entry.path} changed while it was being sent", "deploy again")
                 self._program.writer.write(part)
                 await self._program.writer.drain()
+                self.heard_at = self._clock()
                 left -= len(part)
                 sent += len(part)
                 self._progress.sending(self.host, sent_bytes=sent, total_bytes=total)

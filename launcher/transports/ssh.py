@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import fabric
 import paramiko
 from paramiko.config import SSHConfig
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from launcher.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
@@ -30,7 +31,7 @@ from launcher.transports.channel_pipe import open_pipe
 _T = TypeVar("_T")
 
 _FAN_OUT = 16  # handshakes at a time: more would only make each of them slower
-_CONNECT_TIMEOUT_S = 15
+CONNECT_TIMEOUT_S = 15
 _TRIES = 3
 _TRY_AGAIN_S = 0.5
 _ERRORS = (OSError, EOFError, paramiko.SSHException)
@@ -115,6 +116,7 @@ class Dialer:
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it has to say comes as an exception, too
         self._pool = ThreadPoolExecutor(_FAN_OUT, thread_name_prefix="ssh")
         text = ssh_settings.config_text(Path("~/.ssh/config").expanduser())
+        self._known = ssh_settings.KnownHosts()
         self._config = fabric.Config(lazy=True, ssh_config=SSHConfig.from_text(text))
 
     async def dial(self, host: PlannedHost, *, tries: int = _TRIES, limit_s: float = math.inf) -> Line:
@@ -186,7 +188,7 @@ class Dialer:
         kwargs: dict[str, Any] = {"look_for_keys": True} | ({"key_filename": keys} if keys else {})
         made = fabric.Connection(name, config=self._config, gateway=False, connect_kwargs=kwargs, **given)
         settings = made.ssh_config
-        made.connect_timeout = made.connect_timeout or _CONNECT_TIMEOUT_S
+        made.connect_timeout = made.connect_timeout or CONNECT_TIMEOUT_S
         for bound in ("banner_timeout", "auth_timeout", "channel_timeout"):
             made.connect_kwargs[bound] = made.connect_timeout
         made.connect_kwargs["look_for_keys"] = settings.get("identitiesonly") != "yes"
@@ -201,10 +203,22 @@ class Dialer:
 
     def _know_host_keys(self, connection: Any, *, accept: bool) -> None:
         users, systems = ssh_settings.known_hosts_files(connection.ssh_config)
-        for file in (*users, *systems):
-            if file.is_file():
-                connection.client.load_system_host_keys(str(file))
+        for name in {connection.host, connection.ssh_config.get("hostkeyalias", connection.host)}:
+            known = name if connection.port == 22 else f"[{name}]:{connection.port}"
+            for file in (*users, *systems):
+                for line in self._known.lines(file, known):
+                    _learn(connection.client.get_host_keys(), known, line)
         connection.client.set_missing_host_key_policy(_Unknown(users[0] if accept and users else None))
+
+
+def _learn(keys: Any, name: str, line: str) -> None:
+    """Adds the key of a line to those of the host; the first of each type counts."""
+    try:
+        entry = HostKeyEntry.from_line(line)
+    except (InvalidHostKey, *_ERRORS):
+        return
+    if entry is not None and entry.key.get_name() not in (keys.lookup(name) or {}):
+        keys.add(name, entry.key.get_name(), entry.key)
 
 
 class _UnknownHostKeyError(paramiko.SSHException):

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -16,10 +18,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.running import Finished, tflaunch
+from tests.e2e.running import TIMEOUT_S, Finished, environment, tflaunch, tflaunch_argv
 from tests.hosts.fixtures import require_hosts, three_hosts
 from tests.hosts.namespaces import HOME, Network, Options, network
-from tests.hosts.running import wait_until_gone
+from tests.hosts.running import wait_until, wait_until_gone
 
 __all__ = ["three_hosts"]
 
@@ -154,6 +156,37 @@ def test_each_host_that_fails_is_named_in_a_line(tmp_path: Path, tmp_path_factor
         assert "pip failed: No matching distribution found for tiny==2.0" in said["good"]
         assert "No space left on device" in said["full"]
         assert "it has no Python 3.10 or newer" in said["nopython"]
+
+
+def test_a_host_that_falls_silent_holds_nobody_up(three_hosts: Network, tmp_path: Path) -> None:
+    """It has a line, and what had arrived there is not sent again; the others get everything."""
+    code = tmp_path / "code"
+    code.mkdir()
+    for name in ("first", "second"):
+        (code / name).write_bytes(name.encode() + bytes(24 << 20))
+    written = spec(three_hosts, sync={"path": "code", "to": "~/silent"})
+    host = three_hosts.host("b")
+    written["hosts"][1]["ssh"] = {"connect_timeout_s": 3}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(written))
+    argv = tflaunch_argv("deploy", "spec.yaml", "--plain")
+    env = environment(HOME=str(three_hosts.user_home))
+    with subprocess.Popen(argv, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as client:
+        wait_until(lambda: [*(host.home / "silent").glob(".objects/*/*")], "for the first file")
+        silent = [pid for pid, words in host.processes().items() if words.startswith("sshd: root")]
+        for pid in silent:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            _, said = client.communicate(timeout=TIMEOUT_S)
+        finally:
+            for pid in silent:
+                os.kill(pid, signal.SIGCONT)
+    assert client.returncode == 3, said
+    errors = [line for line in said.splitlines() if line.startswith("tflaunch: ")]
+    assert len(errors) == 1 and "host b: nothing was heard from it for 6 s while code was being sent" in errors[0], said
+    assert said.count("code: 2 of 2 files sent") == 2
+    wait_until_gone(three_hosts)
+    again = deploy(three_hosts, tmp_path, written)
+    assert again.code == 0 and "host b: code: 1 of 2 files sent" in again.stderr, again.stderr
 
 
 def test_nothing_to_deploy_is_said(tmp_path: Path) -> None:

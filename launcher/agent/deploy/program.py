@@ -4,15 +4,18 @@
     tree   {to, digest, entries}         {want: [index…]}, then takes the bytes of those files, then {home}
     venv   {folder, files, wheels}       {say} while it is made, then {home}
 
-``{error, advice}`` instead of an answer ends the program, as does the end of its input.
+``{error, advice}`` instead of an answer ends the program, as does the end of its input. ``{alive}`` comes between all
+that every two seconds, whatever the program is at: where it does not, the host hangs or the line is dead.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -21,10 +24,15 @@ from launcher.agent.deploy import environments
 from launcher.agent.deploy.store import DamagedError, Entry, Store, entries_of
 from launcher.protocol import READY_MARKER
 
+_ALIVE_S = 2.0
+
+_speaking = threading.Lock()
+
 
 def main(argument: str) -> int:
     """Answers requests until its input ends."""
     os.write(1, READY_MARKER)
+    threading.Thread(target=_say_alive, daemon=True).start()
     with open(0, "rb", closefd=False) as stream:
         try:
             while line := stream.readline():
@@ -48,8 +56,16 @@ def _fail(message: str, advice: str) -> int:
 
 def _answer(**values: object) -> None:
     data = json.dumps(values).encode() + b"\n"
-    while data:
-        data = data[os.write(1, data) :]
+    with _speaking:
+        while data:
+            data = data[os.write(1, data) :]
+
+
+def _say_alive() -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            time.sleep(_ALIVE_S)
+            _answer(alive=True)
 
 
 def _look(stream: BinaryIO, *, folder: str, files: dict[str, str]) -> dict[str, Any]:
