@@ -40,7 +40,6 @@ def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> Non
     TflaunchError with its last words if it does not come up.
     """
     runs.write_private(folder.plan, json.dumps(plans.plan_to_json(plan), indent=1) + "\n")
-    gc.collect()
     gc.freeze()
     ours, theirs = os.pipe()
     child = os.fork()
