@@ -83,6 +83,10 @@ class Attempt:
         """The event of its end. Out of memory: a KILL that is not ours while the kernel has killed for memory."""
         code = os.waitstatus_to_exitcode(self.status)
         failed = code != 0 and not self.stopped
+        tail, excerpt = self.output.tail(), self.output.excerpt() if failed else ""
+        crash = last_words.take_crash(home, self.task, self.number) if code < 0 else ""
+        if crash:
+            self.output.append(crash)
         return protocol.Exited(
             task=self.task.name,
             attempt=self.number,
@@ -91,11 +95,11 @@ class Attempt:
             stopped=self.stopped,
             out_of_memory=code == -9 and not self.killed and oom_kills > self.oom_kills,
             output_bytes=self.output.size,
-            tail=self.output.tail(),
+            tail=tail,
             since_s=round(now - self.ended_at, 3),
-            excerpt=self.output.excerpt() if failed else "",
+            excerpt=excerpt,
             raised=last_words.take_raised(home, self.task, self.number) if failed else "",
-            crash=last_words.take_crash(home, self.task, self.number) if code < 0 else "",
+            crash=crash,
             facts=self._facts(),
         )
 

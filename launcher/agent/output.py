@@ -6,6 +6,7 @@ given back to the disk.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import deque
@@ -59,6 +60,12 @@ class OutputFile:
     def writer(self) -> int:
         """A new descriptor for the task; to be closed by the caller."""
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def append(self, text: str) -> None:
+        """Adds what the task itself could not say any more, on lines of its own."""
+        data = b"\n" * (self.size > 0 and os.pread(self._fd, 1, self.size - 1) != b"\n") + text.encode()
+        with contextlib.suppress(OSError):  # the disk may be full
+            os.pwrite(self._fd, data if data.endswith(b"\n") else data + b"\n", self.size)
 
     def next_chunk(self) -> bytes:
         """The next bytes to ship, empty if there are none."""

@@ -64,6 +64,8 @@ def test_a_crash_has_the_line_of_python(host: Host) -> None:
     assert exited.signal == signal.SIGSEGV
     cause = causes.of_exit("a", exited)
     assert cause.kind == "signal" and "(<string>:3 in crash)" in cause.message
+    log = host.wait_output("worker-0.1", exited.output_bytes)
+    assert b'File "<string>", line 3 in crash' in log, "its log has it, too"
 
 
 def test_native_code_that_gives_up_is_quoted(host: Host) -> None:
