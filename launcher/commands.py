@@ -167,14 +167,13 @@ def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> 
     """Prints what the tasks of a run wrote."""
     from launcher.logs import print_logs
 
-    if run is not None and task is None and _is_task(run):
+    if run is not None and task is None and _looks_like_task(run):
         run, task = None, run
     folder = find(runs_dir, run)
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    if task and _task(task) not in report.load_view(folder).tasks:
-        raise UsageError(f"{folder.run} has no task {task}")
+    only = _task_of(folder, task) if task else None
     wait = (lambda: client.pause_while_live(folder)) if follow else None
-    print_logs(folder, _task(task) if task else None, out=sys.stdout, color=color, wait=wait)
+    print_logs(folder, only, out=sys.stdout, color=color, wait=wait)
     return 0
 
 
@@ -204,7 +203,7 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
 def restart(runs_dir: Path, run: str, task: str) -> int:
     """Restarts one task of a live run."""
     folder = find(runs_dir, run)
-    error = client.ask(folder, control.AskRestart(task=_task(task).name))
+    error = client.ask(folder, control.AskRestart(task=_task_of(folder, task).name))
     if error:
         raise UsageError(error)
     return 0
@@ -218,16 +217,25 @@ def find(runs_dir: Path, run: str | None) -> runs.RunFolder:
         raise UsageError(str(error)) from error
 
 
-def _is_task(text: str) -> bool:
-    try:
-        TaskId.parse(text)
-    except ValueError:
-        return False
-    return True
+def _looks_like_task(text: str) -> bool:
+    """Also where it is misspelt: no run's name has a colon."""
+    return _parsed(text) is not None or (":" in text and not Path(text).exists())
 
 
-def _task(text: str) -> TaskId:
+def _task_of(folder: runs.RunFolder, text: str) -> TaskId:
+    """The task of this run that is meant; an unknown one is a user's error."""
+    from launcher.spec.words import did_you_mean
+
+    tasks, task = report.load_view(folder).tasks, _parsed(text)
+    if task is None or task not in tasks:
+        names = [known.name for known in sorted(tasks)]
+        hint = did_you_mean(text, names) or f"; it has {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
+        raise UsageError(f"{folder.run} has no task {text!r}{hint if names else ''}")
+    return task
+
+
+def _parsed(text: str) -> TaskId | None:
     try:
         return TaskId.parse(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    except ValueError:
+        return None

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import run
+from launcher.event_log import EventLog
+from launcher.runs import RunFolder
+from tests.launcher.console_demo import START, Story
 
 SCRIPT = "import sys\n"
 
@@ -59,6 +62,27 @@ def test_a_slip_is_said_in_words(arguments: list[str], words: str, capsys: pytes
     said = capsys.readouterr()
     assert words in said.err and "Traceback" not in said.err
     assert not list(Path("runs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["logs", "wroker:0"], "has no task 'wroker:0'; did you mean 'worker:0'?"),
+        (["logs", "run", "worker-7"], "has no task 'worker-7'; did you mean 'worker:"),
+        (["logs", "run", "master"], "has no task 'master'; it has ps:0, chief:0, worker:0, worker:1, evaluator:0"),
+        (["restart", "run", "cheif:0"], "has no task 'cheif:0'; did you mean 'chief:0'?"),
+    ],
+)
+def test_a_misspelt_task_is_said_with_what_there_is(
+    words: list[str], told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = EventLog(RunFolder.create(folder / "runs", "run", START).events)
+    for recorded in Story(5, seconds=30).tell():
+        log.append(recorded.event, recorded.at)
+    log.close()
+    (only,) = (folder / "runs").iterdir()
+    assert run([word if word != "run" else only.name for word in words]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_fifo_is_no_spec(capsys: pytest.CaptureFixture[str]) -> None:
