@@ -159,7 +159,7 @@ def test_a_program_that_does_not_listen_for_it_is_not_hurt(host: Host) -> None:
     host.send(protocol.Start(generation=1, task="worker:0", attempt=1, argv=argv, cwd="/"))
     host.wait_output("worker-0.1", 3)
     told = stacks(host)
-    assert (told.text, told.state) == ("", "S")
+    assert told.text == "" and told.state in ("R", "S"), "it may be on its way to sleep"
     assert not host.bodies(protocol.Exited)
 
 
