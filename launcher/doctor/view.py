@@ -127,12 +127,13 @@ def _cell(cell: _Cell) -> Text:
 
 
 def _problems(findings: Sequence[Finding]) -> dict[tuple[str, Level, str, str], list[str]]:
-    """The hosts of each thing that is wrong, the worst first."""
-    found: dict[tuple[str, Level, str, str], list[str]] = {}
+    """The hosts of each thing that is wrong, each once, the worst first."""
+    found: dict[tuple[str, Level, str, str], dict[str, None]] = {}
     for finding in sorted(findings, key=lambda finding: -finding.level):
         if finding.level >= Level.WARNING:
-            found.setdefault((finding.check, finding.level, finding.message, finding.advice), []).append(finding.host)
-    return found
+            words = (finding.check, finding.level, finding.message, finding.advice)
+            found.setdefault(words, {})[finding.host] = None
+    return {words: list(hosts) for words, hosts in found.items()}
 
 
 def _problem(check: str, level: Level, words: tuple[Sequence[str], str, str], width: int) -> Table:

@@ -84,6 +84,13 @@ def test_hosts_without_a_problem_share_a_column_when_room_is_short(monkeypatch: 
     assert lines[1].split() == ["tensorflow", "✗", "2.14.0", "✓", "2.15.1"]
 
 
+def test_a_host_with_the_same_trouble_twice_is_named_once() -> None:
+    """As when two interpreters of a host cannot import TensorFlow."""
+    wants = wanted(2)
+    text = view.as_text(wants, [*findings(wants, "node00", "node01"), *findings(wants, "node00")], io.StringIO())
+    assert "✗ tensorflow  node00, node01: TensorFlow 2.14.0" in text
+
+
 def test_without_a_terminal_a_message_is_one_line_and_has_no_colour() -> None:
     wants = wanted(2)
     text = view.as_text(wants, findings(wants, "node00", "node01"), io.StringIO())
