@@ -67,7 +67,7 @@ def imports(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
 
 
 def _import(found: TaskPython, wanted: Wanted) -> Verdict:
-    advice = f"bring the environment there: {_DEPLOY}" if wanted.deploys else "say where the tasks' Python is there: python.path"
+    advice = f"bring the environment there: {_DEPLOY}" if wanted.deploys else "say where its Python is: python.path"
     if found.start_problem:
         return Level.FAILED, "no Python", f"cannot run {found.python}: {found.start_problem}", advice
     if found.version is None:
