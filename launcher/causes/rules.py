@@ -293,6 +293,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="bad_input",
+        names=_names("InvalidArgumentError"),
+        pattern=_any(r"indices\[[\d, ]+\] = -?\d+ is not in \[0, \d+\)"),
+        title="an id is outside of its table",
+        advice="give the table that is looked up at {where} as many rows as there are ids (vocabulary size, number of "
+        "hash buckets), or correct the ids of the input",
+        permanent=True,
+    ),
+    Rule(
+        kind="bad_input",
         pattern=_any(r"(?:corrupted|truncated) record", r"Invalid JPEG|Unknown image file format"),
         title="a file of the input is damaged",
         advice="write {file} again, or leave it out; to see what is bad in which file: "

@@ -187,6 +187,7 @@ _FRAMEWORK = re.compile(
     r"|[WEI]\d{4} \d\d:.*|Errors may have originated from .*|Input Source operations.*|Operation defined at.*|Hint: .*"
     r"|\d+ (?:successful operations|derived errors).*|node .* defined at .*|\s*)$"
 )
+_SECTION = re.compile(r"^(?=Detected at node |Original stack trace )", re.MULTILINE)  # the last one may be cut short
 _SOURCE_LINE = re.compile(r'^\s+File "(.+)", line (\d+), in (.+)$')
 
 
@@ -206,11 +207,14 @@ def gist(text: str, *, lines: int = 2) -> str:
 
 
 def defined_at(text: str) -> Frame | None:
-    """Where in the user's code the operation was made that TensorFlow complains of."""
-    found = [_SOURCE_LINE.match(line) for line in text.splitlines()]
-    frames = [Frame(path=match[1], line=int(match[2]), function=match[3]) for match in found if match]
-    own = [frame for frame in frames if not frame.is_library and frame.function != "<module>"]
-    return own[-1] if own else None
+    """Where in the user's code the operation was made that TensorFlow complains of; of several, the first."""
+    for section in _SECTION.split(text):
+        found = [_SOURCE_LINE.match(line) for line in section.splitlines()]
+        frames = [Frame(path=match[1], line=int(match[2]), function=match[3]) for match in found if match]
+        own = [frame for frame in frames if not frame.is_library and frame.function != "<module>"]
+        if own:
+            return own[-1]
+    return None
 
 
 # --- native code -------------------------------------------------------------------------------------------------

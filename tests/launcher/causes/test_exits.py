@@ -84,6 +84,7 @@ IMPORT_LIMIT = "ImportError: libtensorflow_cc.so.2: failed to map segment from s
          "bad_input", True, "Feature: z"),
         (raised("x.UnknownError: BadDataError: /d/x: record 3 at byte 9: cut off"), "bad_input", True, "byte 9"),
         (raised("x.DataLossError: corrupted record at 0"), "bad_input", True, "corrupted record"),
+        (raised("x.InvalidArgumentError: indices[1,7] = 9 is not in [0, 9)"), "bad_input", True, "outside of its"),
         (raised(MISMATCH), "checkpoint_mismatch", True, "Assign requires shapes"),
         (raised("x.NotFoundError: Key hidden/kernel not found in checkpoint"), "checkpoint_mismatch", True, "hidden"),
         (raised("ValueError: The passed save_path is not a valid checkpoint: /m/model.ckpt-5"),

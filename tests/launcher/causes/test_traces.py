@@ -157,6 +157,10 @@ def test_where_an_operation_was_made() -> None:
     frame = defined_at(DETECTED)
     assert str(frame) == "/work/train.py:41 in model_fn"
     assert defined_at("nothing of the kind") is None
+    told_again = DETECTED + DETECTED.partition('    File "/work/train.py", line 41')[0].replace(
+        "in <module>", "in main"
+    )  # cut
+    assert str(defined_at(told_again)) == "/work/train.py:41 in model_fn"
 
 
 @pytest.mark.parametrize(
