@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-_NOTE_CHARS = 60
+_BAR_CHARS = 30
 
 
 class Lines:
@@ -48,7 +48,7 @@ class Bars:
         console = Console(file=out)
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(30),
+            BarColumn(_BAR_CHARS),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
@@ -66,7 +66,8 @@ class Bars:
         self._progress.update(self._tasks[host], total=None, note=_note(text))
 
     def sending(self, host: str, *, sent_bytes: int, total_bytes: int) -> None:
-        self._progress.update(self._tasks[host], completed=sent_bytes, total=total_bytes, note="sending files")
+        note = f"sending files, {sent_bytes >> 20} of {total_bytes >> 20} MiB"
+        self._progress.update(self._tasks[host], completed=sent_bytes, total=total_bytes, note=note)
 
     def done(self, host: str, text: str) -> None:
         self._progress.update(self._tasks[host], completed=1, total=1, note=_note(text))
@@ -76,4 +77,4 @@ class Bars:
 
 
 def _note(text: str) -> str:
-    return text[:_NOTE_CHARS].replace("[", r"\[")
+    return text.replace("[", r"\[")
