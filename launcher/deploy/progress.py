@@ -66,8 +66,9 @@ class Bars:
         self._progress.update(self._tasks[host], total=None, note=_note(text))
 
     def sending(self, host: str, *, sent_bytes: int, total_bytes: int) -> None:
+        # One more than there is: the clock of a full bar would stand still while the environment is made.
         note = f"sending files, {sent_bytes >> 20} of {total_bytes >> 20} MiB"
-        self._progress.update(self._tasks[host], completed=sent_bytes, total=total_bytes, note=note)
+        self._progress.update(self._tasks[host], completed=sent_bytes, total=total_bytes + 1, note=note)
 
     def done(self, host: str, text: str) -> None:
         self._progress.update(self._tasks[host], completed=1, total=1, note=_note(text))

@@ -30,3 +30,12 @@ def test_a_note_is_cut_where_the_terminal_ends(terminal: io.StringIO) -> None:
         bars.say("a", "Collecting [x]" + "y" * 500)
     (line,) = [line for line in terminal.getvalue().splitlines() if line.strip()]
     assert 100 < len(line) <= 150
+
+
+def test_the_clock_goes_on_when_everything_is_sent(terminal: io.StringIO) -> None:
+    with Bars(terminal, ("a",)) as bars:
+        bars.sending("a", sent_bytes=5, total_bytes=5)
+        bars.say("a", "making the environment")
+        assert not bars._progress.finished
+        bars.done("a", "environment made")
+        assert bars._progress.finished
