@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -103,10 +102,13 @@ def _spec_of_csv(path: str, compression: Compression) -> FeatureSpec:
     block = next(read_lines(path, compression=compression, block_records=SAMPLE_RECORDS), None)
     if block is None:
         raise BadDataError(path, "it has a header and no rows", offset=0)
-    rows = list(csv.reader(line.decode() for line in block.records))
-    columns = list(itertools.zip_longest(*rows, fillvalue=""))
-    if len(columns) != len(header):
-        raise BadDataError(path, f"its lines have up to {len(columns)} fields, its header {len(header)}")
+    lines = list(csv.reader(line.decode() for line in block.records))
+    rows = [
+        fields for fields in lines if len(fields) == len(header)
+    ]  # readers judge the others, each by itself
+    if not rows:
+        raise BadDataError(path, f"its lines have up to {max(map(len, lines))} fields, its header {len(header)}")
+    columns = zip(*rows, strict=True)
     return FeatureSpec(
         columns=tuple(Column(name=n, kind=_kind_of(texts)) for n, texts in zip(header, columns, strict=True))
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.estimator import task as tasks
-from launcher.estimator.streaming.errors import StreamingError
+from launcher.estimator.streaming.errors import SourceError, StreamingError
 from launcher.estimator.streaming.feeding import Feeder, ListFeeder
 from launcher.estimator.streaming.folder import FolderFeeder
 from launcher.estimator.streaming.leases import Leases
@@ -127,6 +127,8 @@ class Stream:
         self._sitting = Sitting(self._place(config), graph, tasks.current(), partial(self._make_feeder, config))
         if not self._labels:
             return batch
+        if missing := [name for name in self._labels if name not in batch]:
+            raise SourceError(f"the data has no column {missing[0]!r} to learn from; it has {', '.join(sorted(batch))}")
         labels = {name: batch.pop(name) for name in self._labels}
         return batch, labels
 

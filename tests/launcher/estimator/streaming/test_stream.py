@@ -11,9 +11,9 @@ tf = pytest.importorskip("tensorflow")
 
 from launcher.estimator.streaming import queue as queues  # noqa: E402
 from launcher.estimator.streaming.audit import read_audit, report_lines  # noqa: E402
-from launcher.estimator.streaming.errors import StreamingError  # noqa: E402
+from launcher.estimator.streaming.errors import SourceError, StreamingError  # noqa: E402
 from launcher.estimator.streaming.hooks import refuse_unsuited  # noqa: E402
-from launcher.estimator.streaming.stream import refuse_config  # noqa: E402
+from launcher.estimator.streaming.stream import Files, Stream, refuse_config  # noqa: E402
 from tests.launcher.estimator.streaming import plain  # noqa: E402
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy, pytest.mark.timeout(240)]
@@ -103,6 +103,13 @@ def test_training_in_which_a_finished_step_is_no_applied_one_is_refused() -> Non
     with tf.Graph().as_default() as graph:
         v1.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(v1.get_variable("weight", [2])))
         refuse_unsuited(graph)
+
+
+def test_a_label_that_is_no_column_is_refused_with_what_there_is(options: dict[str, Any]) -> None:
+    source = Files(sources=tuple(options["sources"]))
+    stream = Stream(source, lambda leases: plain.read(leases, batch_rows=4, step_s=0.0), labels=["click"])
+    with tf.Graph().as_default(), pytest.raises(SourceError, match="no column 'click' to learn from; it has x"):
+        stream.input_fn(tf.estimator.RunConfig(model_dir=options["model_dir"]))
 
 
 def test_a_distribution_strategy_is_refused() -> None:

@@ -54,6 +54,19 @@ def test_csv_becomes_row_groups_with_a_spec(tmp_path: Path, capsys: pytest.Captu
     )
 
 
+def test_a_line_that_is_cut_off_changes_no_type_and_is_said_when_it_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("city,price,label\nRome,1.5,0\nOslo,2.5\nLima,3.5,1\n")
+    kinds = [column.kind for column in infer_spec(str(tmp_path / "a.csv"), "csv").columns]
+    assert kinds == ["bytes", "float32", "int64"]
+    assert main(["count", str(tmp_path)]) != 0
+    assert "record 1 at byte 28: the line has 2 fields, the header 3" in capsys.readouterr().err
+    (tmp_path / "a.csv").write_text("city,price,label\nRome,1.5\n")
+    assert main(["count", str(tmp_path)]) != 0
+    assert "its lines have up to 2 fields, its header 3" in capsys.readouterr().err
+
+
 def test_examples_become_row_groups_with_their_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": i, "pair": [i, -i], "tags": [f"t{i}"] * (i % 3 + 1), "x": i / 4} for i in range(25)]
     path = write_records(tmp_path / "a.tfrecord", [example(**row) for row in rows])
