@@ -103,9 +103,7 @@ def _spec_of_csv(path: str, compression: Compression) -> FeatureSpec:
     if block is None:
         raise BadDataError(path, "it has a header and no rows", offset=0)
     lines = list(csv.reader(line.decode() for line in block.records))
-    rows = [
-        fields for fields in lines if len(fields) == len(header)
-    ]  # readers judge the others, each by itself
+    rows = [fields for fields in lines if len(fields) == len(header)]  # readers judge the others, each by itself
     if not rows:
         raise BadDataError(path, f"its lines have up to {max(map(len, lines))} fields, its header {len(header)}")
     columns = zip(*rows, strict=True)
