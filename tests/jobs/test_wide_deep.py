@@ -53,7 +53,7 @@ def test_it_trains_a_cluster_stops_early_and_exports_the_best(tmp_path: Path) ->
     reason = "early stopping: no increase of label_auc for "
     assert f"training ends: {reason}" in done.stdout
     assert re.search(f"^  ended +{reason}", done.stdout, re.M)
-    assert done.report["input"]["duplicates"] == 0 and done.report["input"]["examples"] > 8000
+    assert done.report["input"]["skipped"] == 0 and done.report["input"]["examples"] > 8000
     assert done.report["metrics"]["label_auc"] > 0.75
     best = tf.saved_model.load(str(done.run_dir / "model" / "export" / "best" / "current"))
     rows = {"city": tf.constant(["Rome", "Rome"]), "hour": tf.constant([0, 1], tf.int64)}
