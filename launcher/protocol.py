@@ -405,14 +405,15 @@ class Exited(Message, kind="exited"):
 
 class Stacks(Message, kind="stacks"):
     """What an attempt is doing. ``state``: its process's, as in proc(5) (``T``: stopped by a signal); ``text``: the
-    Python stacks of all threads with their lines of code, empty where they are not to be had; ``raised``: the traceback
-    of an exception that ought to have ended the program."""
+    Python stacks of all threads with their lines of code, empty where they are not to be had; ``files``: paths that its
+    threads wait to open or to read; ``raised``: the traceback of an exception that ought to have ended the program."""
 
     task: str
     attempt: int
     pid: int = 0
     state: str = ""
     text: str = ""
+    files: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
     raised: str = ""
 

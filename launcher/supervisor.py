@@ -193,7 +193,9 @@ class Supervisor:
     def _keep_stacks(self, body: protocol.Stacks) -> None:
         path = self.folder.stacks(TaskId.parse(body.task))
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        runs.write_private(path, f"attempt {body.attempt}, process {body.pid}, state {body.state}\n\n{body.text}\n")
+        waits = "".join(f"\nwaits for the file {file}" for file in body.files)
+        head = f"attempt {body.attempt}, process {body.pid}, state {body.state}{waits}"
+        runs.write_private(path, f"{head}\n\n{body.text}\n")
 
     def _on_lost(self, host: PlannedHost, message: str, advice: str) -> None:
         words = f"{message}; {advice}" if advice else message

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launcher import protocol
-from launcher.agent import last_words, processes
+from launcher.agent import blocked, last_words, processes
 from launcher.agent.attempt import Attempt, Stage
 from launcher.agent.attempts import Attempts
 from launcher.agent.loop import Loop
@@ -36,21 +36,23 @@ class StackTaker:
             self._say(protocol.Stacks(task=command.task, attempt=command.attempt))
             return
         process = processes.read(attempt.pid)
+        files = blocked.files(attempt.pid)
         if process is None or process.state in "TtZX" or not _listens(attempt.pid):
-            self._answer(attempt, "")
+            self._answer(attempt, "", files)
             return
         last_words.take_stacks(self._home, attempt.task, attempt.number)
         processes.kill([attempt.pid], protocol.STACKS_SIGNAL)
-        self._loop.later(_LOOK_EVERY_S, lambda: self._look(attempt, "", _LOOKS))
+        self._loop.later(_LOOK_EVERY_S, lambda: self._look(attempt, "", files, _LOOKS))
 
-    def _look(self, attempt: Attempt, seen: str, looks: int) -> None:
+    def _look(self, attempt: Attempt, seen: str, files: frozenset[str], looks: int) -> None:
         text = seen + last_words.take_stacks(self._home, attempt.task, attempt.number)
         if looks and (not text or text != seen):
-            self._loop.later(_LOOK_EVERY_S, lambda: self._look(attempt, text, looks - 1))
+            self._loop.later(_LOOK_EVERY_S, lambda: self._look(attempt, text, files, looks - 1))
         else:
-            self._answer(attempt, text)
+            self._answer(attempt, text, files)
 
-    def _answer(self, attempt: Attempt, text: str) -> None:
+    def _answer(self, attempt: Attempt, text: str, files: frozenset[str]) -> None:
+        """``files``: seen a moment ago; what is only read quickly is not among them now."""
         process = processes.read(attempt.pid)
         lines = [line for line in attempt.output.tail().splitlines() if line.strip()]
         self._say(
@@ -60,6 +62,7 @@ class StackTaker:
                 pid=attempt.pid,
                 state=process.state if process is not None else "",
                 text=_with_source(text),
+                files=tuple(sorted(files & blocked.files(attempt.pid))),
                 last_lines=tuple(lines[-5:]),
                 raised=last_words.take_raised(self._home, attempt.task, attempt.number),
             )

@@ -62,6 +62,11 @@ class Standing:
         return self.stacks is not None and self.stacks.state == "D"
 
     @property
+    def file(self) -> str:
+        """A file that does not let itself be opened or read."""
+        return self.stacks.files[0] if self.stacks is not None and self.stacks.files else ""
+
+    @property
     def own_frame(self) -> Frame | None:
         """Where the user's code is busy or waits, if that is what the task does."""
         if self.stacks is None or self.waits_for in _WAITS:
@@ -145,7 +150,7 @@ def _explained(
 def _also(standings: Sequence[Standing], root: Standing) -> str:
     """Trainers that are busy elsewhere, and wait for nobody."""
     others = [item for item in standings if item is not root and item.role.trains and not item.finished]
-    busy = [f"{item.task} {does(item)}" for item in others if item.paused or item.own_frame is not None]
+    busy = [f"{item.task} {does(item)}" for item in others if item.paused or item.file or item.own_frame is not None]
     return "".join(f"; {words}" for words in busy[:2]) + (f"; and {len(busy) - 2} more" if len(busy) > 2 else "")
 
 
@@ -159,6 +164,7 @@ def _root(standings: Sequence[Standing]) -> Standing | None:
         [item for item in (*servers, *chief_first) if item.paused],
         [item for item in servers if not item.alive or not item.ready],
         [item for item in (*servers, *chief_first) if item.in_disk_wait],
+        [item for item in (*servers, *chief_first) if item.file],
         [item for item in chief_first if item.own_frame is not None],
         [item for item in chief_first if item.missing],
         [item for item in chief_first if not item.alive],
@@ -172,7 +178,7 @@ def _root(standings: Sequence[Standing]) -> Standing | None:
 
 
 def _waits_for(item: Standing, root: Standing) -> bool:
-    if not item.role.trains or item.finished or item.paused or item.own_frame is not None:
+    if not item.role.trains or item.finished or item.paused or item.file or item.own_frame is not None:
         return False
     return root.role is Role.PS or root.role is Role.CHIEF or item.waits_for == "barrier"
 
@@ -187,8 +193,9 @@ def does(item: Standing) -> str:
         return f"raised {told(item.raised)}, and has not ended since"
     if item.role is Role.PS and not item.ready:
         return f"is alive but has not listened for {item.since_s:.0f} s" + _at(item.own_frame)
-    if item.in_disk_wait:
-        return "waits for a disk or a network file system" + _at(item.own_frame)
+    if item.in_disk_wait or item.file:
+        waited_for = f"the file {item.file}" if item.file else "a disk or a network file system"
+        return f"waits for {waited_for}" + _at(item.own_frame)
     if item.own_frame is not None:
         return f"is at {item.own_frame}" + (f": {item.own_frame.source}" if item.own_frame.source else "")
     if item.missing:
@@ -225,6 +232,11 @@ def _advice(item: Standing) -> str:
         return f"let it go on (kill -CONT {pid} on {item.host}), and see who stopped it"
     if item.raised is not None:
         return f"correct {place(item.raised)}, and see which thread keeps the process from ending"
+    if item.file:
+        return (
+            f"see whether {item.file} can be read on {item.host}: it may be a named pipe that nobody writes, or lie on "
+            "a disk or network file system that does not answer"
+        )
     if item.own_frame is not None:
         return f"see why it stays at {item.own_frame}"
     if item.missing:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from launcher import causes, protocol
+from launcher.agent import blocked
 from tests.launcher.agent.harness import Host, until
 
 FLOOD = """
@@ -161,6 +162,32 @@ def test_a_program_that_does_not_listen_for_it_is_not_hurt(host: Host) -> None:
     told = stacks(host)
     assert told.text == "" and told.state in ("R", "S"), "it may be on its way to sleep"
     assert not host.bodies(protocol.Exited)
+
+
+WAITING_FOR_FILES = """
+import os, socket, threading, time
+os.chdir(FOLDER)
+def read(fd):
+    os.read(fd, 1)
+for path in ("opened", "linked"):
+    threading.Thread(target=os.open, args=(path, os.O_RDONLY), daemon=True).start()
+ends = socket.socketpair(), os.pipe()
+for fd in (os.open("read", os.O_RDWR), ends[0][0].fileno(), ends[1][0]):
+    threading.Thread(target=read, args=(fd,), daemon=True).start()
+print("up", flush=True)
+time.sleep(3600)
+"""
+
+
+def test_the_files_that_threads_wait_for(host: Host, tmp_path: Path) -> None:
+    for name in ("opened", "read", "target"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "linked").symlink_to("target")
+    start(host, f"FOLDER = {str(tmp_path)!r}" + WAITING_FOR_FILES)
+    host.wait_output("worker-0.1", 3)
+    wanted = {str(tmp_path / name) for name in ("linked", "opened", "read")}
+    until(lambda: blocked.files(host.started("worker:0").pid) == wanted, "the threads' waiting")
+    assert set(stacks(host).files) == wanted
 
 
 def test_a_paused_process_is_seen_to_be(host: Host) -> None:

@@ -36,9 +36,11 @@ LOCKED = """Current thread 0x00007f04 (most recent call first):
 """
 
 
-def stands(task: str, text: str = TENSORFLOW, *, state: str = "S", **values: Any) -> Standing:
+def stands(
+    task: str, text: str = TENSORFLOW, *, state: str = "S", files: tuple[str, ...] = (), **values: Any
+) -> Standing:
     stacks = protocol.Stacks(
-        task=task, attempt=1, pid=77, state=state, text=text, last_lines=("I0000 noise", "ready soon")
+        task=task, attempt=1, pid=77, state=state, text=text, files=files, last_lines=("I0000 noise", "ready soon")
     )
     facts = {"alive": True, "ready": True, "finished": False, "waits_for": "", "global_step": 120, "since_s": 40.0}
     return Standing(
@@ -83,6 +85,17 @@ def test_a_chief_that_never_initialises() -> None:
 def test_code_of_the_user_in_a_thread_of_tensorflow() -> None:
     cause = hang(stands("ps:0", ""), stands("chief:0"), stands("worker:1", READER + TENSORFLOW))
     assert cause.task == "worker:1" and "at /work/train.py:12 in rows: time.sleep(3600)" in cause.message
+
+
+def test_a_file_that_cannot_be_read_is_what_everybody_waits_for() -> None:
+    cause = hang(stands("ps:0", ""), stands("chief:0"), stands("worker:1", files=("/data/a.tfrecord",)))
+    assert (cause.task, cause.kind) == ("worker:1", "hang")
+    assert cause.message.endswith("worker:1 waits for the file /data/a.tfrecord")
+    assert "see whether /data/a.tfrecord can be read on a: it may be a named pipe" in cause.advice
+    cause = hang(stands("ps:0", ""), stands("chief:0", state="D", files=("/data/a",)), stands("worker:1", LOCKED))
+    assert "chief:0, which waits for the file /data/a; worker:1 is at /work" in cause.message or (
+        "chief:0 waits for the file /data/a; worker:1 is at /work" in cause.message
+    )
 
 
 def test_when_nobody_can_be_blamed_everybody_is_described() -> None:
