@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launcher import protocol
+from launcher.causes import stacks as traced
 from launcher.causes.cause import Cause
 from launcher.causes.traces import Frame, Raised, last_trace
 from launcher.causes.words import is_noise, place, shown, told
 from launcher.model import Role
 
-_THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*$", re.MULTILINE)
-_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)\n?(?:    (.+))?$', re.MULTILINE)
-_FRAMEWORK = re.compile(r"/(?:tensorflow|tensorflow_estimator|tf_keras|keras)/")
-_OURS = re.compile(r"/launcher/(?:agent|estimator)/\w+\.py$")
 _SHOWN_FRAMES = 10
-# What the innermost of these functions says about a thread inside TensorFlow.
-_OPERATIONS = (
-    ("_save", "saves a checkpoint"),
-    ("save", "saves a checkpoint"),
-    ("restore", "restores a checkpoint"),
-    ("wait_for_session", "waits for the variables to be initialised"),
-    ("prepare_session", "opens its session"),
-    ("evaluate", "evaluates"),
-    ("_train_with_estimator_spec", "is in a training step"),
-    ("_call_tf_sessionrun", "is in session.run"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +56,7 @@ class Standing:
         """Where the user's code is busy or waits, if that is what the task does."""
         if self.stacks is None or self.waits_for in _WAITS:
             return None
-        return _own_frame(self.stacks.text)
+        return traced.own_frame(self.stacks.text)
 
 
 def hang(standings: Sequence[Standing], global_step: int, hang_s: float) -> Cause:
@@ -127,7 +112,7 @@ def _explained(
 ) -> Cause:
     root = _root(standings) or suspect
     if root is None:
-        doing = "; ".join(f"{item.task} {does(item)}" for item in standings if item.alive)
+        doing = "; ".join(_grouped([item for item in standings if item.alive]))
         return Cause(
             task=None,
             host=None,
@@ -141,7 +126,7 @@ def _explained(
         task=root.task,
         host=root.host,
         kind=kind,
-        message=f"{what}: {who} {does(root)}{_last_line(root)}{_also(standings, root)}",
+        message=f"{what}: {who} {does(root)}{_also(standings, root)}",
         advice=f"{_advice(root)}; {patience}",
         tail=_tail(root),
     )
@@ -150,8 +135,23 @@ def _explained(
 def _also(standings: Sequence[Standing], root: Standing) -> str:
     """Trainers that are busy elsewhere, and wait for nobody."""
     others = [item for item in standings if item is not root and item.role.trains and not item.finished]
-    busy = [f"{item.task} {does(item)}" for item in others if item.paused or item.file or item.own_frame is not None]
-    return "".join(f"; {words}" for words in busy[:2]) + (f"; and {len(busy) - 2} more" if len(busy) > 2 else "")
+    busy = [item for item in others if item.paused or item.file or item.own_frame is not None]
+    same = [item.task for item in busy if does(item) == does(root)]
+    rest = _grouped([item for item in busy if item.task not in same])
+    more = f"; and {len(rest) - 2} more" if len(rest) > 2 else ""
+    return _same(same) + _last_line(root) + "".join(f"; {words}" for words in rest[:2]) + more
+
+
+def _grouped(standings: Sequence[Standing]) -> list[str]:
+    """What each does; those who do the same are told together."""
+    tasks: dict[str, list[str]] = {}
+    for item in standings:
+        tasks.setdefault(does(item), []).append(item.task)
+    return [f"{first} {what}{_same(others)}" for what, (first, *others) in tasks.items()]
+
+
+def _same(tasks: Sequence[str]) -> str:
+    return f" (the same: {_listed(tasks)})" if tasks else ""
 
 
 def _root(standings: Sequence[Standing]) -> Standing | None:
@@ -202,7 +202,7 @@ def does(item: Standing) -> str:
         return f"waits for variables that no task initialises: {item.missing}"
     if item.waits_for in _WAITS:
         return _WAITS[item.waits_for]
-    operation = _operation(item.stacks.text) if item.stacks is not None else ""
+    operation = traced.operation(item.stacks.text) if item.stacks is not None else ""
     return operation or ("serves" if item.role is Role.PS else "is alive; where it waits is not known")
 
 
@@ -253,47 +253,12 @@ def _last_line(item: Standing) -> str:
     return f"; its last line was: {lines[-1].strip()[:200]}" if lines else ""
 
 
-# --- stacks ------------------------------------------------------------------------------------------------------
-
-
-def _threads(text: str) -> list[list[Frame]]:
-    """The frames of each thread, innermost first; the thread that took the signal, as a rule the main one, last."""
-    return [
-        [
-            Frame(path=match[1], line=int(match[2]), function=match[3], source=match[4] or "")
-            for match in _FRAME.finditer(part)
-        ]
-        for part in _THREAD.split(text)
-        if part.strip()
-    ]
-
-
-def _own_frame(text: str) -> Frame | None:
-    """The user's line at which a thread is, TensorFlow and we not being what it waits in. Below a call of the standard
-    library, such as a lock or a queue, it is the line that made the call."""
-    for frames in reversed(_threads(text)):
-        for frame in frames:
-            if _FRAMEWORK.search(frame.path) or _OURS.search(frame.path):
-                break
-            if not frame.is_library:
-                return frame
-    return None
-
-
-def _operation(text: str) -> str:
-    functions = {frame.function for frames in _threads(text) for frame in frames}
-    return next((words for name, words in _OPERATIONS if name in functions), "")
-
-
 def _tail(item: Standing) -> str:
     """The thread that decides, or what the task printed last."""
     if item.stacks is None:
         return ""
     if item.raised is not None:
         return shown(item.raised)
-    own = item.own_frame
-    for frames in reversed(_threads(item.stacks.text)):
-        if own in frames:
-            inner = [frame for frame in frames if not _OURS.search(frame.path)][:_SHOWN_FRAMES]
-            return "\n".join(f"{frame}" + (f": {frame.source}" if frame.source else "") for frame in inner)
-    return "\n".join(item.stacks.last_lines)
+    inner = traced.thread_of(item.stacks.text, item.own_frame)[:_SHOWN_FRAMES]
+    lines = [f"{frame}" + (f": {frame.source}" if frame.source else "") for frame in inner]
+    return "\n".join(lines or item.stacks.last_lines)

@@ -92,17 +92,23 @@ def test_a_file_that_cannot_be_read_is_what_everybody_waits_for() -> None:
     assert (cause.task, cause.kind) == ("worker:1", "hang")
     assert cause.message.endswith("worker:1 waits for the file /data/a.tfrecord")
     assert "see whether /data/a.tfrecord can be read on a: it may be a named pipe" in cause.advice
-    cause = hang(stands("ps:0", ""), stands("chief:0", state="D", files=("/data/a",)), stands("worker:1", LOCKED))
-    assert "chief:0, which waits for the file /data/a; worker:1 is at /work" in cause.message or (
-        "chief:0 waits for the file /data/a; worker:1 is at /work" in cause.message
+    waiting = [stands(name, files=("/data/a",)) for name in ("chief:0", "worker:0", "worker:2")]
+    cause = hang(stands("ps:0", ""), *waiting, stands("worker:1", LOCKED))
+    assert cause.message.endswith(
+        "chief:0 waits for the file /data/a (the same: worker:0 and worker:2); "
+        "worker:1 is at /work/train.py:20 in main: done.wait()"
     )
 
 
 def test_when_nobody_can_be_blamed_everybody_is_described() -> None:
     cause = hang(stands("ps:0", ""), stands("chief:0"), stands("worker:1"))
     assert cause.task is None
-    assert "chief:0 is in a training step; worker:1 is in a training step" in cause.message
+    assert cause.message.endswith(": ps:0 serves; chief:0 is in a training step (the same: worker:1)")
     assert "stacks" in cause.advice
+    many = [stands(f"worker:{index}") for index in range(50)]
+    assert hang(stands("ps:0", ""), stands("chief:0"), *many).message.endswith(
+        "chief:0 is in a training step (the same: worker:0, worker:1, worker:2 and 47 more)"
+    )
 
 
 def test_a_server_that_is_gone() -> None:
