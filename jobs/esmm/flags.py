@@ -217,7 +217,7 @@ def _add_data(command: argparse.ArgumentParser, text: str) -> None:
 
 
 def _add_model_dir(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model-dir", metavar="DIR", help="checkpoints (default: the model_dir of TF_CONFIG)")
+    command.add_argument("--model-dir", metavar="DIR", help="checkpoints (default: that of TF_CONFIG, or of the run)")
 
 
 def sample_settings(options: argparse.Namespace) -> SampleSettings:

@@ -12,6 +12,7 @@ import pytest
 from jobs.esmm.cli import main
 from jobs.esmm.flags import make_parser, train_options
 from jobs.esmm.options import StopOptions, TrainOptions
+from jobs.esmm.task import resolve_model_dir, this_task
 
 NO_TENSORFLOW = """
 import sys
@@ -93,6 +94,15 @@ def test_bad_data_and_surroundings_get_one_line(
     assert message in said
     assert said.startswith("esmm: error: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "tf_config", "chosen"), [(None, None, "/run/model"), (None, "/c", "/c"), ("/a", None, "/a")]
+)
+def test_a_run_lends_its_model_dir_to_a_job_without_one(flag: str | None, tf_config: str | None, chosen: str) -> None:
+    config = {"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}, "model_dir": tf_config}
+    around = {"TF_CONFIG": json.dumps(config), "TFLAUNCH_DEFAULT_MODEL_DIR": "/run/model"}
+    assert resolve_model_dir(flag, this_task(around)) == chosen
 
 
 def parsed(*arguments: str) -> TrainOptions:
