@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from launcher.estimator import UnknownMetricError, adjust
+from launcher.estimator import task as tasks
+from launcher.estimator.channel import Channel
 from tests.launcher.estimator.cluster import Cluster, Zygote, cluster_of
 from tests.launcher.estimator.small_models import embedding, eval_input_fn, input_fn, model, serving_input_fn
 
@@ -100,6 +102,53 @@ def test_arguments_are_those_of_tf_estimator(name: str) -> None:
         **defaults,
         **{parameter.name: parameter.default for parameter in theirs},
     }
+
+
+def be_attempt(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFLAUNCH_RUN", "run")
+    monkeypatch.setattr(tasks, "_current", tasks.Task(channel=Channel(path=None, attempt=number)))
+
+
+@pytest.mark.parametrize(("attempt", "last_step"), [(1, 60), (2, 41)])
+def test_a_restarted_chief_counts_on_from_its_own_evaluations(
+    attempt: int, last_step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launcher.estimator import stop_if_no_increase_hook
+
+    be_attempt(1, monkeypatch)
+    trained = model(embedding(6), tmp_path)
+    for step in (10, 40):
+        hooks = [stop_if_no_increase_hook(trained, "size", 20, run_every_steps=50)] if step == 10 else []
+        trained.train(input_fn, hooks=hooks, max_steps=step)
+        trained.evaluate(eval_input_fn)
+    be_attempt(attempt, monkeypatch)
+    hook = stop_if_no_increase_hook(trained, "size", 20, run_every_steps=1)
+    trained.train(input_fn, hooks=[hook], max_steps=60)
+    assert (trained.get_variable_value("global_step"), bool(hook.stopped)) == (last_step, last_step == 41)
+
+
+@pytest.mark.parametrize(("attempt", "steps"), [(1, 3), (2, 1)])
+def test_a_decision_stands_for_a_restarted_chief_and_for_no_later_job(
+    attempt: int, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On servers that go on, as parameter servers do when a chief is restarted, or a job comes after another."""
+    from jobs._tf import tf
+    from launcher.estimator import stop_if_no_increase_hook
+
+    train, server = tf.compat.v1.train, tf.compat.v1.train.Server.create_local_server()
+    hook = stop_if_no_increase_hook(model(embedding(6), tmp_path), "size", 20)
+    with tf.Graph().as_default(), tf.compat.v1.Session(server.target) as session:
+        handle = tf.raw_ops.VarHandleOp(dtype=tf.bool, shape=[], shared_name="tflaunch_early_stopping")
+        session.run(tf.raw_ops.AssignVariableOp(resource=handle, value=tf.constant(True)))
+    be_attempt(attempt, monkeypatch)
+    made = 0
+    with tf.Graph().as_default():
+        step = tf.compat.v1.assign_add(train.get_or_create_global_step(), 1)
+        with train.MonitoredTrainingSession(server.target, hooks=[hook]) as session:
+            while not session.should_stop() and made < 3:
+                session.run(step)
+                made += 1
+    assert made == steps
 
 
 def test_only_one_of_steps_and_seconds(tmp_path: Path) -> None:
