@@ -233,7 +233,23 @@ def test_12_timelines_of_all_tasks_are_one_trace(trained: Trained, tmp_path: Pat
     from tests.launcher.test_timeline import check_format
 
     assert tflaunch_here(["timeline", str(trained.done.run_dir), "-o", str(tmp_path / "trace.json")]) == 0
-    check_format(json.loads((tmp_path / "trace.json").read_text()))
+    trace = json.loads((tmp_path / "trace.json").read_text())
+    check_format(trace)
+    names = {event["pid"]: event["args"]["name"] for event in trace["traceEvents"] if event["name"] == "process_name"}
+    seen: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in names.values()}
+    for event in trace["traceEvents"]:
+        seen[names[event["pid"]]].setdefault(event["name"], []).append(event)
+    for task in ("ps:0", "chief:0", "worker:0", "evaluator:0"):
+        assert {"starting", "ready"} <= set(seen[task]), task
+    (state,) = seen["worker:0"]["training"]
+    for op in ("MatMul", "IteratorGetNext"):  # what a task traced lies within what the launcher saw of it
+        for event in seen["worker:0"][op]:
+            assert state["ts"] <= event["ts"] and event["ts"] + event["dur"] <= state["ts"] + state["dur"]
+    assert any(event.get("cat") == "op" for events in seen["ps:0"].values() for event in events)
+    saved = [event["args"]["global_step"] for event in seen["chief:0"]["checkpoint written"]]
+    kept = [row["global_step"] for row in trained.report["checkpoints"]]
+    assert saved[-len(kept) :] == kept
+    assert seen["evaluator:0"]["evaluation done"][-1]["args"]["global_step"] == saved[-1]
 
 
 def test_13_training_stops_early_on_a_metric_of_the_evaluator(trained: Trained) -> None:

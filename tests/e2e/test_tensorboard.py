@@ -57,12 +57,29 @@ def live(tmp_path: Path) -> object:
         run.wait_until_gone()
 
 
-def test_it_answers_and_shows_each_task(live: Callable[..., tuple[Live, str]]) -> None:
-    run, url = live()
+def write_loss(folder: Path, value: float) -> None:
+    """As an Estimator writes it."""
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    writer = EventFileWriter(str(folder))
+    summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag="loss", simple_value=value)])
+    writer.add_event(event_pb2.Event(wall_time=1.0, step=1, summary=summary))
+    writer.close()
+
+
+def test_it_answers_and_shows_the_model_and_each_task(live: Callable[..., tuple[Live, str]], tmp_path: Path) -> None:
+    write_loss(tmp_path / "model", 0.5)
+    write_loss(tmp_path / "model" / "eval", 0.25)
+    run, url = live("--model-dir", str(tmp_path / "model"))
     assert url.startswith("http://127.0.0.1:")
     assert b"TensorBoard" in get(url)
     run.until_training()
-    wait_until(lambda: {"chief-0", "worker-0", "worker-1"} <= set(json.loads(get(f"{url}data/runs"))))
+    wanted = {"model", "model/eval", "chief-0", "worker-0", "worker-1"}
+    wait_until(lambda: wanted <= set(json.loads(get(f"{url}data/runs"))))
+    for name, value in (("model", 0.5), ("model/eval", 0.25)):
+        query = urlencode({"run": name, "tag": "loss"})
+        assert [row[2] for row in json.loads(get(f"{url}data/plugin/scalars/scalars?{query}"))] == [value]
     tags = json.loads(get(f"{url}data/plugin/scalars/tags"))
     wait_until(lambda: "task/memory (MiB)" in json.loads(get(f"{url}data/plugin/scalars/tags")).get("worker-0", ()))
     query = urlencode({"run": "worker-0", "tag": "task/memory (MiB)"})
