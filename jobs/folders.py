@@ -6,9 +6,14 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from jobs.errors import JobError
+
+_MARK = "schema.json"
+_MADE_HERE = frozenset({_MARK, "train", "eval", "truth.json", "eval-truth.npy"})
 
 
 def cache_folder() -> Path:
@@ -28,6 +33,26 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder.parent / f".{folder.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def check_replaceable(folder: Path, sources: Sequence[Path] = ()) -> None:
+    """Raises JobError where replacing ``folder`` would take away more than a data folder that was made by a job.
+
+    Replacing removes everything below: not what is to be read, not the folder one is in, nor files of somebody else.
+    """
+    if not folder.is_dir():
+        raise JobError(f"{folder} is no folder, and --force replaces folders only; name another --out")
+    real = folder.resolve()
+    inside = [path for path in (*sources, Path.cwd()) if real in (path.resolve(), *path.resolve().parents)]
+    if inside:
+        raise JobError(f"--force would remove {inside[0]}, which is in {folder}; name another --out")
+    found = {path.name for path in folder.iterdir()}
+    others = sorted(found - _MADE_HERE) or ([] if _MARK in found else sorted(found))
+    if others:
+        raise JobError(
+            f"--force would remove {', '.join(others[:3])} in {folder}, which is no data folder of this job; name "
+            "another --out, or remove it yourself"
+        )
 
 
 @contextmanager

@@ -89,7 +89,7 @@ Layouts = argparse._SubParsersAction  # typeshed makes it generic; at run time i
 def _layout(layouts: Layouts[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
     layout: argparse.ArgumentParser = layouts.add_parser(name, help=text, description=text)
     layout.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    layout.add_argument("--force", action="store_true", help="replace the folder")
+    layout.add_argument("--force", action="store_true", help="replace the folder, if it is one that this command made")
     layout.add_argument(
         "--on-bad-record",
         choices=("fail", "skip"),
@@ -151,4 +151,7 @@ def _share(text: str) -> float:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
+    names = tuple(text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"a name is empty in {text!r}; write column,column")
+    return names

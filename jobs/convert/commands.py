@@ -20,7 +20,7 @@ from jobs.convert.writing import EvalFiles, IdRanges, TrainFiles, write_schema
 from jobs.errors import JobError
 from jobs.esmm.progress import progress_bar
 from jobs.esmm.schema import CLICK, CONVERSION
-from jobs.folders import locked, replace_whole_folder
+from jobs.folders import check_replaceable, locked, replace_whole_folder
 
 Advance = Callable[[int], None]
 Parts = Iterator[dict[str, Ints]]
@@ -111,8 +111,10 @@ def _conversion(
     """The folder appears whole at the end, or not at all."""
     bad = BadRows(skip=settings.skip_bad_rows, say=settings.say)
     with locked(settings.out):
-        if settings.out.exists() and not settings.replace:
-            raise JobError(f"{settings.out} exists; name another --out, or give --force to replace it")
+        if settings.out.exists():
+            if not settings.replace:
+                raise JobError(f"{settings.out} exists; name another --out, or give --force to replace it")
+            check_replaceable(settings.out, sources)
         began = time.monotonic()
         with replace_whole_folder(settings.out) as unfinished, progress_bar("convert", _size(sources)) as advance:
             output = _Output(unfinished, names, settings)

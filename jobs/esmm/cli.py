@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from jobs.folders import locked
+    from jobs.folders import check_replaceable, locked
 
     folder = options.out.absolute()
     truth = folder / TRUTH_FILE
@@ -48,8 +48,10 @@ def _generate(options: argparse.Namespace) -> None:
     with locked(folder):
         if options.if_missing and truth.is_file():
             return
-        if folder.exists() and not options.force:
-            raise JobError(f"{folder} exists; give --if-missing to keep it or --force to replace it")
+        if folder.exists():
+            if not options.force:
+                raise JobError(f"{folder} exists; give --if-missing to keep it or --force to replace it")
+            check_replaceable(folder)
         from jobs.esmm.progress import progress_bar
         from jobs.esmm.sample import generate
 

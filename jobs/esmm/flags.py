@@ -61,7 +61,7 @@ def _add_generate(commands: Commands[_Parser]) -> None:
     usual = SampleSettings()
     command.add_argument("--out", type=Path, default=default_data_folder(), metavar="DIR", help="folder to make")
     command.add_argument("--if-missing", action="store_true", help="do nothing where sample data is already there")
-    command.add_argument("--force", action="store_true", help="replace the folder")
+    command.add_argument("--force", action="store_true", help="replace the folder, if it is one that this command made")
     command.add_argument(
         "--train-examples", type=count, default=usual.train_examples, metavar="N", help="impressions to train on"
     )

@@ -95,11 +95,12 @@ def test_a_bad_row_is_named_or_skipped(line: str, reason: str, tmp_path: Path) -
         (["FILE", "--eval", "FILE", "--eval-share", "0.5"], "--eval and --eval-share: give one of them"),
         (["FILE", "--eval-share", "0.0001"], "there is no row to evaluate on"),
         (["FILE", "--out", "THERE"], "exists; name another --out, or give --force to replace it"),
+        (["FILE", "--out", "HERE", "--force"], "--force would remove"),
     ],
 )
 def test_what_cannot_be_done_gets_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    names = {"FILE": write_lines(tmp_path / "f", criteo_lines(5)), "THERE": tmp_path / "there"}
+    names = {"FILE": write_lines(tmp_path / "f", criteo_lines(5)), "THERE": tmp_path / "there", "HERE": tmp_path}
     code, said = convert(
         "criteo", "--out", tmp_path / "out", *(names.get(argument, argument) for argument in arguments)
     )
