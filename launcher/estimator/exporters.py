@@ -122,10 +122,17 @@ def publish(export_path: str, version: str) -> None:
     if "://" in export_path:
         _write(f"{export_path}/{CURRENT}", version)
         return
+    current = Path(export_path, CURRENT)
+    if (
+        current.is_dir() and not current.is_symlink()
+    ):  # the model_dir was copied by what follows links (cp -rL, a store)
+        aside = current.with_name(f"{CURRENT}.before-{version}")
+        _log.warning("%s is a folder, where a link should be: it is kept as %s.", current, aside.name)
+        current.rename(aside)
     new = Path(export_path, f".{CURRENT}.{os.getpid()}")
     new.unlink(missing_ok=True)
     new.symlink_to(version, target_is_directory=True)
-    new.replace(Path(export_path, CURRENT))
+    new.replace(current)
 
 
 def _published(export_path: str, exported: Any) -> Any:

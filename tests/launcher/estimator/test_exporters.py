@@ -129,6 +129,16 @@ def test_whoever_follows_the_pointer_finds_a_whole_model(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "current"]
 
 
+def test_a_pointer_that_a_copy_made_a_folder_is_put_aside(tmp_path: Path) -> None:
+    from launcher.estimator.exporters import publish
+
+    (tmp_path / "current").mkdir()
+    (tmp_path / "current" / "saved_model.pb").touch()
+    publish(str(tmp_path), "1700000001")
+    assert str((tmp_path / "current").readlink()) == "1700000001"
+    assert (tmp_path / "current.before-1700000001" / "saved_model.pb").exists()
+
+
 def test_what_is_loaded_predicts_as_the_checkpoint_does(tmp_path: Path) -> None:
     """SavedModel by raw features and by tf.Example, and the frozen graph."""
     from jobs._tf import estimator, tf
