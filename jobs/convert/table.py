@@ -37,6 +37,10 @@ class Table:
         missing = [name for name in (*self._labels.values(), *(columns or ())) if name not in header]
         if missing:
             raise JobError(f"{path}: no column {', '.join(missing)}; there are {', '.join(header)}")
+        named = [*self._labels.values(), *(columns or ())]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            raise JobError(f"{path}: {', '.join(twice)} is named twice; a column is one label or one feature")
         self.names = tuple(columns or (name for name in header if name not in self._labels.values()))
         self._spec = infer_spec(path, "csv").select((*self.names, *self._labels.values()))
         kinds = {column.name: column.kind for column in self._spec.columns}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -133,7 +134,7 @@ def _header(path: str, file: BinaryIO) -> tuple[str, ...]:
     try:
         line = file.readline(1 << 20).decode("utf-8-sig")
         names = tuple(next(csv.reader(io.StringIO(line), delimiter=DELIMITER), []))
-    except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+    except (UnicodeDecodeError, csv.Error, OSError, EOFError, zlib.error) as error:
         raise BadDataError(path, f"its header line cannot be read: {error}", offset=0) from None
     if not all(names) or len(set(names)) < len(names) or not names:
         raise BadDataError(path, "its first line must name the columns, each once", offset=0)
@@ -144,5 +145,5 @@ def _lines(path: str, file: BinaryIO, first: int) -> Iterator[bytes]:
     try:
         for line in file:
             yield line.rstrip(b"\r\n")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise BadDataError(path, f"cannot be read further than record {first}: {error}") from None

@@ -102,7 +102,7 @@ def _spec_of_csv(path: str, compression: Compression) -> FeatureSpec:
     block = next(read_lines(path, compression=compression, block_records=SAMPLE_RECORDS), None)
     if block is None:
         raise BadDataError(path, "it has a header and no rows", offset=0)
-    lines = list(csv.reader(line.decode() for line in block.records))
+    lines = _fields_of(path, [bytes(line) for line in block.records])
     rows = [fields for fields in lines if len(fields) == len(header)]  # readers judge the others, each by itself
     if not rows:
         raise BadDataError(path, f"its lines have up to {max(map(len, lines))} fields, its header {len(header)}")
@@ -110,6 +110,22 @@ def _spec_of_csv(path: str, compression: Compression) -> FeatureSpec:
     return FeatureSpec(
         columns=tuple(Column(name=n, kind=_kind_of(texts)) for n, texts in zip(header, columns, strict=True))
     )
+
+
+def _fields_of(path: str, lines: Sequence[bytes]) -> list[list[str]]:
+    """Lines that nobody can read are passed over, unless there are no others."""
+    found: list[list[str]] = []
+    problems: list[tuple[int, str]] = []
+    for number, line in enumerate(lines):
+        try:
+            found += csv.reader([line.decode()])
+        except (UnicodeDecodeError, csv.Error) as error:
+            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            problems.append((number, reason))
+    if not found:
+        number, reason = problems[0] if problems else (0, "it is empty")
+        raise BadDataError(path, reason, record=number)
+    return found
 
 
 def _kind_of(texts: Sequence[str]) -> Kind:

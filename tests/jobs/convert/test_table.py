@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,9 @@ def test_a_bad_row_is_named_or_skipped(line: str, reason: str, tmp_path: Path) -
         (["--click", "klick"], "no column klick; there are user, city, clicked, bought, age"),
         (["--click", "city"], "the label city is not 0 or 1 in every row"),
         (["--click", "clicked", "--columns", "city,town"], "no column town"),
+        (["--click", "clicked", "--columns", "city,city"], "city is named twice"),
+        (["--click", "clicked", "--columns", "city,clicked"], "clicked is named twice"),
+        (["--click", "clicked", "--conversion", "clicked"], "clicked is named twice"),
     ],
 )
 def test_columns_that_are_not_there(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -72,10 +76,41 @@ def test_columns_that_are_not_there(arguments: list[str], message: str, tmp_path
     assert message in said
 
 
+def test_an_empty_name_of_a_column_is_refused() -> None:
+    with pytest.raises(SystemExit, match="2"):
+        convert("csv", "a.csv", "--out", "out", "--columns", "city,")
+
+
 def test_fractions_are_no_ids(tmp_path: Path) -> None:
     source = write_lines(tmp_path / "a.csv", ["price,click", "1.5,0", "2,1"])
     code, said = convert("csv", source, "--eval", source, "--out", tmp_path / "out")
     assert code == 2 and "price: ids are whole numbers or text, not fractions" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"city,click\nRome,0\ncaf\xe9,1\n", "a.csv:3: it is not UTF-8"),
+        (b"city,click\ncaf\xe9,1\n", "a.csv: record 0: it is not UTF-8"),
+        (b"city,click\n" + b"x" * 200_000 + b",1\nRome,0\n", "a.csv:2: field larger than field limit"),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\xff" * 90, "header line cannot be read: Error -3"),
+    ],
+)
+def test_what_is_no_text_is_named(data: bytes, reason: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_bytes(data)
+    code, said = convert("csv", source, "--eval", source, "--out", tmp_path / "out")
+    assert (code, said.count("\n")) == (2, 1) and reason in said, said
+
+
+def test_gzip_that_is_damaged_further_on_is_named(tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=31)
+    lines = "".join(f"{n * 7919 % 99991},0\n" for n in range(30_000))
+    packed = packer.compress(f"city,click\n{lines}".encode()) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 100
+    source = tmp_path / "a.csv.gz"
+    source.write_bytes(packed)
+    code, said = convert("csv", source, "--eval", source, "--out", tmp_path / "out")
+    assert (code, said.count("\n")) == (2, 1) and "a.csv.gz" in said and "Error -3" in said, said
 
 
 def test_the_record_of_a_row_when_some_were_left_out() -> None:
