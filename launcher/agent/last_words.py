@@ -11,7 +11,7 @@ import faulthandler
 import fcntl
 import os
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from launcher.variables import ATTEMPT_VARIABLE, STACKS_SIGNAL, TASK_SOCKET_VARIABLE, TASK_VARIABLE
 
@@ -32,6 +32,7 @@ _BECAUSE = "The above exception was the direct cause of the following exception:
 _MEANWHILE = "During handling of the above exception, another exception occurred:"
 
 _raised: tuple[int, str | None] = (0, None)  # the process and its file
+_remarks: Callable[[BaseException], Sequence[str]] | None = None
 
 
 # --- in the task -------------------------------------------------------------------------------------------------
@@ -71,6 +72,15 @@ def note(error: BaseException) -> None:
         if path is not None and pid == os.getpid() and not _is_good_end(error):
             with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write("".join(_told(error))[:_MOST_CHARS])
+                file.flush()  # to look for remarks may take seconds
+                for line in _remarks(error) if _remarks is not None else ():
+                    file.write(f"\n{line}\n")
+
+
+def remark_with(remarks: Callable[[BaseException], Sequence[str]]) -> None:
+    """``note`` adds the lines that this function has to say about the exception."""
+    global _remarks
+    _remarks = remarks
 
 
 def _is_good_end(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ import sys
 from functools import partial
 
 from launcher import post_import
-from launcher.agent import importing
+from launcher.agent import importing, last_words
 from launcher.variables import TUNE_VARIABLE
 
 TYPE_CHECKING = False
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 def load_adjust() -> Any:
     """The module ``launcher.estimator.adjust``; None for an agent that was deployed without the in-task library."""
+    damage = _load("launcher.estimator.damage")
+    if damage is not None:
+        last_words.remark_with(damage.remarks)
     return _load("launcher.estimator.adjust")
 
 

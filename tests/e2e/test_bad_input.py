@@ -50,3 +50,31 @@ def test_a_run_fails_with_the_place_or_counts_what_it_leaves_out(tmp_path: Path)
     report = skipped.report or {}
     assert (report["outcome"], report["exit_code"], report["cause"]) == ("succeeded", 0, None)
     assert (report["input"]["examples"], report["input"]["skipped"]) == (59, 2)
+
+
+READ_ALL = """
+import json, os, sys, time
+import tensorflow as tf
+if json.loads(os.environ["TF_CONFIG"])["task"]["type"] == "ps":
+    time.sleep(3600)
+with tf.Graph().as_default():
+    files = tf.data.Dataset.list_files(os.path.join(sys.argv[1], "*.tfrecord"))
+    rows = tf.compat.v1.data.make_one_shot_iterator(tf.data.TFRecordDataset(files)).get_next()
+    with tf.compat.v1.Session() as session:
+        while True:
+            session.run(rows)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--no-preload",)], ids=["forked", "by itself"])
+def test_the_file_is_named_that_tensorflow_does_not_name(options: tuple[str, ...], tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data") / "train"
+    (data / "3.tfrecord").unlink()
+    (tmp_path / "read_all.py").write_text(READ_ALL)
+    cluster = ["local", "--workers", "0", "--ps", "1", "--no-evaluator", "--plain", "--run-dir", "run", *options]
+    done = tflaunch(*cluster, "--", "python", "read_all.py", str(data), cwd=tmp_path)
+    assert done.code == 1 and done.report is not None, done.stdout + done.stderr
+    cause = done.report["cause"]
+    assert (cause["kind"], cause["task"]) == ("bad_input", "chief:0")
+    assert cause["message"].endswith(f"; damaged: {data}/1.tfrecord")
+    assert f"verify {data}/1.tfrecord" in cause["advice"]
