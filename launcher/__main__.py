@@ -1,6 +1,18 @@
-"""``python -m launcher``: the same as ``tflaunch``."""
+"""``tflaunch``, and ``python -m launcher``."""
 
-from launcher.cli import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Ctrl-C ends in silence also while modules are being imported."""
+    try:
+        from launcher import cli
+    except KeyboardInterrupt:
+        sys.exit(130)
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -80,8 +80,7 @@ def _run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:
         return runs.RunFolder.create_at(Path(str(wanted)))
     except OSError as error:
         where = f"--run-dir {str(wanted)!r}" if wanted is not None else f"cannot make {runs_dir.absolute()}"
-        advice = "; name another folder by --run-dir" if wanted is None else ""
-        raise UsageError(f"{where}: {error.strerror or error}{advice}") from error
+        raise UsageError(f"{where}: {error.strerror or error}; name another folder by --run-dir") from error
 
 
 def _make_sample_data(command: tuple[str, ...]) -> None:

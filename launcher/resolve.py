@@ -86,8 +86,17 @@ def _check_program(plan: Plan, environ: Mapping[str, str]) -> None:
         folder = Path(planned.cwd).expanduser()
         if not planned.program:
             _check_on_path(planned.argv[0], folder, planned.env.get("PATH") or environ.get("PATH"))
-        elif not planned.program[0].startswith("-") and not (folder / planned.program[0]).exists():
-            raise UsageError(f"there is no script {planned.program[0]} in {planned.cwd}")
+        elif not planned.program[0].startswith("-"):
+            _check_script(planned.program[0], folder)
+
+
+def _check_script(program: str, folder: Path) -> None:
+    """Python also runs a folder, or an archive, that holds ``__main__.py``."""
+    script = folder / program
+    if not script.exists():
+        raise UsageError(f"there is no script {program} in {folder}")
+    if script.is_dir() and not (script / "__main__.py").is_file():
+        raise UsageError(f"{program} in {folder} is a folder without __main__.py; name a script")
 
 
 def _check_on_path(program: str, folder: Path, search: str | None) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobs.errors import JobError
 from launcher.estimator.model_dirs import VARIABLE as RUNS_MODEL_DIR
@@ -40,4 +41,6 @@ def resolve_model_dir(flag: str | None, task: Task) -> str:
     model_dir = flag or task.model_dir or task.default_model_dir
     if not model_dir:
         raise JobError("no model_dir: give --model-dir, or model_dir in TF_CONFIG")
+    if Path(model_dir).is_file():
+        raise JobError(f"the model_dir {model_dir} is a file; name a folder")
     return model_dir

@@ -8,12 +8,15 @@ from launcher.causes.cause import Cause
 
 def refused(host: str, body: protocol.Refused) -> Cause:
     """A port, a lock or a foreign process stands in the way."""
+    advice = _REFUSED_ADVICE.get(body.command, "")
+    if body.command == "reserve" and not body.foreign:
+        advice = "place fewer tasks there, give the host a wider range (hosts[].ports), or raise its limits (ulimit -n)"
     return Cause(
         task=body.task or None,
         host=host,
         kind="host",
         message=body.message + (f"; {_who(body)} has one" if body.command == "reserve" and body.foreign else ""),
-        advice=_REFUSED_ADVICE.get(body.command, "").format(pid=body.foreign.get("pid", "")),
+        advice=advice.format(pid=body.foreign.get("pid", "")),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith(("TFLAUNCH_", "TF_CONFIG"))]:
         monkeypatch.delenv(name)
     (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "folder.py").mkdir()
     return tmp_path
 
 
@@ -33,6 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["local", "--ps", "0", "--workers", "2", "--", "train.py"], "ps"),
         (["local", "--"], "nothing follows --"),
         (["local", "--", "nosuch.py"], "there is no script nosuch.py"),
+        (["local", "--", "python", "folder.py"], "is a folder without __main__.py; name a script"),
         (["local", "--", "pyhton", "train.py"], "no program 'pyhton' on the PATH; did you mean 'python'?"),
         (["local", "--", "./no/such", "train.py"], "there is no program ./no/such"),
         (["local", "--model-dir", "/m/{model}", "--", "true"], "holds {model}"),
@@ -45,6 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["local", "--inject", "kill wroker:1 at step 3", "--", "train.py"], "wroker"),
         (["local", "--model-dir", "", "--", "train.py"], "model_dir"),
         (["local", "--run-dir", ".", "--", "train.py"], "not empty"),
+        (["local", "--run-dir", "train.py", "--", "train.py"], "File exists; name another folder by --run-dir"),
         (["local", "none.yaml"], "none.yaml"),
         (["local", "."], "is a directory"),
         (["run"], "SPEC"),
@@ -83,6 +88,15 @@ def test_a_misspelt_task_is_said_with_what_there_is(
     (only,) = (folder / "runs").iterdir()
     assert run([word if word != "run" else only.name for word in words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
+    code = (
+        "import sys\nfrom launcher.__main__ import main\nclass CtrlC:\n def find_spec(self, name, *_):\n"
+        "  if name == 'click': raise KeyboardInterrupt\nsys.meta_path.insert(0, CtrlC())\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_a_fifo_is_no_spec(capsys: pytest.CaptureFixture[str]) -> None:

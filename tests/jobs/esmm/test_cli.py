@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.errors import JobError
 from jobs.esmm.cli import main
 from jobs.esmm.flags import make_parser, train_options
 from jobs.esmm.options import StopOptions, TrainOptions
@@ -103,6 +104,12 @@ def test_a_run_lends_its_model_dir_to_a_job_without_one(flag: str | None, tf_con
     config = {"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}, "model_dir": tf_config}
     around = {"TF_CONFIG": json.dumps(config), "TFLAUNCH_DEFAULT_MODEL_DIR": "/run/model"}
     assert resolve_model_dir(flag, this_task(around)) == chosen
+
+
+def test_a_model_dir_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model").touch()
+    with pytest.raises(JobError, match=r"model is a file; name a folder"):
+        resolve_model_dir(str(tmp_path / "model"), this_task({}))
 
 
 def parsed(*arguments: str) -> TrainOptions:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from launcher import causes
-from launcher.causes import Cause
+from launcher import causes, protocol
+from launcher.causes import Cause, others
 
 
 def failed(task: str, kind: str = "exception", message: str = "raised X", *, knock_on: bool = False) -> Cause:
@@ -77,3 +77,9 @@ def test_the_report_names_what_followed() -> None:
     assert told["knock_on"] == [
         {"task": "chief:0", "host": "here", "kind": "ps_unreachable", "message": "chief:0 lost a ps"}
     ]
+
+
+def test_ports_that_nobody_holds_are_no_other_process_s_fault() -> None:
+    refused = protocol.Refused(command="reserve", message="Too many open files", task="", attempt=0, foreign={})
+    assert "that process" not in others.refused("a", refused).advice
+    assert "ulimit -n" in others.refused("a", refused).advice
