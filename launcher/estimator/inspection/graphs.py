@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from launcher.estimator.inspection.values import (
 PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 _VARIABLE_OPS = ("VarHandleOp", "VariableV2", "Variable", "TemporaryVariable")
 _NO_RESULT = ("NoOp", "Assert", "Const", "Placeholder", "ReadVariableOp", "VarIsInitializedOp", *_VARIABLE_OPS)
+_FOLDERS = ("variables", "assets", "assets.extra")  # of a SavedModel, besides its files
 _QUEUE_RUNNERS = "queue_runners"
 _MAX_NAMES = 10_000  # of one collection; beyond, it is no list that anybody reads
 _PROTOS: dict[Kind, Callable[[], Any]] = {
@@ -92,7 +93,7 @@ def saved_model(found: Found) -> Model:
     return Model(
         kind="saved_model",
         path=str(found.path),
-        bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        bytes=sum(file.stat().st_size for file in _parts(found.path) if file.is_file()),
         variables_from=str(folder / "variables" / "variables") if variables else "",
         variables=variables,
         graphs=graphs,
@@ -100,6 +101,16 @@ def saved_model(found: Found) -> Model:
         notes=found.notes,
         problems=problems,
     )
+
+
+def _parts(saved_model: Path) -> Iterator[Path]:
+    """What belongs to it; a file by itself may lie in any folder."""
+    if saved_model.is_dir():
+        yield from saved_model.rglob("*")
+        return
+    yield saved_model
+    for name in _FOLDERS:
+        yield from (saved_model.parent / name).rglob("*")
 
 
 def _beside(prefix: Path) -> tuple[tuple[Variable, ...], tuple[str, ...]]:

@@ -126,6 +126,16 @@ def test_a_saved_model_by_folder_or_file(inspect: Inspect, folder: Path, name: s
     assert "signature serving_default" in out
 
 
+def test_a_saved_model_by_its_file_alone_is_as_large_as_that(inspect: Inspect, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "unknown.pb"
+    file.write_bytes((folder / "export" / "2" / "saved_model.pb").read_bytes())
+    (tmp_path / "of_others").write_bytes(b"0" * 1_000_000)
+    assert inspect.json(file)[1]["bytes"] == file.stat().st_size
+    parts = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+    sizes = [(folder / "export" / "2" / part).stat().st_size for part in parts]
+    assert inspect.json(folder / "export" / "2" / parts[0])[1]["bytes"] == sum(sizes)
+
+
 # --- comparing ---------------------------------------------------------------------------------------------------
 
 
