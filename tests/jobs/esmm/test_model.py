@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -63,3 +64,31 @@ def test_every_optimizer_learns_and_lazy_ones_leave_other_rows_alone(name: str) 
     assert (after_second[1] < 1).all()
     if name in ("lazy-adam", "adagrad", "sgd"):
         assert (after_second[0] == after_first[0]).all()
+
+
+@pytest.mark.parametrize("objective", ["esmm", "clicks"])
+def test_impressions_without_weight_do_not_train(objective: Literal["esmm", "clicks"]) -> None:
+    """What happened to them changes no loss, whereas it does where all count alike."""
+    from jobs._tf import estimator, tf
+    from jobs.esmm.config import ModelConfig
+    from jobs.esmm.model import make_model_fn
+    from jobs.esmm.schema import Feature, Schema
+
+    config = ModelConfig(
+        schema=Schema(features=(Feature(name="a", ids=4),)), embedding_dim=3, towers=(5,), optimizer="sgd"
+    )
+    happened = ([1, 1, 0, 1], [1, 0, 1, 0])
+    losses = {}
+    for column in ("weight", None):
+        model_fn = make_model_fn(config, learning_rate=0.1, weight_column=column, objective=objective)
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            tf.compat.v1.set_random_seed(3)
+            tf.compat.v1.train.create_global_step()
+            click, conversion = (tf.compat.v1.placeholder(tf.int64, [4]) for _ in range(2))
+            labels = {"click": click, "conversion": conversion, "weight": tf.constant([2.0, 0.0, 0.0, 0.0])}
+            spec = model_fn({"a": tf.range(4, dtype=tf.int64)}, labels, "train", estimator.RunConfig())
+            session.run(tf.compat.v1.global_variables_initializer())
+            feeds = ({click: [1, *clicks[1:]], conversion: clicks} for clicks in happened)
+            losses[column] = [float(session.run(spec.loss, feed)) for feed in feeds]
+    assert losses["weight"][0] == losses["weight"][1] > 0
+    assert losses[None][0] != losses[None][1]
