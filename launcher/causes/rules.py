@@ -96,6 +96,14 @@ RULES: tuple[Rule, ...] = (
         permanent=True,
     ),
     Rule(
+        kind="checkpoint",
+        names=_names("LostCheckpointError"),
+        title="the model_dir has checkpoints, but its file 'checkpoint' names none",
+        advice="write into that file the newest whole checkpoint, as the message says, or train in a new folder "
+        "(--model-dir)",
+        permanent=True,
+    ),
+    Rule(
         kind="bad_input",
         pattern=_any(r"(?:BadDataError|SourceError): "),
         title="the input cannot be read",

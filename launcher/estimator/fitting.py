@@ -12,6 +12,10 @@ class CheckpointMismatchError(ValueError):
     """A checkpoint that a graph is about to be restored from does not fit it. The first line says it all in short."""
 
 
+class LostCheckpointError(ValueError):
+    """A model_dir has checkpoints, and none that training would go on from: it would begin anew without a word."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
     """A variable. ``shape`` None: any; None in it: any length."""

@@ -10,16 +10,26 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from launcher.estimator.fitting import CheckpointMismatchError, Differences, Stored, compare, left_out, refusal
+from launcher.estimator.fitting import (
+    CheckpointMismatchError,
+    Differences,
+    LostCheckpointError,
+    Stored,
+    compare,
+    left_out,
+    refusal,
+)
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 
 SAVER = "tensorflow.python.training.saver"
 ESTIMATOR = "tensorflow_estimator.python.estimator.estimator"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_CHECKPOINT = re.compile(r"model\.ckpt-(\d+)\.index")
 _log = logging.getLogger("tensorflow")
 
 
@@ -76,7 +86,9 @@ def check_before_training(patches: Patches, task: Task) -> None:
     module: Any = importlib.import_module(ESTIMATOR)
 
     def train(original: Callable[..., Any], estimator: Any, spec: Any, *args: Any, **kwargs: Any) -> Any:
-        checkpoint = estimator.latest_checkpoint()
+        checkpoint = _newest(estimator)
+        if not checkpoint and estimator.config.is_chief:  # who alone writes there, so that nothing changes meanwhile
+            check_none_is_lost(str(estimator.model_dir))
         saver = spec.scaffold.saver or next(iter(_collection("savers")), None)
         variables = getattr(saver, "_var_list", None) or _collection("variables")
         if checkpoint and not getattr(saver, "_reshape", False):
@@ -84,6 +96,37 @@ def check_before_training(patches: Patches, task: Task) -> None:
         return original(estimator, spec, *args, **kwargs)
 
     patches.wrap(module.Estimator, "_train_with_estimator_spec", train)
+
+
+def _newest(estimator: Any) -> str | None:
+    """None also where the file ``checkpoint`` is empty, of which TensorFlow complains in other words."""
+    try:
+        return estimator.latest_checkpoint() or None
+    except ValueError:
+        return None
+
+
+def check_none_is_lost(model_dir: str) -> None:
+    """Raises LostCheckpointError where the file ``checkpoint`` is gone or damaged, and checkpoints are not.
+
+    Those of step 0 do not count: their files are there before ``checkpoint`` names them for the first time, and from
+    then on it is only ever replaced whole (``update_checkpoint_state`` in
+    ``tensorflow/python/checkpoint/checkpoint_management.py``).
+    """
+    file_io: Any = importlib.import_module("tensorflow.python.lib.io.file_io")
+    errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
+    try:
+        names = [str(name) for name in file_io.list_directory_v2(model_dir)]
+    except errors.OpError:
+        return
+    steps = [int(found[1]) for name in names if (found := _CHECKPOINT.fullmatch(name))]
+    if max(steps, default=0) > 0:
+        newest = f"model.ckpt-{max(steps)}"
+        raise LostCheckpointError(
+            f"{model_dir} has {newest}, but its file 'checkpoint' is gone or damaged: training would begin anew. To go "
+            f'on from it write this line there: model_checkpoint_path: "{newest}"; to begin anew take another '
+            "model_dir, or remove the checkpoints"
+        )
 
 
 def wanted_variables(variables: Any) -> Iterator[tuple[str, Stored]]:

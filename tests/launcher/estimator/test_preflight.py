@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.estimator import CheckpointMismatchError, adjust
+from launcher.estimator.fitting import LostCheckpointError
 from tests.launcher.estimator.small_models import Build, embedding, eval_input_fn, input_fn, model
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
@@ -79,6 +80,28 @@ def test_what_fits_goes_on(tmp_path: Path) -> None:
     for _ in range(2):
         model(embedding(6), tmp_path).train(input_fn, steps=2)
     assert model(embedding(6), tmp_path).evaluate(eval_input_fn)["global_step"] == 4
+
+
+@pytest.mark.parametrize("text", [None, "", "garbage"])
+def test_checkpoints_that_nothing_names_are_not_trained_over(text: str | None, tmp_path: Path) -> None:
+    model(embedding(6), tmp_path).train(input_fn, steps=2)
+    names = tmp_path / "checkpoint"
+    names.unlink() if text is None else names.write_text(text)
+    with pytest.raises(LostCheckpointError, match=r"has model\.ckpt-2, but its file 'checkpoint' is gone") as caught:
+        model(embedding(6), tmp_path).train(input_fn, steps=2)
+    advised = str(caught.value).partition("this line there: ")[2].partition(";")[0]
+    names.write_text(advised)
+    model(embedding(6), tmp_path).train(input_fn, steps=2)
+    assert model(embedding(6), tmp_path).evaluate(eval_input_fn)["global_step"] == 4
+
+
+def test_the_first_save_of_all_may_have_been_cut_short(tmp_path: Path) -> None:
+    model(embedding(6), tmp_path).train(input_fn, steps=1)
+    (tmp_path / "checkpoint").unlink()
+    for file in tmp_path.glob("model.ckpt-1.*"):
+        file.unlink()
+    assert list(tmp_path.glob("model.ckpt-0.index"))
+    model(embedding(6), tmp_path).train(input_fn, steps=1)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
