@@ -2,10 +2,15 @@
 
 Input: the strings of the graph that are files, or patterns of files, are walked as TFRecord files up to the byte that
 the error names. A checkpoint: what ``Saver.restore`` was called with; its older siblings are looked at for a whole one.
+
+Imported into every task, so nothing of TensorFlow is imported before one of its errors is to be explained: what a
+program calls ``tensorflow`` may be something else.
 """
 
 from __future__ import annotations
 
+import importlib
+import math
 import re
 import struct
 import time
@@ -13,19 +18,17 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-
-from tensorflow.python.framework import errors
-from tensorflow.python.lib.io import file_io, tf_record
+from typing import Any
 
 from launcher import protocol
-from launcher.estimator.inspection import checkpoints
-from launcher.estimator.inspection.values import InspectionError
+from launcher.estimator.checkpoint_files import missing_data
 
 BUDGET_S = 10.0
 _AT = re.compile(r"(?:corrupted|truncated) record at (\d+)")
 _RESTORING = re.compile(r"Read less bytes|[Cc]hecksum|[Uu]nable to open table file|not an sstable|corrupt")
 _HEAD_BYTES, _TAIL_BYTES = 12, 4  # of a record: its length and a checksum of that; a checksum of its data
 _MOST_FILES = 10_000
+_NO_FIXED_SIZE = ("string", "resource", "variant")
 _PATTERN = re.compile(r"[*?\[]")
 
 
@@ -73,6 +76,7 @@ def _is_bad_at(path: str, offset: int, until: float) -> bool:
 
 
 def _is_bad_record(path: str, offset: int) -> bool:
+    errors, tf_record = _tensorflow("framework.errors"), _tensorflow("lib.io.tf_record")
     try:
         tf_record.tf_record_random_reader(path).read(offset)
     except errors.DataLossError:
@@ -98,8 +102,8 @@ def _is_file(text: str) -> bool:
 
 def _matching(pattern: str) -> list[str]:
     try:
-        return sorted(file_io.get_matching_files(pattern))
-    except errors.OpError:
+        return sorted(_tensorflow("lib.io.file_io").get_matching_files(pattern))
+    except _tensorflow("framework.errors").OpError:
         return []
 
 
@@ -156,6 +160,14 @@ def _whole_before(prefix: str) -> str:
 
 def _is_whole(prefix: Path) -> bool:
     try:
-        return not checkpoints.data_problem(prefix, checkpoints.variables_of(checkpoints.open_reader(prefix)))
-    except (InspectionError, OSError):
+        reader = _tensorflow("training.py_checkpoint_reader").NewCheckpointReader(str(prefix))
+    except (_tensorflow("framework.errors").OpError, ValueError, RuntimeError):
         return False
+    types = reader.get_variable_to_dtype_map()
+    shapes = reader.get_variable_to_shape_map()
+    sized = (name for name, type_ in types.items() if type_.name not in _NO_FIXED_SIZE)
+    return not missing_data(prefix, sum(types[name].size * math.prod(shapes[name]) for name in sized))
+
+
+def _tensorflow(name: str) -> Any:
+    return importlib.import_module(f"tensorflow.python.{name}")

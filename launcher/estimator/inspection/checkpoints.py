@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from launcher.estimator.checkpoint_files import missing_data
 from launcher.estimator.inspection.kinds import STATE_FILE, checkpoints_in
 from launcher.estimator.inspection.values import Checkpoint, InspectionError, Model, Variable
 
-_SHARD = re.compile(r"\.data-(\d{5})-of-(\d{5})$")
 _STEP_VARIABLE = "global_step"
 READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError)
 
@@ -141,19 +141,8 @@ def _variable(name: str, dtype: Any, shape: tuple[int, ...]) -> Variable:
 
 
 def data_problem(prefix: Path, variables: Sequence[Variable]) -> str:
-    """What is missing of the checkpoint's data files, as far as names and sizes tell; empty if nothing is."""
-    shards = {
-        match[0]: match for match in map(_SHARD.search, map(str, prefix.parent.glob(f"{prefix.name}.data-*"))) if match
-    }
-    if not shards:
-        return f"its data file {prefix.name}.data-00000-of-00001 is missing"
-    counts = {int(match[2]) for match in shards.values()}
-    missing = max(counts) - len([match for match in shards.values() if int(match[2]) == max(counts)])
-    if missing:
-        return f"{missing} of its {max(counts)} data files are missing"
-    held = sum(Path(f"{prefix}{suffix}").stat().st_size for suffix in shards)
-    needed = sum(variable.bytes or 0 for variable in variables)
-    return f"its data is incomplete: {held:,} bytes of at least {needed:,}" if held < needed else ""
+    """What is missing of the checkpoint's data files; empty if nothing is."""
+    return missing_data(prefix, sum(variable.bytes or 0 for variable in variables))
 
 
 def _step(prefix: Path, reader: Any) -> int | None:
