@@ -11,12 +11,13 @@ from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from launcher import adjustments, drills, protocol
+from launcher import drills
 from launcher.command import fill
-from launcher.errors import HostError
 from launcher.model import BoundPlan, Plan, PlannedTask, Role, TaskId
-from launcher.preload_env import import_environment
 from launcher.tf_config import VARIABLE, TfConfigs, tf_configs
+from launcher.wire import adjustments, protocol
+from launcher.wire.errors import HostError
+from launcher.wire.preload_env import import_environment
 
 
 def with_run_dir(plan: Plan, run_dir: str) -> Plan:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from launcher import __version__
-from launcher.errors import EXIT_USAGE, TflaunchError, UsageError
+from launcher.wire.errors import EXIT_USAGE, TflaunchError, UsageError
 
 if TYPE_CHECKING:
     from launcher.resolve import Request

@@ -21,12 +21,12 @@ from types import FrameType
 from launcher import control, runs
 from launcher import plan as plans
 from launcher.console import RunConsole
-from launcher.errors import TflaunchError
 from launcher.event_log import EventReader
 from launcher.events import RunEnded
 from launcher.model import Plan
-from launcher.protocol import Message
 from launcher.view import RunView
+from launcher.wire.errors import TflaunchError
+from launcher.wire.protocol import Message
 
 _POLL_S = 0.05
 _START_POLL_S = 0.005

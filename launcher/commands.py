@@ -17,12 +17,12 @@ import click
 from launcher import client, control, report, runs
 from launcher.agent.sweep import sweep
 from launcher.console import open_console
-from launcher.errors import UsageError
 from launcher.model import Outcome, TaskId
-from launcher.protocol import LOG_LEVEL_VARIABLE, JsonValue
 from launcher.spans import duration, one_line
 from launcher.summary import summary
 from launcher.view import RunView
+from launcher.wire.errors import UsageError
+from launcher.wire.protocol import LOG_LEVEL_VARIABLE, JsonValue
 
 if TYPE_CHECKING:
     from launcher.model import Plan

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher import protocol
-from launcher.protocol import Message
+from launcher.wire import protocol
+from launcher.wire.protocol import Message
 
 
 class Own(Message, kind="own"):

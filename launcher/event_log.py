@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from launcher.events import Recorded, RunEvent, from_line, to_line
-from launcher.protocol import ProtocolError
+from launcher.wire.protocol import ProtocolError
 
 _READ_BYTES = 1 << 20
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from launcher.protocol import NOTHING, JsonValue, Message, from_json, to_json
+from launcher.wire.protocol import NOTHING, JsonValue, Message, from_json, to_json
 
 
 class RunEvent(Message):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from launcher.errors import UsageError
+from launcher.wire.errors import UsageError
 
 SLURM = "slurm"
 _SLURM_VARIABLES = ("SLURM_JOB_NODELIST", "SLURM_NODELIST")

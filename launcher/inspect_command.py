@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from launcher.errors import UsageError
+from launcher.wire.errors import UsageError
 
 
 def inspect(paths: Sequence[str], feeds: str | None, *, as_json: bool) -> int:

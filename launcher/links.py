@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher import protocol
 from launcher.model import PlannedHost, TaskId
 from launcher.transports import Transport, TransportError
+from launcher.wire import protocol
 
 _ACK_AFTER_S = 0.2
 _RETRY_S = 0.2

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
-from launcher.roles import ROLES as ROLES
-from launcher.roles import TRAINERS as TRAINERS
-from launcher.roles import Role as Role
-from launcher.roles import TaskId as TaskId
+from launcher.wire.roles import ROLES as ROLES
+from launcher.wire.roles import TRAINERS as TRAINERS
+from launcher.wire.roles import Role as Role
+from launcher.wire.roles import TaskId as TaskId
 
 
 class Success(str, Enum):

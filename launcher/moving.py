@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from launcher.errors import TflaunchError
 from launcher.model import Plan, PlannedHost, PlannedTask, TaskId
 from launcher.placement import GPUS_VARIABLE
-from launcher.protocol import TRAINERS_VARIABLE
+from launcher.wire.errors import TflaunchError
+from launcher.wire.protocol import TRAINERS_VARIABLE
 
 
 class NowhereToGoError(TflaunchError):

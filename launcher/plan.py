@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from launcher import adjustments, drills, preload_env
+from launcher import drills
 from launcher.binding import bind, board_message, preload_messages, start_message, with_run_dir
 from launcher.command import Command, fill, max_steps, option, parse_command, uses
-from launcher.errors import Problem, SpecError, UsageError
 from launcher.model import (
     DEFAULT_USED_UP,
     ROLES,
@@ -31,11 +30,13 @@ from launcher.model import (
 )
 from launcher.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
 from launcher.plan_json import plan_from_json, plan_to_json
-from launcher.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
 from launcher.spec.hosts import HostSite, expand_host
 from launcher.spec.source import path_text
 from launcher.spec.texts import expand_range, is_shareable
 from launcher.tf_config import VARIABLE, check_size
+from launcher.wire import adjustments, preload_env
+from launcher.wire.errors import Problem, SpecError, UsageError
+from launcher.wire.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
 
 if TYPE_CHECKING:
     from launcher.spec.types import ClusterSpec, PolicyKeys

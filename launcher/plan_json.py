@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TypedDict
 
 from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, Role, StartMode, Success, TaskId, UsedUp
-from launcher.protocol import JsonValue
+from launcher.wire.protocol import JsonValue
 
 VERSION = 1
 

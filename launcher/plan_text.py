@@ -11,12 +11,12 @@ import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from launcher import adjustments
 from launcher.binding import tune_of
 from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Role
 from launcher.plan_json import plain
-from launcher.protocol import JsonValue
 from launcher.tf_config import TfConfigs, symbolic_tf_configs
+from launcher.wire import adjustments
+from launcher.wire.protocol import JsonValue
 
 REDACTED = "•••"
 WIDTH = 110

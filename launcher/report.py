@@ -15,10 +15,10 @@ from launcher import drills
 from launcher.drill_view import DrillView
 from launcher.event_log import read_events
 from launcher.model import Outcome, TaskState
-from launcher.protocol import JsonValue
 from launcher.runs import RunFolder, is_live, write_private
 from launcher.task_view import AttemptView, TaskView
 from launcher.view import At, RunView
+from launcher.wire.protocol import JsonValue
 
 
 def load_view(folder: RunFolder) -> RunView:

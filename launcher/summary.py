@@ -11,10 +11,10 @@ from launcher.drill_view import table
 from launcher.events import MoveOver, Noticed, TasksMoved
 from launcher.model import Outcome
 from launcher.report import cause_of, knocked_on, outcome_of
-from launcher.roles import Role
 from launcher.runs import RunFolder
 from launcher.spans import Line, ansi, count, duration, harmless, number, one_line, places
 from launcher.view import RunView
+from launcher.wire.roles import Role
 
 SHOWN_LINES = 12
 SHOWN_RESTARTS = 5

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
-from launcher import __version__, causes, control, errors, events, lifecycle, protocol, report, runs
+from launcher import __version__, causes, control, events, lifecycle, report, runs
 from launcher import plan as plans
 from launcher.event_log import EventLog
 from launcher.lifecycle import Action, Happening, RunState
@@ -25,6 +25,7 @@ from launcher.links import AgentLink, OutputFiles
 from launcher.model import BoundPlan, Outcome, Plan, PlannedHost, Role, TaskId
 from launcher.timeline import samples
 from launcher.transports import Transport
+from launcher.wire import errors, protocol
 
 _OUTPUT_PATIENCE_S = 30.0
 _FINISH_PATIENCE_S = 10.0

@@ -6,9 +6,9 @@ from functools import singledispatch
 
 from launcher import events as ev
 from launcher.model import Outcome, TaskState
-from launcher.roles import Role, TaskId
 from launcher.spans import Span, duration, harmless, number, places
 from launcher.summary import OUTCOME_STYLES
+from launcher.wire.roles import Role, TaskId
 
 _LOUD = {
     TaskState.STARTING.value: "",

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from launcher.errors import Problem, SpecError
 from launcher.model import ROLES, Plan, PlannedHost, Role, TaskId
+from launcher.wire.errors import Problem, SpecError
 
 MAX_VARIABLE_BYTES = 131072  # name, "=", value and the final NUL
 PLACEHOLDER = "0:1"

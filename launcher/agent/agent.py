@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from launcher import protocol
 from launcher.agent import folder, last_words, linux, lock, processes, reservations, title
 from launcher.agent.attempts import Attempts
 from launcher.agent.keeper_line import KeeperLine
@@ -30,6 +29,7 @@ from launcher.agent.stacks import StackTaker
 from launcher.agent.supervisor_link import SupervisorLink
 from launcher.agent.task_links import TaskLinks
 from launcher.agent.usage import UsageSampler, memory_mib
+from launcher.wire import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent import last_words, memory, processes
 from launcher.agent.output import OutputFile
 from launcher.agent.processes import Process
-from launcher.roles import TaskId
+from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 
 
 class Stage(Enum):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent import environment, last_words, memory, processes
 from launcher.agent.attempt import Attempt, Stage
 from launcher.agent.board import Board
@@ -17,7 +16,8 @@ from launcher.agent.loop import Loop
 from launcher.agent.output import Outputs
 from launcher.agent.preloads import Preloads
 from launcher.agent.spawn import SpawnError, spawn
-from launcher.roles import Role, TaskId
+from launcher.wire import protocol
+from launcher.wire.roles import Role, TaskId
 
 Say = Callable[[protocol.Message], None]
 

@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent import environment, processes
 from launcher.agent.loop import Loop
 from launcher.agent.spawn import SpawnError, spawn
+from launcher.wire import protocol
 
 FD_VARIABLE = "TFLAUNCH_BOARD_FD"
 _PROGRAM_FILE = Path(__file__).with_name("board_program.py")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from launcher.agent import importing, last_words, main_module, tensorflow_hooks, title
-from launcher.variables import RUN_VARIABLE, TASK_VARIABLE
+from launcher.wire.variables import RUN_VARIABLE, TASK_VARIABLE
 
 
 def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callable[[], None]:

@@ -13,7 +13,7 @@ import contextlib
 import os
 import sys
 
-from launcher.variables import CLOSING_THREAD
+from launcher.wire.variables import CLOSING_THREAD
 
 _status: tuple[int, int | None] = (0, None)  # the process, and the exit code that its program has asked for
 

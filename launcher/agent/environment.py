@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent import folder
 from launcher.agent.ports import REUSE_VARIABLE
+from launcher.wire import protocol
 
 
 def changed(base: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from launcher.agent import fresh, importing, last_words, linux, main_module, tensorflow_hooks, title
-from launcher.preload_env import import_environment, start_environment
+from launcher.wire.preload_env import import_environment, start_environment
 
 _PROGRAM_FILE = str(Path(__file__).with_name("program.py"))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from launcher.agent import folder, linux, processes, title
 from launcher.agent.options import Inheritance, Options
 from launcher.agent.relay import EXIT_BUSY
-from launcher.variables import RUN_VARIABLE
+from launcher.wire.variables import RUN_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

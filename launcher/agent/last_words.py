@@ -13,13 +13,13 @@ import os
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from launcher.variables import ATTEMPT_VARIABLE, STACKS_SIGNAL, TASK_SOCKET_VARIABLE, TASK_VARIABLE
+from launcher.wire.variables import ATTEMPT_VARIABLE, STACKS_SIGNAL, TASK_SOCKET_VARIABLE, TASK_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launcher.roles import TaskId
+    from launcher.wire.roles import TaskId
 
 FOLDER = "words"
 _RAISED, _STACKS = "raised", "stacks"

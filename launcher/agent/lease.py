@@ -8,7 +8,7 @@ from collections.abc import Callable
 from launcher.agent.attempts import Attempts
 from launcher.agent.loop import Loop, Timer
 from launcher.agent.options import Options
-from launcher.roles import TRAINERS, Role
+from launcher.wire.roles import TRAINERS, Role
 
 _ORDER: tuple[tuple[Role, ...], ...] = (TRAINERS, (Role.EVALUATOR,), (Role.PS,))
 _LOOK_S = 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from launcher import protocol
+from launcher.wire import protocol
 
 
 class Outbox:

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent import linux
-from launcher.roles import TaskId
+from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 
 CHUNK_BYTES = 32768
 TAIL_LINES = 30

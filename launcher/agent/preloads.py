@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent import environment, processes
 from launcher.agent.loop import Loop
 from launcher.agent.spawn import SpawnError, spawn
+from launcher.wire import protocol
 
 FD_VARIABLE = "TFLAUNCH_PRELOAD_FD"
 _PRELOAD_FILE = Path(__file__).with_name("preload.py")

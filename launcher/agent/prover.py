@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from launcher import protocol
 from launcher.agent import listeners, processes
 from launcher.agent.attempt import Attempt, Stage
 from launcher.agent.attempts import Attempts
 from launcher.agent.listeners import Listener
 from launcher.agent.loop import Loop
 from launcher.agent.reservations import Reservations, describe
+from launcher.wire import protocol
 
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 0.25

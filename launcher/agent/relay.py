@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from launcher.agent.options import Options
-from launcher.variables import READY_MARKER
+from launcher.wire.variables import READY_MARKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

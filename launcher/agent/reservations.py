@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from launcher import protocol
 from launcher.agent import listeners, ports, processes
 from launcher.agent.keeper_line import KeeperLine
 from launcher.agent.ports import HeldPort, PortsError
-from launcher.protocol import JsonValue
+from launcher.wire import protocol
+from launcher.wire.protocol import JsonValue
 
 _NARROW_PORTS = 4096
 _PREFIX = "port"

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent import blocked, last_words, processes
 from launcher.agent.attempt import Attempt, Stage
 from launcher.agent.attempts import Attempts
 from launcher.agent.loop import Loop
+from launcher.wire import protocol
 
 _LOOK_EVERY_S = 0.05
 _LOOKS = 40

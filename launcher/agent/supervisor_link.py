@@ -6,12 +6,12 @@ import socket
 import time
 from collections.abc import Callable
 
-from launcher import protocol
 from launcher.agent.accept import Acceptor
 from launcher.agent.loop import Loop
 from launcher.agent.outbox import Outbox
 from launcher.agent.output import Outputs
 from launcher.agent.wire import Wire
+from launcher.wire import protocol
 
 _SEND_BYTES = 131072  # what the kernel may hold: control waits behind no more output than this
 _POLL_S = 0.02

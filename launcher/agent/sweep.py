@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher.agent import folder, processes
 from launcher.agent.options import Options
-from launcher.variables import RUN_VARIABLE
+from launcher.wire.variables import RUN_VARIABLE
 
 
 def main(argument: str) -> int:

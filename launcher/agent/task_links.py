@@ -6,11 +6,11 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable
 
-from launcher import protocol
 from launcher.agent.accept import Acceptor
 from launcher.agent.attempts import Attempts
 from launcher.agent.loop import Loop
 from launcher.agent.wire import Wire
+from launcher.wire import protocol
 
 _MAX_LINE_BYTES = 1024 * 1024
 _MAX_BAD_LINES = 100

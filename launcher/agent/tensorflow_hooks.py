@@ -11,9 +11,9 @@ import os
 import sys
 from functools import partial
 
-from launcher import post_import
 from launcher.agent import importing, last_words
-from launcher.variables import TUNE_VARIABLE
+from launcher.wire import post_import
+from launcher.wire.variables import TUNE_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from launcher import protocol
 from launcher.agent import processes
 from launcher.agent.attempt import Attempt, Stage
 from launcher.agent.attempts import Attempts
 from launcher.agent.loop import Loop
 from launcher.agent.processes import Process
+from launcher.wire import protocol
 
 _INTERVAL_S = 1.0
 _COST_SHARE = 50  # looking may take at most a fiftieth of the time

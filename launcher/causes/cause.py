@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from launcher.protocol import JsonValue
+from launcher.wire.protocol import JsonValue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from launcher import protocol
 from launcher.causes.cause import Cause
 from launcher.causes.traces import Raised, Trace, gist, last_trace, native_words
 from launcher.causes.words import without_deprecations
+from launcher.wire import protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

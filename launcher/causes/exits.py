@@ -8,7 +8,6 @@ import signal as signals
 from collections.abc import Callable
 from dataclasses import replace
 
-from launcher import protocol
 from launcher.causes.cause import Cause
 from launcher.causes.evidence import NOTHING, Evidence, Known, decisive, gather, on_purpose, remark
 from launcher.causes.folding import CRASHES
@@ -26,6 +25,7 @@ from launcher.causes.words import (
     signal_name,
     told,
 )
+from launcher.wire import protocol
 
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)'?\)?\s*\Z")
 _NO_SCRIPT = re.compile(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher import protocol
 from launcher.causes import stacks as traced
 from launcher.causes.cause import Cause
 from launcher.causes.traces import Frame, Raised, last_trace
 from launcher.causes.words import is_noise, place, shown, told
 from launcher.model import Role
+from launcher.wire import protocol
 
 _SHOWN_FRAMES = 10
 

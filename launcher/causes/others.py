@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from launcher import protocol
 from launcher.causes.cause import Cause
+from launcher.wire import protocol
 
 
 def refused(host: str, body: protocol.Refused) -> Cause:

@@ -6,8 +6,8 @@ import difflib
 import re
 import signal as signals
 
-from launcher import protocol
 from launcher.causes.traces import Raised, Trace, defined_at, gist
+from launcher.wire import protocol
 
 _SHOWN_FRAMES = 4
 _SHOWN_MESSAGE_LINES = 6

@@ -10,9 +10,9 @@ import click
 
 from launcher.deploy.progress import Bars, Lines
 from launcher.deploy.wanted import Wanted, wanted, with_deployed
-from launcher.errors import UsageError
 from launcher.model import Plan
 from launcher.spec.types import ClusterSpec
+from launcher.wire.errors import UsageError
 
 
 def wanted_of(spec: ClusterSpec, spec_file: Path | None) -> Wanted:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from launcher.errors import UsageError
+from launcher.wire.errors import UsageError
 
 FIRST = "requirements.txt"
 _REFERS = re.compile(r"^\s*(-r|--requirement|-c|--constraint)[\s=]*(\S+)\s*(#.*)?$")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher.deploy.ignoring import Ignoring, ignoring
 from launcher.deploy.manifest import Entry, Manifest, manifest_of
-from launcher.errors import UsageError
+from launcher.wire.errors import UsageError
 
 _RUN_FOLDER = {"events.jsonl", "plan.json"}
 

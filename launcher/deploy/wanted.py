@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher import preload_env
 from launcher.deploy.requirements import read_requirements
 from launcher.deploy.scan import Folder, read_folder
-from launcher.errors import Problem, SpecError
 from launcher.model import Plan, PlannedTask
 from launcher.spec.types import ClusterSpec
+from launcher.wire import preload_env
+from launcher.wire.errors import Problem, SpecError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.deploy.requirements import FIRST
-from launcher.errors import EXIT_HOST, TflaunchError
+from launcher.wire.errors import EXIT_HOST, TflaunchError
 
 _OLDEST_MANYLINUX = 5
 _MARK = ".complete-"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from launcher.errors import EXIT_HOST
+from launcher.wire.errors import EXIT_HOST
 
 
 class Level(IntEnum):

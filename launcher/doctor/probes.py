@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from launcher.model import PlannedHost
-from launcher.protocol import MAX_LINE_BYTES
 from launcher.transports import Pipe, TransportError, skip_to_agent
+from launcher.wire.protocol import MAX_LINE_BYTES
 
 _MAIN_FILE = Path(__file__).parents[1] / "agent" / "__main__.py"
 _LEAVE_S = 3.0

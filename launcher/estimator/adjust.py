@@ -1,4 +1,4 @@
-"""Makes the adjustments of ``launcher.adjustments`` in this process.
+"""Makes the adjustments of ``launcher.wire.adjustments`` in this process.
 
 A table says which module of TensorFlow each one changes. ``apply`` imports those modules; ``apply_on_import`` waits
 until the script imports them. Everything of ours is imported with this module: a script may have a package of its own
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from launcher import adjustments
 from launcher.estimator import (
     cluster_pieces,
     device_filters,
@@ -35,7 +34,8 @@ from launcher.estimator.final_save import FinalSave
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 from launcher.estimator.termination import SaveOnTerm
-from launcher.post_import import after_import
+from launcher.wire import adjustments
+from launcher.wire.post_import import after_import
 
 Change = Callable[[Patches, Task], None]
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NoReturn
 
-from launcher.protocol import (
+from launcher.wire.protocol import (
     Barrier,
     Drain,
     ExitNow,

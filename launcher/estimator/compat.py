@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from launcher.estimator import legacy_keras
-from launcher.post_import import after_import
+from launcher.wire.post_import import after_import
 
 _NAME = "estimator"
 _API = "tensorflow_estimator.python.estimator.api"

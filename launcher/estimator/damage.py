@@ -20,8 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from launcher import protocol
 from launcher.estimator.checkpoint_files import missing_data
+from launcher.wire import protocol
 
 BUDGET_S = 10.0
 _AT = re.compile(r"(?:corrupted|truncated) record at (\d+)")

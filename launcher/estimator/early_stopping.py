@@ -25,7 +25,7 @@ from launcher.estimator import adjust
 from launcher.estimator import task as tasks
 from launcher.estimator.evaluations import EvaluationLog
 from launcher.estimator.stopping import Aim, Patience, Rule, Threshold, value_of
-from launcher.protocol import RUN_VARIABLE
+from launcher.wire.protocol import RUN_VARIABLE
 
 NOTE = "early_stopping.json"
 _DEFAULT_SECS = 60

@@ -15,7 +15,7 @@ from typing import Any
 
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
-from launcher.protocol import Ready, Waiting
+from launcher.wire.protocol import Ready, Waiting
 
 TRAINING = "tensorflow_estimator.python.estimator.training"
 _LOOK_EVERY_S = 0.5

@@ -12,7 +12,7 @@ import importlib
 from typing import Any
 
 from launcher.estimator.trainer import MONITORED_SESSION, Hook, Trainer, loss_errors
-from launcher.protocol import Step, Waiting
+from launcher.wire.protocol import Step, Waiting
 
 _LOOK_EVERY_S = 1.0
 _RUN_TIMEOUT_MS = 30_000

@@ -12,7 +12,7 @@ from typing import Any
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 from launcher.estimator.trainer import ESTIMATOR, Hook, Trainer
-from launcher.protocol import CheckpointSaved, Evaluated, MaxSteps, Ready, Step
+from launcher.wire.protocol import CheckpointSaved, Evaluated, MaxSteps, Ready, Step
 
 HOOKS = "tensorflow.python.training.basic_session_run_hooks"
 SERVER = "tensorflow.python.training.server_lib"

@@ -17,7 +17,7 @@ from typing import Any
 
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
-from launcher.protocol import LOG_LEVEL_VARIABLE, TASK_VARIABLE
+from launcher.wire.protocol import LOG_LEVEL_VARIABLE, TASK_VARIABLE
 
 TF_LOGGING = "tensorflow.python.platform.tf_logging"
 TENSORFLOW = "tensorflow"

@@ -20,7 +20,7 @@ from typing import Any
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 from launcher.estimator.trainer import MONITORED_SESSION, Hook
-from launcher.protocol import PROFILE_VARIABLE, Profiled
+from launcher.wire.protocol import PROFILE_VARIABLE, Profiled
 
 EVALUATOR = "evaluator"
 DEFAULT_STEPS = 100

@@ -19,7 +19,7 @@ from typing import Any
 
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
-from launcher.protocol import CLOSING_THREAD, Waiting
+from launcher.wire.protocol import CLOSING_THREAD, Waiting
 
 SESSION_MANAGER = "tensorflow.python.training.session_manager"
 SESSION = "tensorflow.python.client.session"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.estimator.channel import Channel
-from launcher.protocol import ATTEMPT_VARIABLE, REPORT_STEPS_VARIABLE, TASK_SOCKET_VARIABLE, TASK_VARIABLE
+from launcher.wire.protocol import ATTEMPT_VARIABLE, REPORT_STEPS_VARIABLE, TASK_SOCKET_VARIABLE, TASK_VARIABLE
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 
 from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
-from launcher.protocol import Finished
+from launcher.wire.protocol import Finished
 
 MONITORED_SESSION = "tensorflow.python.training.monitored_session"
 ESTIMATOR = "tensorflow_estimator.python.estimator.estimator"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from launcher import events, protocol
+from launcher import events
 from launcher.causes import Cause
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
 from launcher.lifecycle.values import Action, Record, StartTask, StopTask
 from launcher.model import Outcome, Phase, Role, TaskId, TaskState
+from launcher.wire import protocol
 
 
 class Draft:

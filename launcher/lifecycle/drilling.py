@@ -10,7 +10,7 @@ import math
 import signal
 from dataclasses import replace
 
-from launcher import events, protocol
+from launcher import events
 from launcher.causes import Cause
 from launcher.drills import Exit, Kill, Pause
 from launcher.lifecycle.draft import Draft
@@ -18,6 +18,7 @@ from launcher.lifecycle.outages import continued, keep_drill, paused, tell_drill
 from launcher.lifecycle.state import DrillRecord, TaskRecord, drill_due_at
 from launcher.lifecycle.values import SignalTask, TellTask
 from launcher.model import Phase, TaskState
+from launcher.wire import protocol
 
 
 def carry_out_drills(draft: Draft) -> None:

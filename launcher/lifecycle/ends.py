@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from launcher import causes, events, protocol
+from launcher import causes, events
 from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import blame_drill
@@ -12,6 +12,7 @@ from launcher.lifecycle.outages import death_known, lost
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, UsedUp
+from launcher.wire import protocol
 
 MOST_ALIKE = 3
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from launcher import causes, protocol
+from launcher import causes
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.state import STACKS_PATIENCE_S, TaskRecord
 from launcher.lifecycle.values import TakeStacks
 from launcher.model import TaskId
+from launcher.wire import protocol
 
 _STALE_S = 60.0
 

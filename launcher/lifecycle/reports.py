@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from launcher import causes, events, protocol
+from launcher import causes, events
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.moves import moved_back
@@ -13,6 +13,7 @@ from launcher.lifecycle.outages import resumed_from
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.values import LockModelDir, ProveTask, SeeModelDir
 from launcher.model import TRAINERS, Role, TaskId, TaskState
+from launcher.wire import protocol
 
 
 def on_reserved(draft: Draft, host: str, body: protocol.Message) -> None:

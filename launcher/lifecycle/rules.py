@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from launcher import causes, protocol
+from launcher import causes
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
@@ -24,6 +24,7 @@ from launcher.lifecycle.state import (
 )
 from launcher.lifecycle.values import End, TellTask
 from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskState
+from launcher.wire import protocol
 
 
 def settle(draft: Draft) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from launcher import drills, protocol
+from launcher import drills
 from launcher.causes import Cause
 from launcher.drills import AtStep, Drill, Exit, Pause
 from launcher.model import TRAINERS, Outcome, Phase, Plan, PlannedTask, Role, Success, TaskId, TaskState
+from launcher.wire import protocol
 
 _RUNNING = (
     TaskState.STARTING,

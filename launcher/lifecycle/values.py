@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from launcher import events, protocol
+from launcher import events
 from launcher.causes import Cause
 from launcher.model import Outcome, Plan, TaskId
+from launcher.wire import protocol
 
 # --- what has happened -------------------------------------------------------------------------------------------
 

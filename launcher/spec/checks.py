@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from launcher import adjustments, drills
+from launcher import drills
 from launcher.command import option, parse_command, uses
 from launcher.model import ROLES, Role, TaskId
 from launcher.placement import place, tasks_per_host
@@ -19,6 +19,7 @@ from launcher.spec.parts import Parts, salvage
 from launcher.spec.source import Path
 from launcher.spec.types import Python, RoleKeys
 from launcher.spec.words import did_you_mean
+from launcher.wire import adjustments
 
 Finding = tuple[Path, str]
 

@@ -8,13 +8,13 @@ from pathlib import Path as FilePath
 
 from pydantic import TypeAdapter, ValidationError
 
-from launcher.errors import Problem, SpecError, UsageError
 from launcher.spec import source as sources
 from launcher.spec.checks import cross_problems
 from launcher.spec.parts import Parts
 from launcher.spec.source import Origin, Path, Source, Tree, path_text
 from launcher.spec.types import ClusterSpec, nearest
 from launcher.spec.words import findings
+from launcher.wire.errors import Problem, SpecError, UsageError
 
 
 @dataclass(frozen=True, slots=True)

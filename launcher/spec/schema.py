@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from launcher.adjustments import ADJUSTMENTS
-from launcher.protocol import JsonValue
 from launcher.spec.types import ClusterSpec
+from launcher.wire.adjustments import ADJUSTMENTS
+from launcher.wire.protocol import JsonValue
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -14,7 +14,7 @@ from typing import Union
 
 import yaml
 
-from launcher.errors import Problem, SpecError
+from launcher.wire.errors import Problem, SpecError
 
 MAX_NODES = 500_000
 MAX_DEPTH = 50

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import UsageError
 from launcher.model import TaskId
-from launcher.protocol import Profiled
+from launcher.wire.errors import UsageError
+from launcher.wire.protocol import Profiled
 
 KEPT = 20  # samples of one task; the oldest give way
 _MOST_BYTES = 512 * 1024 * 1024  # of one sample, decompressed

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from launcher.model import PlannedHost
-from launcher.protocol import MAX_LINE_BYTES, READY_MARKER
+from launcher.wire.protocol import MAX_LINE_BYTES, READY_MARKER
 
 Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

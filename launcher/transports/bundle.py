@@ -10,18 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-MODULES = (
-    "__init__.py",
-    "adjustments.py",
-    "errors.py",
-    "model.py",
-    "post_import.py",
-    "preload_env.py",
-    "protocol.py",
-    "roles.py",
-    "variables.py",
-)
-ENTRIES = (*MODULES, "agent", "estimator")
+ENTRIES = ("__init__.py", "model.py", "wire", "agent", "estimator")
 _DIGEST_LETTERS = 32
 
 

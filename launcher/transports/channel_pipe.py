@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Protocol
 
-from launcher.protocol import MAX_LINE_BYTES
+from launcher.wire.protocol import MAX_LINE_BYTES
 
 Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher import protocol
 from launcher.agent.folder import runtime_folder
 from launcher.agent.options import Options
 from launcher.agent.relay import EXIT_GONE
 from launcher.agent.sweep import sweep
 from launcher.model import PlannedHost
 from launcher.transports import Pipe, TransportError, skip_to_agent
+from launcher.wire import protocol
 
 _MAIN_FILE = Path(__file__).parent.parent / "agent" / "__main__.py"
 _CLOSE_PATIENCE_S = 2.0

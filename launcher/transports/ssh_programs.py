@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 
 from launcher.agent.bootstrap import EXIT_NO_ROOM, WANTED_MARKER
 from launcher.agent.relay import EXIT_GONE
-from launcher.protocol import READY_MARKER
 from launcher.transports import TransportError, skip_to
 from launcher.transports.bundle import agent_bundle
 from launcher.transports.ssh import Line, Program
+from launcher.wire.protocol import READY_MARKER
 
 _BOOTSTRAP_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 5.0

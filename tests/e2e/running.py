@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.protocol import RUN_VARIABLE
+from launcher.wire.protocol import RUN_VARIABLE
 
 TIMEOUT_S = float(os.environ.get("TFLAUNCH_TEST_TIMEOUT_S", 240))
 REPORT = "report.json"

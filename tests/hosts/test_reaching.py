@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher import protocol
 from launcher.model import PlannedHost
 from launcher.transports.ssh_agents import SshTransport
+from launcher.wire import protocol
 from tests.hosts.fixtures import require_hosts
 from tests.hosts.namespaces import Network, Options, network
 from tests.hosts.running import run_on, spec

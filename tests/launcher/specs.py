@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from launcher.adjustments import ADJUSTMENTS
+from launcher.wire.adjustments import ADJUSTMENTS
 
 Spec = dict[str, Any]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher import client, runs, supervisor
-from launcher.errors import TflaunchError
+from launcher.wire.errors import TflaunchError
 from tests.launcher.test_lifecycle import make_plan
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from launcher import drills, events, lifecycle, protocol
+from launcher import drills, events, lifecycle
 from launcher.lifecycle import SignalTask, TellTask
 from launcher.model import DEFAULT_RESTARTS, Outcome, Policy, Role, TaskId
+from launcher.wire import protocol
 from tests.launcher.test_lifecycle import ALL, ONE_OF_EACH, Run, make_plan
 
 KILL, STOP, CONT = int(signal.SIGKILL), int(signal.SIGSTOP), int(signal.SIGCONT)

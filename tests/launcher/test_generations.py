@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from launcher import adjustments, runs
+from launcher import runs
 from launcher.agent import folder as agent_folder
 from launcher.agent import processes, sweep
 from launcher.model import Plan, PlannedHost, PlannedTask, Policy, TaskId
@@ -22,6 +22,7 @@ from launcher.report import build_report, load_view
 from launcher.summary import summary
 from launcher.supervisor import Supervisor
 from launcher.transports.local import LocalTransport
+from launcher.wire import adjustments
 from tests.launcher.agent.harness import FAKE_TASK
 
 DEADLINE_S = 60.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.errors import UsageError
 from launcher.host_sources import expand_nodes, hosts_of_file, hosts_of_slurm
+from launcher.wire.errors import UsageError
 
 
 @pytest.mark.parametrize(

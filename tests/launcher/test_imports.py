@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CORE = ("errors", "model", "spec", "tf_config", "plan", "lifecycle", "protocol", "causes", "events")
-AGENT_MAY = ("launcher.agent", "launcher.protocol", "launcher.roles", "launcher.preload_env", "launcher.variables")
+CORE = ("wire/errors", "model", "spec", "tf_config", "plan", "lifecycle", "wire/protocol", "causes", "events")
+AGENT_MAY = ("launcher.agent", "launcher.wire")
 
 
 def imports_of(path: Path) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import events, lifecycle, protocol
+from launcher import events, lifecycle
 from launcher.model import (
     DEFAULT_USED_UP,
     Outcome,
@@ -23,6 +23,7 @@ from launcher.model import (
     TaskState,
     UsedUp,
 )
+from launcher.wire import protocol
 
 ALL = ("session-gate", "final-save", "eval-drain", "save-on-term", "heartbeat")
 ALL_MATTER = {**DEFAULT_USED_UP, Role.WORKER: UsedUp.FAIL}

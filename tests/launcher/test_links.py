@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from launcher import protocol
 from launcher.links import AgentLink, OutputFiles
 from launcher.model import PlannedHost
 from launcher.transports import FakeTransport, Pipe
+from launcher.wire import protocol
 
 HOST = PlannedHost(name="a", address="127.0.0.1")
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import events, lifecycle, protocol
+from launcher import events, lifecycle
 from launcher.model import Outcome, Phase, Plan, PlannedHost, Policy, Role, Success, TaskId, TaskState
+from launcher.wire import protocol
 from tests.launcher.test_lifecycle import ALL, CODES, HAPPEN, Run, make_plan
 
 LAYOUT = {"ps:0": "a", "ps:1": "b", "chief:0": "a", "worker:0": "b", "worker:1": "c", "evaluator:0": "c"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from launcher import events, lifecycle, protocol
+from launcher import events, lifecycle
 from launcher.model import Policy, Role
+from launcher.wire import protocol
 from tests.launcher.test_lifecycle import Run, make_plan
 
 

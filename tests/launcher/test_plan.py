@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from launcher.command import parse_command
-from launcher.errors import HostError, SpecError, UsageError, exit_code
 from launcher.model import BoundPlan, Outcome, Plan, Role, StartMode, TaskId
 from launcher.plan import (
     Surroundings,
@@ -26,6 +25,7 @@ from launcher.plan_json import PlanFormatError
 from launcher.plan_text import as_json, as_text
 from launcher.spec import Override, apply_overrides, parse_spec, read_spec
 from launcher.tf_config import MAX_VARIABLE_BYTES
+from launcher.wire.errors import HostError, SpecError, UsageError, exit_code
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.post_import import after_import
+from launcher.wire.post_import import after_import
 
 NAME = "tflaunch_test_module"
 

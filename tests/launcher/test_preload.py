@@ -136,7 +136,7 @@ def test_estimator_and_the_library_can_be_imported(modules, env, request):
     code = (
         "import sys; print([name for name in ('launcher', 'tensorflow') if name in sys.modules]);"
         "sys.meta_path[:] = [item for item in sys.meta_path if 'Editable' not in repr(item)];"
-        "import launcher.protocol, jobs, tensorflow as tf; from launcher import estimator;"
+        "import launcher.wire.protocol, jobs, tensorflow as tf; from launcher import estimator;"
         "print(tf.estimator.DNNClassifier.__name__, estimator.__name__, jobs.__name__)"
     )
     preload = request.getfixturevalue(f"{modules}_preload")

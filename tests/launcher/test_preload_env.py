@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.preload_env import can_fork, import_environment, preload_key, start_environment
+from launcher.wire.preload_env import can_fork, import_environment, preload_key, start_environment
 
 PYTHON = ("/usr/bin/python3",)
 

@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from launcher import events, protocol
+from launcher import events
+from launcher.wire import protocol
 
 
 def test_an_object_with_a_kind_of_its_own_stays_an_object() -> None:

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from launcher import drills
-from launcher.errors import SpecError, UsageError
 from launcher.model import ROLES, Policy, Role, TaskId
 from launcher.plan import Surroundings, build_plan
 from launcher.spec import (
@@ -28,6 +27,7 @@ from launcher.spec.schema import schema_text
 from launcher.spec.source import plain_value, read_yaml
 from launcher.spec.texts import expand_range
 from launcher.spec.types import SECTIONS
+from launcher.wire.errors import SpecError, UsageError
 
 ROOT = Path(__file__).parents[2]
 SPECS = sorted((ROOT / "cluster_specs").glob("*.yaml"))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.errors import SpecError, UsageError
 from launcher.spec import parse_spec, read_spec
 from launcher.spec.source import decode
+from launcher.wire.errors import SpecError, UsageError
 
 GOOD = "command: [train.py]\nroles: {ps: {}, chief: {}, worker: {count: 2}}\n"
 

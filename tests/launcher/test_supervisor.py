@@ -7,10 +7,11 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from launcher import protocol, runs
+from launcher import runs
 from launcher.model import PlannedHost
 from launcher.supervisor import Supervisor
 from launcher.transports import FakeTransport
+from launcher.wire import protocol
 from tests.launcher.test_lifecycle import make_plan
 
 EVERYTHING = ["reserve", "lock_model_dir"]

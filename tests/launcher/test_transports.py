@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from launcher import protocol
 from launcher.agent import sweep
 from launcher.agent.folder import MAX_SOCKET_PATH_BYTES, runtime_folder
 from launcher.model import PlannedHost
 from launcher.transports import FakeTransport, Pipe, Transport, TransportError, skip_to_agent
 from launcher.transports.local import LocalTransport
 from launcher.transports.ssh_agents import SshTransport
+from launcher.wire import protocol
 from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import Network
 

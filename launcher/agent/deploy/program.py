@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from launcher.agent.deploy import environments
 from launcher.agent.deploy.store import DamagedError, Entry, Store, entries_of
-from launcher.protocol import READY_MARKER
+from launcher.wire.protocol import READY_MARKER
 
 _ALIVE_S = 2.0
 

@@ -19,7 +19,7 @@ from launcher.agent.doctor.network import Ports
 from launcher.agent.doctor.shared_folder import SharedFolder
 from launcher.agent.doctor.system import system
 from launcher.agent.doctor.task_python import Pythons
-from launcher.variables import READY_MARKER
+from launcher.wire.variables import READY_MARKER
 
 _LEAVE_LIMIT_S = 2.0
 

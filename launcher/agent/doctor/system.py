@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from launcher.agent import environment, processes
-from launcher.variables import RUN_VARIABLE
+from launcher.wire.variables import RUN_VARIABLE
 
 _MIB = 1024 * 1024
 _GPU_LIMIT_S = 10.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from launcher.errors import UsageError
+from launcher.wire.errors import UsageError
 
 Shape = tuple[int | None, ...] | None  # None: the rank is not known; a None inside: that dimension is not
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.protocol import TRAINERS_VARIABLE
+from launcher.wire.protocol import TRAINERS_VARIABLE
 
 
 def input_cores(environ: Mapping[str, str] | None = None, cgroups: Path = Path("/sys/fs/cgroup")) -> int:

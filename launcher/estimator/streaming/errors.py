@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.errors import TflaunchError
+from launcher.wire.errors import TflaunchError
 
 
 class StreamingError(TflaunchError):

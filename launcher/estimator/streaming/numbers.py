@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.estimator.streaming.queue import Queue
-from launcher.protocol import InputState, Message
+from launcher.wire.protocol import InputState, Message
 
 _EVERY_S = 1.0
 

@@ -32,7 +32,7 @@ from launcher.estimator.streaming.leases import Leases, ShardLeases
 from launcher.estimator.streaming.options import ReadingOptions, ignore
 from launcher.estimator.streaming.reader_calls import Ended, Failed, Open, Ready, Serving, Skipped, Take
 from launcher.estimator.streaming.reading import read
-from launcher.protocol import TASK_SOCKET_VARIABLE
+from launcher.wire.protocol import TASK_SOCKET_VARIABLE
 
 START_TIMEOUT_S = 600.0
 END_TIMEOUT_S = 10.0

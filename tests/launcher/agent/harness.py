@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from launcher import protocol
 from launcher.agent import relay, sweep
 from launcher.agent.options import Options
+from launcher.wire import protocol
 
 REPOSITORY = Path(__file__).parents[3]
 FAKE_TASK = str(REPOSITORY / "tests" / "fake_task.py")

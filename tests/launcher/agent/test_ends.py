@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import protocol
 from launcher.agent import sweep
+from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, alive, kill, until
 
 MakeHost = Callable[..., Host]

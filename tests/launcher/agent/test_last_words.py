@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher import causes, protocol
+from launcher import causes
 from launcher.agent import blocked
+from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, until
 
 FLOOD = """

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher import protocol
 from launcher.agent import relay
 from launcher.agent.output import Outputs
 from launcher.model import TaskId
+from launcher.wire import protocol
 from tests.fake_task import spam_bytes
 from tests.launcher.agent.harness import Host, until
 

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from launcher import protocol
 from launcher.agent import listeners, ports
 from launcher.agent.ports import PortsError
+from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, kill, tf_config, until
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher import protocol
+from launcher.wire import protocol
 from tests.launcher.agent.harness import FAKE_TASK, Host, alive, kill, until
 
 

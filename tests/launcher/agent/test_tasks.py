@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import protocol
 from launcher.agent import folder, processes
+from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, alive, until
 
 HOSTILE = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher import causes, protocol
+from launcher import causes
+from launcher.wire import protocol
 
 TRACEBACK = """Traceback (most recent call last):
   File "train.py", line 7, in <module>

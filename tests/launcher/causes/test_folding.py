@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from launcher import causes, protocol
+from launcher import causes
 from launcher.causes import Cause, others
+from launcher.wire import protocol
 
 
 def failed(task: str, kind: str = "exception", message: str = "raised X", *, knock_on: bool = False) -> Cause:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from launcher import causes, protocol
+from launcher import causes
 from launcher.causes import Standing
 from launcher.model import TaskId
+from launcher.wire import protocol
 
 TENSORFLOW = """Thread 0x00007f01 (most recent call first):
   File "/work/launcher/estimator/channel.py", line 197 in _serve

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher import causes, protocol
+from launcher import causes
+from launcher.wire import protocol
 
 SAVER = "/venv/lib/python3.11/site-packages/tensorflow/python/training/saver.py"
 

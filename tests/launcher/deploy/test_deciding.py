@@ -14,7 +14,7 @@ from launcher.deploy.manifest import Entry, chosen, manifest_of
 from launcher.deploy.requirements import read_requirements
 from launcher.deploy.scan import read_folder
 from launcher.deploy.wheels import Target, target_of
-from launcher.errors import UsageError
+from launcher.wire.errors import UsageError
 
 
 @pytest.mark.parametrize(

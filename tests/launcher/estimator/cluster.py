@@ -15,8 +15,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from launcher import protocol
-from launcher.protocol import Message, changed
+from launcher.wire import protocol
+from launcher.wire.protocol import Message, changed
 
 HERE = Path(__file__).parent
 DEADLINE_S = 60.0

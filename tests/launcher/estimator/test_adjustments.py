@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from launcher import adjustments
 from launcher.estimator import adjust
+from launcher.wire import adjustments
 
 
 def test_every_adjustment_is_made_and_no_other() -> None:
@@ -41,7 +41,7 @@ def test_unknown_names_are_refused() -> None:
 
 def test_importing_the_library_imports_no_tensorflow() -> None:
     program = (
-        "import sys, launcher.adjustments, launcher.estimator, launcher.estimator.adjust\n"
+        "import sys, launcher.wire.adjustments, launcher.estimator, launcher.estimator.adjust\n"
         "sys.exit(any(name.split('.')[0] in ('tensorflow', 'keras', 'numpy') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

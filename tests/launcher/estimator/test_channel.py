@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.estimator.channel import Channel, LauncherGoneError
-from launcher.protocol import (
+from launcher.wire.protocol import (
     Barrier,
     CheckpointSaved,
     Drain,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from launcher.adjustments import DEFAULT
-from launcher.protocol import (
+from launcher.wire.adjustments import DEFAULT
+from launcher.wire.protocol import (
     Barrier,
     CheckpointSaved,
     Drain,

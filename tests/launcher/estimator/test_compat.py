@@ -67,7 +67,7 @@ print("keras", keras.__version__)
 
 ADJUSTED = """
 import sys
-from launcher.adjustments import DEFAULT
+from launcher.wire.adjustments import DEFAULT
 from launcher.estimator import adjust
 adjust.apply_on_import(DEFAULT)
 if sys.argv[1] == "install after":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher import protocol
+from launcher.wire import protocol
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
 

@@ -6,7 +6,7 @@ import pytest
 
 from launcher import causes
 from launcher.estimator.fitting import CheckpointMismatchError, Stored, compare, left_out, refusal, renamed
-from launcher.protocol import Exited
+from launcher.wire.protocol import Exited
 
 
 def stored(**variables: tuple[list[int | None] | None, str]) -> dict[str, Stored]:

@@ -16,7 +16,7 @@ from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 from launcher.estimator.termination import SaveOnTerm
 from launcher.estimator.trainer import Trainer
-from launcher.protocol import StopTraining
+from launcher.wire.protocol import StopTraining
 
 
 class Context:

@@ -13,7 +13,7 @@ import pytest
 from launcher.estimator import log_format
 from launcher.estimator import task as tasks
 from launcher.estimator.patches import Patches
-from launcher.protocol import LOG_LEVEL_VARIABLE, TASK_VARIABLE
+from launcher.wire.protocol import LOG_LEVEL_VARIABLE, TASK_VARIABLE
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
 

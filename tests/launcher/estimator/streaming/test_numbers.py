@@ -10,7 +10,7 @@ from launcher.estimator.streaming import queue as queues
 from launcher.estimator.streaming.numbers import Numbers, Source
 from launcher.estimator.streaming.queue import Done, Holder, Queue, Ticket
 from launcher.estimator.streaming.shards import Shard
-from launcher.protocol import InputState, Message
+from launcher.wire.protocol import InputState, Message
 
 
 class Listener:

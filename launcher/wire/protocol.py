@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 
-from launcher.variables import *  # noqa: F403  whoever speaks needs these names, too
+from launcher.wire.variables import *  # noqa: F403  whoever speaks needs these names, too
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the module typing would cost an agent as much as all of this
