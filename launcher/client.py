@@ -19,11 +19,11 @@ from pathlib import Path
 from types import FrameType
 
 from launcher import control, runs
-from launcher import plan as plans
 from launcher.console import RunConsole
 from launcher.event_log import EventReader
 from launcher.events import RunEnded
-from launcher.model import Plan
+from launcher.plan import plan as plans
+from launcher.plan.model import Plan
 from launcher.view import RunView
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import Message

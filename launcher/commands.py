@@ -17,15 +17,16 @@ import click
 from launcher import client, control, report, runs
 from launcher.agent.sweep import sweep
 from launcher.console import open_console
-from launcher.model import Outcome, TaskId
+from launcher.record.states import Outcome
 from launcher.spans import duration, one_line
 from launcher.summary import summary
 from launcher.view import RunView
 from launcher.wire.errors import UsageError
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, JsonValue
+from launcher.wire.roles import TaskId
 
 if TYPE_CHECKING:
-    from launcher.model import Plan
+    from launcher.plan.model import Plan
     from launcher.resolve import Request
 
 
@@ -38,7 +39,7 @@ _CAUSE_CHARS = 200
 def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, plain: bool) -> int:
     """Plans, starts and, unless detached, shows a run to its end."""
     from launcher.deploy.command import deploy_plan
-    from launcher.plan import with_run_dir
+    from launcher.plan.plan import with_run_dir
     from launcher.resolve import resolve
 
     resolved = resolve(request)

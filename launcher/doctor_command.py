@@ -23,7 +23,7 @@ from launcher.doctor.wanted import Wanted, wanted
 from launcher.resolve import resolve
 
 if TYPE_CHECKING:
-    from launcher.model import Plan
+    from launcher.plan.model import Plan
     from launcher.resolve import Request
 
 

@@ -38,7 +38,7 @@ class RunStarted(RunEvent, kind="run_started"):
 
 
 class PhaseChanged(RunEvent, kind="phase_changed"):
-    """The run as a whole went on to ``phase`` (a ``launcher.model.Phase``)."""
+    """The run as a whole went on to ``phase`` (a ``launcher.record.states.Phase``)."""
 
     phase: str
     reason: str = ""
@@ -94,7 +94,7 @@ class PreloadChanged(RunEvent, kind="preload_changed"):
 
 
 class TaskChanged(RunEvent, kind="task_changed"):
-    """A task went on to ``state`` (a ``launcher.model.TaskState``). ``reason`` says why, for people."""
+    """A task went on to ``state`` (a ``launcher.record.states.TaskState``). ``reason`` says why, for people."""
 
     task: str
     attempt: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from launcher import events as ev
-from launcher.model import Phase, TaskId
+from launcher.record.states import Phase
 from launcher.spans import (
     UNICODE,
     Glyphs,
@@ -31,6 +31,7 @@ from launcher.summary import OUTCOME_STYLES
 from launcher.table import arrange, severity, table_lines
 from launcher.telling import tell
 from launcher.view import RunView
+from launcher.wire.roles import TaskId
 
 PHASE_STYLES = {
     Phase.STARTING: "bold yellow",

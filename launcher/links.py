@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.model import PlannedHost, TaskId
+from launcher.plan.model import PlannedHost
 from launcher.transports import Transport, TransportError
 from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 
 _ACK_AFTER_S = 0.2
 _RETRY_S = 0.2

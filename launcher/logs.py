@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TextIO
 
 from launcher.lines import LineAssembler
-from launcher.model import Role, TaskId
 from launcher.noise import is_noise
 from launcher.runs import RunFolder
 from launcher.spans import encodable, paint
+from launcher.wire.roles import Role, TaskId
 
 CHUNK_BYTES = 64 * 1024
 _TAIL_BLOCK_BYTES = 64 * 1024

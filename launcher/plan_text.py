@@ -11,12 +11,13 @@ import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from launcher.binding import tune_of
-from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Role
-from launcher.plan_json import plain
-from launcher.tf_config import TfConfigs, symbolic_tf_configs
+from launcher.plan.binding import tune_of
+from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.plan.plan_json import plain
+from launcher.plan.tf_config import TfConfigs, symbolic_tf_configs
 from launcher.wire import adjustments
 from launcher.wire.protocol import JsonValue
+from launcher.wire.roles import ROLES, Role
 
 REDACTED = "•••"
 WIDTH = 110

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from launcher import drills
 from launcher.drill_view import DrillView
 from launcher.event_log import read_events
-from launcher.model import Outcome, TaskState
+from launcher.record.states import Outcome, TaskState
 from launcher.runs import RunFolder, is_live, write_private
+from launcher.spec import drills
 from launcher.task_view import AttemptView, TaskView
 from launcher.view import At, RunView
 from launcher.wire.protocol import JsonValue

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher import host_sources
-from launcher import plan as plans
-from launcher.model import ACCEPT_NEW_HOST_KEYS, ROLES, Plan, PlannedHost
+from launcher.plan import plan as plans
+from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
 from launcher.spec.words import did_you_mean
 from launcher.wire.errors import UsageError
+from launcher.wire.roles import ROLES
 
 if TYPE_CHECKING:
     from launcher.spec.types import ClusterSpec

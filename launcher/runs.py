@@ -19,8 +19,8 @@ from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
-from launcher.model import TaskId
 from launcher.wire.errors import TflaunchError, UsageError
+from launcher.wire.roles import TaskId
 
 MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7) is 108 bytes, the last one a NUL
 _RUN_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<nth>\d+))?")

@@ -166,7 +166,7 @@ def encodable(text: str, encoding: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The characters of a view. ``states`` is in the order of ``launcher.model.TaskState``."""
+    """The characters of a view. ``states`` is in the order of ``launcher.record.states.TaskState``."""
 
     states: str = "○◔●●◆◉◆◌↻✓✗■"
     full: str = "━"

@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.drill_view import table
 from launcher.events import MoveOver, Noticed, TasksMoved
-from launcher.model import Outcome
+from launcher.record.states import Outcome
 from launcher.report import cause_of, knocked_on, outcome_of
 from launcher.runs import RunFolder
 from launcher.spans import Line, ansi, count, duration, harmless, number, one_line, places

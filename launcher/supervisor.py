@@ -18,14 +18,16 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 from launcher import __version__, causes, control, events, lifecycle, report, runs
-from launcher import plan as plans
 from launcher.event_log import EventLog
 from launcher.lifecycle import Action, Happening, RunState
 from launcher.links import AgentLink, OutputFiles
-from launcher.model import BoundPlan, Outcome, Plan, PlannedHost, Role, TaskId
+from launcher.plan import plan as plans
+from launcher.plan.model import BoundPlan, Plan, PlannedHost
+from launcher.record.states import Outcome, exit_code
 from launcher.timeline import samples
 from launcher.transports import Transport
-from launcher.wire import errors, protocol
+from launcher.wire import protocol
+from launcher.wire.roles import Role, TaskId
 
 _OUTPUT_PATIENCE_S = 30.0
 _FINISH_PATIENCE_S = 10.0
@@ -342,11 +344,11 @@ class Supervisor:
     def _record_end(self) -> int:
         end = self._outcome or lifecycle.End(outcome=Outcome.FAILED, cause=causes.launcher_failed(sys.exc_info()[1]))
         cause = end.cause
-        exit_code = errors.exit_code(end.outcome, cause.kind if cause else None, end.how)
+        code = exit_code(end.outcome, cause.kind if cause else None, end.how)
         self._record(
             events.RunEnded(
                 outcome=end.outcome.value,
-                exit_code=exit_code,
+                exit_code=code,
                 duration_s=round(time.monotonic() - self._began, 3),
                 global_step=self._state.global_step or None,
                 cause=causes.to_json(cause, run=self._name_for_commands()) if cause else None,
@@ -355,7 +357,7 @@ class Supervisor:
         self._log.close()
         self._output.close()
         report.write_report(report.load_view(self.folder), self.folder)
-        return exit_code
+        return code
 
     def _name_for_commands(self) -> str:
         """What ``tflaunch logs`` and the like find this run by."""

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from launcher.model import ROLES, Role, TaskId, TaskState
+from launcher.record.states import TaskState
 from launcher.spans import Glyphs, Line, Span, count, crop, memory, one_line, pad, width_of
 from launcher.task_view import TaskView, total
+from launcher.wire.roles import ROLES, Role, TaskId
 
 GAP = "  "
 MIN_TEXT_CELLS = 14

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from launcher.events import Progressed, TaskChanged
-from launcher.model import TaskId, TaskState
 from launcher.rates import Rate
+from launcher.record.states import TaskState
+from launcher.wire.roles import TaskId
 
 
 def total(values: Iterable[int | None]) -> int | None:

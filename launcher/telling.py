@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from launcher import events as ev
-from launcher.model import Outcome, TaskState
+from launcher.record.states import Outcome, TaskState
 from launcher.spans import Span, duration, harmless, number, places
 from launcher.summary import OUTCOME_STYLES
 from launcher.wire.roles import Role, TaskId

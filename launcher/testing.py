@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher import control, report, runs, summary
-from launcher.model import TaskId
 from launcher.wire.errors import TflaunchError
+from launcher.wire.roles import TaskId
 
 _POLL_S = 0.02
 _END_PATIENCE_S = 60.0

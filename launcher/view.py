@@ -15,10 +15,11 @@ from typing import TypeVar
 
 from launcher import events as ev
 from launcher.drill_view import DrillView
-from launcher.model import Outcome, Phase, Role, TaskId, TaskState
 from launcher.rates import Rate, Series
+from launcher.record.states import Outcome, Phase, TaskState
 from launcher.task_view import TaskView, total
 from launcher.wire.protocol import JsonValue
+from launcher.wire.roles import Role, TaskId
 
 KEPT = 1000  # of each kind of thing that a run may go on producing for ever
 ETA_WINDOW_S = 60.0

@@ -9,8 +9,8 @@ from launcher.causes import stacks as traced
 from launcher.causes.cause import Cause
 from launcher.causes.traces import Frame, Raised, last_trace
 from launcher.causes.words import is_noise, place, shown, told
-from launcher.model import Role
 from launcher.wire import protocol
+from launcher.wire.roles import Role
 
 _SHOWN_FRAMES = 10
 

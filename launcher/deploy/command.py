@@ -10,7 +10,7 @@ import click
 
 from launcher.deploy.progress import Bars, Lines
 from launcher.deploy.wanted import Wanted, wanted, with_deployed
-from launcher.model import Plan
+from launcher.plan.model import Plan
 from launcher.spec.types import ClusterSpec
 from launcher.wire.errors import UsageError
 

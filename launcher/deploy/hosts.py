@@ -11,7 +11,7 @@ from launcher.deploy.manifest import Entry, chosen
 from launcher.deploy.scan import Folder, read_folder
 from launcher.deploy.wanted import Deployed, Environment, Wanted
 from launcher.deploy.wheels import Target, fill_wheelhouse, target_of
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.transports import TransportError
 from launcher.transports.ssh import CONNECT_TIMEOUT_S, Dialer, Line, Program
 from launcher.transports.ssh_programs import SshPrograms

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher.deploy.requirements import read_requirements
 from launcher.deploy.scan import Folder, read_folder
-from launcher.model import Plan, PlannedTask
+from launcher.plan.model import Plan, PlannedTask
 from launcher.spec.types import ClusterSpec
 from launcher.wire import preload_env
 from launcher.wire.errors import Problem, SpecError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.transports import Pipe, TransportError, skip_to_agent
 from launcher.wire.protocol import MAX_LINE_BYTES
 

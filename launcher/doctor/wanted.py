@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launcher.agent.lock import is_remote
-from launcher.model import Plan, PlannedHost, PlannedTask, Role
+from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.wire.roles import Role
 
 _DEPLOYED = ("sync", "python.venv", "python.requirements", "python.wheelhouse")
 

@@ -1,4 +1,4 @@
-"""Puts a TF_CONFIG together that is too long for one variable of a new process (see ``launcher.tf_config``)."""
+"""Puts a TF_CONFIG together that is too long for one variable of a new process (see ``launcher.plan.tf_config``)."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from launcher import events
 from launcher.causes import Cause
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
 from launcher.lifecycle.values import Action, Record, StartTask, StopTask
-from launcher.model import Outcome, Phase, Role, TaskId, TaskState
+from launcher.record.states import Outcome, Phase, TaskState
 from launcher.wire import protocol
+from launcher.wire.roles import Role, TaskId
 
 
 class Draft:

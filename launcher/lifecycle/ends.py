@@ -11,8 +11,10 @@ from launcher.lifecycle.drilling import blame_drill
 from launcher.lifecycle.outages import death_known, lost
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
-from launcher.model import TRAINERS, Outcome, Phase, Role, TaskId, TaskState, UsedUp
+from launcher.record.states import Outcome, Phase, TaskState
+from launcher.spec.policy import UsedUp
 from launcher.wire import protocol
+from launcher.wire.roles import TRAINERS, Role, TaskId
 
 MOST_ALIKE = 3
 

@@ -9,8 +9,8 @@ from launcher import causes
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.state import STACKS_PATIENCE_S, TaskRecord
 from launcher.lifecycle.values import TakeStacks
-from launcher.model import TaskId
 from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 
 _STALE_S = 60.0
 

@@ -15,8 +15,11 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
 from launcher.lifecycle.state import SHUT, Move, TaskRecord
 from launcher.lifecycle.values import HostLost, TellTask
-from launcher.model import ROLES, TRAINERS, Phase, Plan, Role, Success, TaskId, TaskState
-from launcher.moving import NowhereToGoError, moved
+from launcher.plan.model import Plan
+from launcher.plan.moving import NowhereToGoError, moved
+from launcher.record.states import Phase, TaskState
+from launcher.spec.policy import Success
+from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 _PS_GRACE_S = 2.0
 _MOVABLE = (Phase.STARTING, Phase.TRAINING, Phase.MOVING, Phase.DRAINING)

@@ -13,7 +13,8 @@ from dataclasses import replace
 from launcher import events
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.state import DrillRecord, Outage, TaskRecord
-from launcher.model import TRAINERS, Phase, Role, TaskId, TaskState
+from launcher.record.states import Phase, TaskState
+from launcher.wire.roles import TRAINERS, Role, TaskId
 
 _HELD_UP = ("gate", "session")
 

@@ -12,8 +12,9 @@ from launcher.lifecycle.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.values import LockModelDir, ProveTask, SeeModelDir
-from launcher.model import TRAINERS, Role, TaskId, TaskState
+from launcher.record.states import TaskState
 from launcher.wire import protocol
+from launcher.wire.roles import TRAINERS, Role, TaskId
 
 
 def on_reserved(draft: Draft, host: str, body: protocol.Message) -> None:

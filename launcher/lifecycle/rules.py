@@ -23,8 +23,10 @@ from launcher.lifecycle.state import (
     straggler_deadline,
 )
 from launcher.lifecycle.values import End, TellTask
-from launcher.model import TRAINERS, Outcome, Phase, Role, Success, TaskState
+from launcher.record.states import Outcome, Phase, TaskState
+from launcher.spec.policy import Success
 from launcher.wire import protocol
+from launcher.wire.roles import TRAINERS, Role
 
 
 def settle(draft: Draft) -> None:

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from launcher import drills
 from launcher.causes import Cause
-from launcher.drills import AtStep, Drill, Exit, Pause
-from launcher.model import TRAINERS, Outcome, Phase, Plan, PlannedTask, Role, Success, TaskId, TaskState
+from launcher.plan.model import Plan, PlannedTask
+from launcher.record.states import Outcome, Phase, TaskState
+from launcher.spec import drills
+from launcher.spec.drills import AtStep, Drill, Exit, Pause
+from launcher.spec.policy import Success
 from launcher.wire import protocol
+from launcher.wire.roles import TRAINERS, Role, TaskId
 
 _RUNNING = (
     TaskState.STARTING,

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from launcher import events
 from launcher.causes import Cause
-from launcher.model import Outcome, Plan, TaskId
+from launcher.plan.model import Plan
+from launcher.record.states import Outcome
 from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 
 # --- what has happened -------------------------------------------------------------------------------------------
 

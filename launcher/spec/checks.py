@@ -10,16 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from launcher import drills
-from launcher.command import option, parse_command, uses
-from launcher.model import ROLES, Role, TaskId
-from launcher.placement import place, tasks_per_host
-from launcher.spec import texts
+from launcher.spec import drills, texts
+from launcher.spec.command import option, parse_command, uses
 from launcher.spec.parts import Parts, salvage
+from launcher.spec.placement import place, tasks_per_host
 from launcher.spec.source import Path
 from launcher.spec.types import Python, RoleKeys
 from launcher.spec.words import did_you_mean
 from launcher.wire import adjustments
+from launcher.wire.roles import ROLES, Role, TaskId
 
 Finding = tuple[Path, str]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from launcher.model import ROLES
 from launcher.spec.load import Override, apply_overrides, parse_spec
 from launcher.spec.source import Origin
 from launcher.spec.types import ClusterSpec
 from launcher.spec.words import did_you_mean
 from launcher.wire import adjustments
 from launcher.wire.errors import UsageError
+from launcher.wire.roles import ROLES
 
 DEFAULT = "default"
 

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from launcher.model import ROLES, Role
-from launcher.placement import LOCAL_ADDRESS, LOCAL_HOST
 from launcher.spec import texts
 from launcher.spec.hosts import HostSite, expand_host
+from launcher.spec.placement import LOCAL_ADDRESS, LOCAL_HOST
 from launcher.spec.source import Tree
 from launcher.spec.types import NO_TASKS, Host, RoleKeys, Section
 from launcher.spec.words import did_you_mean
+from launcher.wire.roles import ROLES, Role
 
 _S = TypeVar("_S", bound=Section)
 

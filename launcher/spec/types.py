@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
-from launcher import drills
-from launcher.model import DEFAULT_RESTARTS, Policy, Role
-from launcher.spec import texts
+from launcher.spec import drills, texts
+from launcher.spec.policy import DEFAULT_RESTARTS, Policy
 from launcher.spec.source import Origin, Path, SpelledFloat, SpelledInt
+from launcher.wire.roles import Role
 
 MAX_TASKS = 100_000
 MAX_SECONDS = 10 * 365 * 86400.0

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from launcher import events as ev
-from launcher.model import ROLES, TaskId, TaskState
+from launcher.record.states import TaskState
 from launcher.timeline.samples import Op, Sample, lanes
+from launcher.wire.roles import ROLES, TaskId
 
 LAUNCHER_PID = 1
 _FIRST_TASK_PID = 10

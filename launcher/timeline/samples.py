@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.model import TaskId
 from launcher.wire.errors import UsageError
 from launcher.wire.protocol import Profiled
+from launcher.wire.roles import TaskId
 
 KEPT = 20  # samples of one task; the oldest give way
 _MOST_BYTES = 512 * 1024 * 1024  # of one sample, decompressed

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.wire.protocol import MAX_LINE_BYTES, READY_MARKER
 
 Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]

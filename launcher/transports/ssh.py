@@ -24,7 +24,7 @@ from paramiko.config import SSHConfig
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
-from launcher.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
+from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
 from launcher.transports import Pipe, TransportError, ssh_settings
 from launcher.transports.channel_pipe import open_pipe
 

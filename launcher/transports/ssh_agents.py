@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from launcher.agent.folder import runtime_folder
 from launcher.agent.options import Options
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.transports import Pipe, TransportError
 from launcher.transports.ssh import Dialer, Line, Program
 from launcher.transports.ssh_programs import SshPrograms

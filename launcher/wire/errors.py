@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from launcher.model import Outcome
-
 EXIT_USAGE = 2
 EXIT_HOST = 3
 
@@ -63,16 +61,3 @@ class HostError(TflaunchError):
         self.message = message
         self.advice = advice
         super().__init__(f"{host}: {message}" + (f"; {advice}" if advice else ""))
-
-
-def exit_code(outcome: Outcome, cause_kind: str | None = None, how: str = "") -> int:
-    """The exit code of a run. ``cause_kind``: the first cause's kind; ``how``: who asked for the end, as in
-    ``events.StopRequested``."""
-    if outcome is Outcome.INTERRUPTED:
-        return 143 if how == "terminate" else 130
-    if outcome is Outcome.FAILED and cause_kind == "host":
-        return EXIT_HOST
-    return _EXIT_CODES[outcome]
-
-
-_EXIT_CODES = {Outcome.SUCCEEDED: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: 4, Outcome.LOST: 1}

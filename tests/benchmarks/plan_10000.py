@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from launcher.plan import Surroundings, bind, build_plan, start_message, with_run_dir
+from launcher.plan.plan import Surroundings, bind, build_plan, start_message, with_run_dir
 from launcher.spec import parse_spec
 
 SPEC = """\

@@ -2,9 +2,9 @@
 
 import sys
 
-from launcher import tf_config
 from launcher.cli import run
-from launcher.model import Role, TaskId
+from launcher.plan import tf_config
+from launcher.wire.roles import Role, TaskId
 
 ADDRESS = "127.0.0.1:65535"
 CLUSTER = {Role.PS: [ADDRESS], Role.CHIEF: [ADDRESS], Role.WORKER: [ADDRESS] * 3}

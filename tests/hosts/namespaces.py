@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 
 REPOSITORY = Path(__file__).parents[2]
 HOME = "/home/train"

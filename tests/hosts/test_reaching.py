@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.transports.ssh_agents import SshTransport
 from launcher.wire import protocol
 from tests.hosts.fixtures import require_hosts

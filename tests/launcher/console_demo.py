@@ -16,10 +16,10 @@ from pathlib import Path
 
 from launcher import events as ev
 from launcher.console import REFRESH_S, open_console
-from launcher.model import Role, TaskId
 from launcher.runs import RunFolder
 from launcher.summary import summary
 from launcher.view import RunView
+from launcher.wire.roles import Role, TaskId
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from launcher import events as ev
 from launcher.console import JsonConsole, LiveConsole, PlainConsole, open_console
 from launcher.frame import Size, frame
-from launcher.model import Role, TaskId, TaskState
 from launcher.noise import is_noise
+from launcher.record.states import TaskState
 from launcher.runs import RunFolder
 from launcher.spans import (
     ASCII,
@@ -39,6 +39,7 @@ from launcher.spans import (
 from launcher.table import arrange
 from launcher.view import RunView
 from launcher.wire.protocol import changed
+from launcher.wire.roles import Role, TaskId
 from tests.launcher.console_demo import START, Story, write_logs
 
 NASTY = "日本語\x1b[2J\ta👩‍💻\u202e é\r\n" * 8

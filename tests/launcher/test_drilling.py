@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from launcher import drills, events, lifecycle
+from launcher import events, lifecycle
 from launcher.lifecycle import SignalTask, TellTask
-from launcher.model import DEFAULT_RESTARTS, Outcome, Policy, Role, TaskId
+from launcher.record.states import Outcome
+from launcher.spec import drills
+from launcher.spec.policy import DEFAULT_RESTARTS, Policy
 from launcher.wire import protocol
+from launcher.wire.roles import Role, TaskId
 from tests.launcher.test_lifecycle import ALL, ONE_OF_EACH, Run, make_plan
 
 KILL, STOP, CONT = int(signal.SIGKILL), int(signal.SIGSTOP), int(signal.SIGCONT)

@@ -17,12 +17,14 @@ import pytest
 from launcher import runs
 from launcher.agent import folder as agent_folder
 from launcher.agent import processes, sweep
-from launcher.model import Plan, PlannedHost, PlannedTask, Policy, TaskId
+from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.report import build_report, load_view
+from launcher.spec.policy import Policy
 from launcher.summary import summary
 from launcher.supervisor import Supervisor
 from launcher.transports.local import LocalTransport
 from launcher.wire import adjustments
+from launcher.wire.roles import TaskId
 from tests.launcher.agent.harness import FAKE_TASK
 
 DEADLINE_S = 60.0

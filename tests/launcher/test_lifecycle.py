@@ -9,21 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import events, lifecycle
-from launcher.model import (
-    DEFAULT_USED_UP,
-    Outcome,
-    Phase,
-    Plan,
-    PlannedHost,
-    PlannedTask,
-    Policy,
-    Role,
-    Success,
-    TaskId,
-    TaskState,
-    UsedUp,
-)
+from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.record.states import Outcome, Phase, TaskState
+from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
 from launcher.wire import protocol
+from launcher.wire.roles import Role, TaskId
 
 ALL = ("session-gate", "final-save", "eval-drain", "save-on-term", "heartbeat")
 ALL_MATTER = {**DEFAULT_USED_UP, Role.WORKER: UsedUp.FAIL}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from launcher.links import AgentLink, OutputFiles
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.transports import FakeTransport, Pipe
 from launcher.wire import protocol
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from launcher.event_log import EventReader
 from launcher.lines import LineAssembler
 from launcher.logs import CHUNK_BYTES, LastLines, LogWriter, MergedLogs, prefix, print_logs, tail
-from launcher.model import Role, TaskId
 from launcher.runs import RunFolder
+from launcher.wire.roles import Role, TaskId
 from tests.launcher.console_demo import START
 
 WRITERS = 32

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import events, lifecycle
-from launcher.model import Outcome, Phase, Plan, PlannedHost, Policy, Role, Success, TaskId, TaskState
+from launcher.plan.model import Plan, PlannedHost
+from launcher.record.states import Outcome, Phase, TaskState
+from launcher.spec.policy import Policy, Success
 from launcher.wire import protocol
+from launcher.wire.roles import Role, TaskId
 from tests.launcher.test_lifecycle import ALL, CODES, HAPPEN, Run, make_plan
 
 LAYOUT = {"ps:0": "a", "ps:1": "b", "chief:0": "a", "worker:0": "b", "worker:1": "c", "evaluator:0": "c"}

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.model import Plan, PlannedHost, Role, TaskId
-from launcher.moving import NowhereToGoError, moved
+from launcher.plan.model import Plan, PlannedHost
+from launcher.plan.moving import NowhereToGoError, moved
+from launcher.wire.roles import Role, TaskId
 from tests.launcher.test_lifecycle import make_plan
 
 LAYOUT = {

@@ -10,10 +10,10 @@ import pytest
 from launcher import events as ev
 from launcher.console import PlainConsole
 from launcher.event_log import EventLog, read_events
-from launcher.model import TaskId
 from launcher.noise import is_noise
 from launcher.runs import RunFolder
 from launcher.view import RunView
+from launcher.wire.roles import TaskId
 from tests.launcher.test_timeline import BEGAN
 
 NOISE = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from launcher import events, lifecycle
-from launcher.model import Policy, Role
+from launcher.spec.policy import Policy
 from launcher.wire import protocol
+from launcher.wire.roles import Role
 from tests.launcher.test_lifecycle import Run, make_plan
 
 

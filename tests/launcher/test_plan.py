@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.command import parse_command
-from launcher.model import BoundPlan, Outcome, Plan, Role, StartMode, TaskId
-from launcher.plan import (
+from launcher.plan.model import BoundPlan, Plan, StartMode
+from launcher.plan.plan import (
     Surroundings,
     bind,
     board_message,
@@ -21,11 +20,14 @@ from launcher.plan import (
     start_message,
     with_run_dir,
 )
-from launcher.plan_json import PlanFormatError
+from launcher.plan.plan_json import PlanFormatError
+from launcher.plan.tf_config import MAX_VARIABLE_BYTES
 from launcher.plan_text import as_json, as_text
+from launcher.record.states import Outcome, exit_code
 from launcher.spec import Override, apply_overrides, parse_spec, read_spec
-from launcher.tf_config import MAX_VARIABLE_BYTES
-from launcher.wire.errors import HostError, SpecError, UsageError, exit_code
+from launcher.spec.command import parse_command
+from launcher.wire.errors import HostError, SpecError, UsageError
+from launcher.wire.roles import Role, TaskId
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden"

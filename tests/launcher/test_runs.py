@@ -15,8 +15,8 @@ import pytest
 from launcher import runs
 from launcher.event_log import EventLog, EventReader, follow, read_events
 from launcher.events import Noticed
-from launcher.model import Role, TaskId
 from launcher.runs import RunFolder
+from launcher.wire.roles import Role, TaskId
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launcher import drills
-from launcher.model import ROLES, Policy, Role, TaskId
-from launcher.plan import Surroundings, build_plan
+from launcher.plan.plan import Surroundings, build_plan
 from launcher.spec import (
     ClusterSpec,
     Override,
     apply_overrides,
+    drills,
     local_spec,
     on_this_machine,
     parse_spec,
@@ -23,11 +22,13 @@ from launcher.spec import (
     read_spec,
 )
 from launcher.spec.hosts import expand_host
+from launcher.spec.policy import Policy
 from launcher.spec.schema import schema_text
 from launcher.spec.source import plain_value, read_yaml
 from launcher.spec.texts import expand_range
 from launcher.spec.types import SECTIONS
 from launcher.wire.errors import SpecError, UsageError
+from launcher.wire.roles import ROLES, Role, TaskId
 
 ROOT = Path(__file__).parents[2]
 SPECS = sorted((ROOT / "cluster_specs").glob("*.yaml"))

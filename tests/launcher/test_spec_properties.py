@@ -12,12 +12,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.command import parse_command
-from launcher.model import ROLES, Plan, Role
-from launcher.plan import Surroundings, bind, build_plan, plan_from_json, plan_to_json, start_message, with_run_dir
+from launcher.plan.model import Plan
+from launcher.plan.plan import Surroundings, bind, build_plan, plan_from_json, plan_to_json, start_message, with_run_dir
+from launcher.plan.tf_config import symbolic_tf_configs
 from launcher.spec import apply_overrides, parse_spec
-from launcher.tf_config import symbolic_tf_configs
+from launcher.spec.command import parse_command
 from launcher.wire.errors import SpecError
+from launcher.wire.roles import ROLES, Role
 from tests.launcher.specs import BREAKS, Break, Spec, names_of, several_breaks, specs
 
 EXAMPLES = int(os.environ.get("TFLAUNCH_EXAMPLES", "300"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.transports import ssh_settings
 from launcher.transports.ssh import Dialer
 

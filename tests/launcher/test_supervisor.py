@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import runs
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.supervisor import Supervisor
 from launcher.transports import FakeTransport
 from launcher.wire import protocol

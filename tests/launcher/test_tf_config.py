@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.estimator import cluster_pieces
-from launcher.model import ROLES, Role, TaskId
-from launcher.tf_config import MAX_VARIABLE_BYTES, PIECE_PREFIX, PLACEHOLDER, TfConfigs
+from launcher.plan.tf_config import MAX_VARIABLE_BYTES, PIECE_PREFIX, PLACEHOLDER, TfConfigs
 from launcher.wire.errors import SpecError
+from launcher.wire.roles import ROLES, Role, TaskId
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from launcher import events as ev
 from launcher.cli import run as tflaunch
 from launcher.event_log import EventLog
-from launcher.model import TaskId
 from launcher.timeline.merge import merge
 from launcher.timeline.samples import KEPT, Op, Sample, TimelineError, keep, lanes, read_file, read_folder
 from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, judge, length, split
 from launcher.wire.protocol import Profiled
+from launcher.wire.roles import TaskId
 
 WORKER = "/job:worker/replica:0/task:1/device:CPU:0"
 PS_0, PS_1 = (f"/job:ps/replica:0/task:{index}/device:CPU:0" for index in (0, 1))

@@ -13,7 +13,7 @@ import pytest
 
 from launcher.agent import sweep
 from launcher.agent.folder import MAX_SOCKET_PATH_BYTES, runtime_folder
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 from launcher.transports import FakeTransport, Pipe, Transport, TransportError, skip_to_agent
 from launcher.transports.local import LocalTransport
 from launcher.transports.ssh_agents import SshTransport

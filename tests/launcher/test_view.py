@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import events as ev
-from launcher.model import Outcome, Phase, Role, TaskId, TaskState
 from launcher.rates import Rate, Series
+from launcher.record.states import Outcome, Phase, TaskState
 from launcher.view import RunView
+from launcher.wire.roles import Role, TaskId
 from tests.launcher.console_demo import Story
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)

@@ -13,8 +13,8 @@ import pytest
 
 from launcher.agent import relay
 from launcher.agent.output import Outputs
-from launcher.model import TaskId
 from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 from tests.fake_task import spam_bytes
 from tests.launcher.agent.harness import Host, until
 

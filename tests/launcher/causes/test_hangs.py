@@ -9,8 +9,8 @@ import pytest
 
 from launcher import causes
 from launcher.causes import Standing
-from launcher.model import TaskId
 from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 
 TENSORFLOW = """Thread 0x00007f01 (most recent call first):
   File "/work/launcher/estimator/channel.py", line 197 in _serve

@@ -14,8 +14,9 @@ from launcher.doctor.examine import examine
 from launcher.doctor.facts import HostFacts
 from launcher.doctor.probes import LocalOpener, Opener, Probe
 from launcher.doctor.wanted import Interpreter, Need, Wanted
-from launcher.model import PlannedHost, PlannedTask, TaskId
+from launcher.plan.model import PlannedHost, PlannedTask
 from launcher.transports import TransportError
+from launcher.wire.roles import TaskId
 
 
 def need(name: str, folder: Path, *, module: str = "json") -> Need:

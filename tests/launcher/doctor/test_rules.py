@@ -12,7 +12,8 @@ from launcher.doctor.findings import Finding, Level, exit_code
 from launcher.doctor.host_rules import is_spared
 from launcher.doctor.rules import CHECKS, judge
 from launcher.doctor.wanted import Interpreter, Need, Wanted
-from launcher.model import PlannedHost, PlannedTask, TaskId
+from launcher.plan.model import PlannedHost, PlannedTask
+from launcher.wire.roles import TaskId
 
 TASKS = {"a": ("ps:0", "chief:0"), "b": ("worker:0", "worker:1"), "c": ("worker:2", "evaluator:0")}
 

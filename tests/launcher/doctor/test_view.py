@@ -10,7 +10,7 @@ import pytest
 from launcher.doctor import view
 from launcher.doctor.findings import Finding, Level
 from launcher.doctor.wanted import Need, Wanted
-from launcher.model import PlannedHost
+from launcher.plan.model import PlannedHost
 
 
 def wanted(count: int) -> Wanted:

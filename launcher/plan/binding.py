@@ -11,13 +11,14 @@ from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from launcher import drills
-from launcher.command import fill
-from launcher.model import BoundPlan, Plan, PlannedTask, Role, TaskId
-from launcher.tf_config import VARIABLE, TfConfigs, tf_configs
+from launcher.plan.model import BoundPlan, Plan, PlannedTask
+from launcher.plan.tf_config import VARIABLE, TfConfigs, tf_configs
+from launcher.spec import drills
+from launcher.spec.command import fill
 from launcher.wire import adjustments, protocol
 from launcher.wire.errors import HostError
 from launcher.wire.preload_env import import_environment
+from launcher.wire.roles import Role, TaskId
 
 
 def with_run_dir(plan: Plan, run_dir: str) -> Plan:

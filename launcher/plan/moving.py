@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from launcher.model import Plan, PlannedHost, PlannedTask, TaskId
-from launcher.placement import GPUS_VARIABLE
+from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.spec.placement import GPUS_VARIABLE
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import TRAINERS_VARIABLE
+from launcher.wire.roles import TaskId
 
 
 class NowhereToGoError(TflaunchError):

@@ -1,7 +1,7 @@
 """Spec to plan: which task runs where, with which command, environment and way of starting.
 
 Pure: what comes from this machine (working folder, interpreter, environment) is passed in. The plan names no ports;
-``launcher.binding`` takes it from there.
+``launcher.plan.binding`` takes it from there.
 """
 
 from __future__ import annotations
@@ -11,32 +11,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from launcher import drills
-from launcher.binding import bind, board_message, preload_messages, start_message, with_run_dir
-from launcher.command import Command, fill, max_steps, option, parse_command, uses
-from launcher.model import (
-    DEFAULT_USED_UP,
-    ROLES,
-    TRAINERS,
-    Plan,
-    PlannedHost,
-    PlannedTask,
-    Policy,
-    Role,
-    StartMode,
-    Success,
-    TaskId,
-    UsedUp,
-)
-from launcher.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
-from launcher.plan_json import plan_from_json, plan_to_json
+from launcher.plan.binding import bind, board_message, preload_messages, start_message, with_run_dir
+from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
+from launcher.plan.plan_json import plan_from_json, plan_to_json
+from launcher.plan.tf_config import VARIABLE, check_size
+from launcher.spec import drills
+from launcher.spec.command import Command, fill, max_steps, option, parse_command, uses
 from launcher.spec.hosts import HostSite, expand_host
+from launcher.spec.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
+from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
 from launcher.spec.source import path_text
 from launcher.spec.texts import expand_range, is_shareable
-from launcher.tf_config import VARIABLE, check_size
 from launcher.wire import adjustments, preload_env
 from launcher.wire.errors import Problem, SpecError, UsageError
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
+from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 if TYPE_CHECKING:
     from launcher.spec.types import ClusterSpec, PolicyKeys

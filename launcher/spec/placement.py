@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle, islice
 
-from launcher.model import ROLES, TRAINERS, Role, TaskId
+from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 LOCAL_HOST = "local"
 LOCAL_ADDRESS = "127.0.0.1"

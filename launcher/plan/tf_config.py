@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from launcher.model import ROLES, Plan, PlannedHost, Role, TaskId
+from launcher.plan.model import Plan, PlannedHost
 from launcher.wire.errors import Problem, SpecError
+from launcher.wire.roles import ROLES, Role, TaskId
 
 MAX_VARIABLE_BYTES = 131072  # name, "=", value and the final NUL
 PLACEHOLDER = "0:1"

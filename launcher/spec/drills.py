@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from launcher.model import TaskId
+from launcher.wire.roles import TaskId
 
 _SECONDS = r"(\d{1,9}(?:\.\d{1,6})?)\s*s"
 _ORDER = re.compile(

@@ -8,8 +8,10 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TypedDict
 
-from launcher.model import ROLES, Plan, PlannedHost, PlannedTask, Policy, Role, StartMode, Success, TaskId, UsedUp
+from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
+from launcher.spec.policy import Policy, Success, UsedUp
 from launcher.wire.protocol import JsonValue
+from launcher.wire.roles import ROLES, Role, TaskId
 
 VERSION = 1
 

@@ -1,0 +1,72 @@
+"""How a run and its tasks stand, and how a run ends. Values only."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from launcher.wire.errors import EXIT_HOST
+
+
+class Outcome(str, Enum):
+    """How a run has ended. ``LOST``: its supervisor died without a word."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class TaskState(str, Enum):
+    """What a task is doing. The last three are final."""
+
+    WAITING = "waiting"  # not started yet
+    STARTING = "starting"  # its process runs
+    READY = "ready"  # ps: proven listener; trainer: session open; evaluator: looks for checkpoints
+    TRAINING = "training"  # has done a step
+    EVALUATING = "evaluating"  # evaluates, or waits for the next checkpoint after its first evaluation
+    FINISHED = "finished"  # trainer: its last gradient is applied, its process still runs
+    DRAINING = "draining"  # evaluator: told to evaluate the last checkpoint and end
+    STOPPING = "stopping"  # asked to end by the launcher
+    BACKOFF = "backoff"  # died, will be started again
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"  # ended by the launcher, as it should
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def final(self) -> bool:
+        """Whether the task will not run again."""
+        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED)
+
+
+class Phase(str, Enum):
+    """Where a run is."""
+
+    STARTING = "starting"
+    TRAINING = "training"
+    MOVING = "moving"  # a host is lost; everybody is stopped, to go on as a new generation without it
+    DRAINING = "draining"  # training is over, the evaluator evaluates the last checkpoint
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def exit_code(outcome: Outcome, cause_kind: str | None = None, how: str = "") -> int:
+    """The exit code of a run. ``cause_kind``: the first cause's kind; ``how``: who asked for the end, as in
+    ``events.StopRequested``."""
+    if outcome is Outcome.INTERRUPTED:
+        return 143 if how == "terminate" else 130
+    if outcome is Outcome.FAILED and cause_kind == "host":
+        return EXIT_HOST
+    return _EXIT_CODES[outcome]
+
+
+_EXIT_CODES = {Outcome.SUCCEEDED: 0, Outcome.FAILED: 1, Outcome.TIMED_OUT: 4, Outcome.LOST: 1}
