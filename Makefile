@@ -63,7 +63,7 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 schema: $(VENV)/.installed-dev
-	$(BIN)/tflaunch schema > launcher/cluster_spec.schema.json
+	$(BIN)/tflaunch schema > launcher/spec/cluster_spec.schema.json
 
 clean:
 	rm -rf $(VENV) $(LEGACY_VENV)

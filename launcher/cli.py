@@ -223,8 +223,8 @@ def deploy(context: click.Context, /, plain: bool, **_: Any) -> int:
 @click.pass_context
 def plan(context: click.Context, /, as_json: bool, **options: Any) -> int:
     """Shows every task with its host, TF_CONFIG, command and environment, and starts nothing."""
-    from launcher import plan_text
     from launcher.resolve import resolve
+    from launcher.views import plan_text
 
     made = resolve(_request(context)).plan
     click.echo(plan_text.as_json(made) if as_json else plan_text.as_text(made), nl=False)

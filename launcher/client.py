@@ -18,13 +18,14 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from launcher import control, runs
-from launcher.console import RunConsole
-from launcher.event_log import EventReader
-from launcher.events import RunEnded
+from launcher import control
 from launcher.plan import plan as plans
 from launcher.plan.model import Plan
-from launcher.view import RunView
+from launcher.record import runs
+from launcher.record.event_log import EventReader
+from launcher.record.events import RunEnded
+from launcher.record.view import RunView
+from launcher.views.console import RunConsole
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import Message
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher import client, control, report, runs
+from launcher import client, control
 from launcher.agent.sweep import sweep
-from launcher.console import open_console
+from launcher.record import report, runs
 from launcher.record.states import Outcome
-from launcher.spans import duration, one_line
-from launcher.summary import summary
-from launcher.view import RunView
+from launcher.record.view import RunView
+from launcher.views.console import open_console
+from launcher.views.spans import duration, one_line
+from launcher.views.summary import summary
 from launcher.wire.errors import UsageError
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, JsonValue
 from launcher.wire.roles import TaskId
@@ -165,7 +166,7 @@ def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
 
 def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> int:
     """Prints what the tasks of a run wrote."""
-    from launcher.logs import print_logs
+    from launcher.views.logs import print_logs
 
     if run is not None and task is None and _looks_like_task(run):
         run, task = None, run

@@ -83,7 +83,7 @@ def _json(value: Any) -> str:
 
 
 def _told(what: str, *values: Any) -> str:
-    from launcher import inspect_text
+    from launcher.views import inspect_text
 
     return inspect_text.text(getattr(inspect_text, what), *values, out=sys.stdout)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher import runs
-from launcher.event_log import read_events
-from launcher.events import Recorded
-from launcher.spans import harmless
+from launcher.record import runs
+from launcher.record.event_log import read_events
+from launcher.record.events import Recorded
 from launcher.timeline.merge import merge
 from launcher.timeline.samples import Sample, TimelineError, read_folder
 from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, Verdict, judge
+from launcher.views.spans import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,13 +61,13 @@ def _write(path: Path, recorded: Sequence[Recorded], samples: Sequence[Sample]) 
 
 
 def _text(verdict: Verdict) -> str:
-    from launcher import inspect_text
+    from launcher.views import inspect_text
 
     return inspect_text.text(_draw, verdict, out=sys.stdout)
 
 
 def _draw(console: Console, verdict: Verdict) -> None:
-    from launcher.inspect_text import table
+    from launcher.views.inspect_text import table
 
     rows = [
         (

@@ -14,7 +14,7 @@ from rich.text import Text
 from launcher.doctor.facts import HostFacts
 from launcher.doctor.findings import Finding, Level, exit_code
 from launcher.doctor.wanted import Wanted
-from launcher.spans import crop, encodable, one_line, width_of
+from launcher.views.spans import crop, encodable, one_line, width_of
 
 _PIPE_WIDTH = 160
 _NO_WRAP_WIDTH = 100_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from launcher import events
 from launcher.causes import Cause
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
 from launcher.lifecycle.values import Action, Record, StartTask, StopTask
+from launcher.record import events
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from launcher import causes, events
+from launcher import causes
 from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import blame_drill
 from launcher.lifecycle.outages import death_known, lost
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
+from launcher.record import events
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec.policy import UsedUp
 from launcher.wire import protocol

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from launcher import causes, events
+from launcher import causes
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
 from launcher.lifecycle.state import SHUT, Move, TaskRecord
 from launcher.lifecycle.values import HostLost, TellTask
 from launcher.plan.model import Plan
 from launcher.plan.moving import NowhereToGoError, moved
+from launcher.record import events
 from launcher.record.states import Phase, TaskState
 from launcher.spec.policy import Success
 from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId

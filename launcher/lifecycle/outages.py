@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from launcher import events
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.state import DrillRecord, Outage, TaskRecord
+from launcher.record import events
 from launcher.record.states import Phase, TaskState
 from launcher.wire.roles import TRAINERS, Role, TaskId
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from launcher import causes, events
+from launcher import causes
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.values import LockModelDir, ProveTask, SeeModelDir
+from launcher.record import events
 from launcher.record.states import TaskState
 from launcher.wire import protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId

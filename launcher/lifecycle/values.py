@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from launcher import events
 from launcher.causes import Cause
 from launcher.plan.model import Plan
+from launcher.record import events
 from launcher.record.states import Outcome
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId

@@ -25,5 +25,5 @@ def json_schema() -> dict[str, JsonValue]:
 
 
 def schema_text() -> str:
-    """The schema as the file ``launcher/cluster_spec.schema.json`` holds it."""
+    """The schema as the file ``launcher/spec/cluster_spec.schema.json`` holds it."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from launcher import events as ev
+from launcher.record import events as ev
 from launcher.record.states import TaskState
 from launcher.timeline.samples import Op, Sample, lanes
 from launcher.wire.roles import ROLES, TaskId

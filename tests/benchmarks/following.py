@@ -19,8 +19,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from launcher.event_log import read_events
-from launcher.events import InputCounted, UsageSampled
+from launcher.record.event_log import read_events
+from launcher.record.events import InputCounted, UsageSampled
 
 ROOT = Path(__file__).parents[2]
 JOB = "tests.launcher.estimator.streaming.plain"

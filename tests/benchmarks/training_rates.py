@@ -22,8 +22,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from launcher.event_log import read_events
-from launcher.events import Progressed
+from launcher.record.event_log import read_events
+from launcher.record.events import Progressed
 from launcher.timeline.samples import Sample, read_folder, task_of_device
 from tests.benchmarks import training_data
 

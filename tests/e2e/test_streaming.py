@@ -18,9 +18,9 @@ import pytest
 
 from jobs.tfrecord import encode_rows
 from launcher.estimator.streaming.audit import Audit, read_audit
-from launcher.report import load_view, status_of
-from launcher.runs import RunFolder
-from launcher.view import RunView
+from launcher.record.report import load_view, status_of
+from launcher.record.runs import RunFolder
+from launcher.record.view import RunView
 from tests.e2e.running import Finished, environment, tflaunch, tflaunch_argv
 
 ROOT = Path(__file__).parents[2]

@@ -14,11 +14,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from launcher import events as ev
-from launcher.console import REFRESH_S, open_console
-from launcher.runs import RunFolder
-from launcher.summary import summary
-from launcher.view import RunView
+from launcher.record import events as ev
+from launcher.record.runs import RunFolder
+from launcher.record.view import RunView
+from launcher.views.console import REFRESH_S, open_console
+from launcher.views.summary import summary
 from launcher.wire.roles import Role, TaskId
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)

@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from launcher.console import LiveConsole, _Picture
-from launcher.event_log import read_events
-from launcher.runs import RunFolder
-from launcher.view import RunView
+from launcher.record.event_log import read_events
+from launcher.record.runs import RunFolder
+from launcher.record.view import RunView
+from launcher.views.console import LiveConsole, _Picture
 
 
 def main(run_dir: str, step: str, out: str) -> None:

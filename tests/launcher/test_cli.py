@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import run
-from launcher.event_log import EventLog
-from launcher.runs import RunFolder
+from launcher.record.event_log import EventLog
+from launcher.record.runs import RunFolder
 from tests.launcher.console_demo import START, Story
 
 SCRIPT = "import sys\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import client, runs, supervisor
+from launcher import client, supervisor
+from launcher.record import runs
 from launcher.wire.errors import TflaunchError
 from tests.launcher.test_lifecycle import make_plan
 

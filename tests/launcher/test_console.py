@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from launcher import events as ev
-from launcher.console import JsonConsole, LiveConsole, PlainConsole, open_console
-from launcher.frame import Size, frame
-from launcher.noise import is_noise
+from launcher.record import events as ev
+from launcher.record.runs import RunFolder
 from launcher.record.states import TaskState
-from launcher.runs import RunFolder
-from launcher.spans import (
+from launcher.record.view import RunView
+from launcher.views.console import JsonConsole, LiveConsole, PlainConsole, open_console
+from launcher.views.frame import Size, frame
+from launcher.views.noise import is_noise
+from launcher.views.spans import (
     ASCII,
     UNICODE,
     Glyphs,
@@ -36,8 +37,7 @@ from launcher.spans import (
     sparkline,
     width_of,
 )
-from launcher.table import arrange
-from launcher.view import RunView
+from launcher.views.table import arrange
 from launcher.wire.protocol import changed
 from launcher.wire.roles import Role, TaskId
 from tests.launcher.console_demo import START, Story, write_logs
@@ -256,7 +256,7 @@ def test_a_stream_that_is_no_terminal_gets_plain_lines(folder: RunFolder, form: 
 
 
 def test_rich_is_imported_by_the_live_view_alone() -> None:
-    code = "import sys, launcher.console, launcher.report; sys.exit('rich' in sys.modules)"
+    code = "import sys, launcher.views.console, launcher.record.report; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from launcher import events, lifecycle
+from launcher import lifecycle
 from launcher.lifecycle import SignalTask, TellTask
+from launcher.record import events
 from launcher.record.states import Outcome
 from launcher.spec import drills
 from launcher.spec.policy import DEFAULT_RESTARTS, Policy

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from launcher import runs
 from launcher.agent import folder as agent_folder
 from launcher.agent import processes, sweep
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
-from launcher.report import build_report, load_view
+from launcher.record import runs
+from launcher.record.report import build_report, load_view
 from launcher.spec.policy import Policy
-from launcher.summary import summary
 from launcher.supervisor import Supervisor
 from launcher.transports.local import LocalTransport
+from launcher.views.summary import summary
 from launcher.wire import adjustments
 from launcher.wire.roles import TaskId
 from tests.launcher.agent.harness import FAKE_TASK

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CORE = ("wire/errors", "plan", "spec", "lifecycle", "wire/protocol", "causes", "events")
+CORE = ("wire/errors", "plan", "spec", "lifecycle", "wire/protocol", "causes", "record/events")
 AGENT_MAY = ("launcher.agent", "launcher.wire")
 
 

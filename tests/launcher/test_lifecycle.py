@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import events, lifecycle
+from launcher import lifecycle
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.record import events
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
 from launcher.wire import protocol

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.event_log import EventReader
-from launcher.lines import LineAssembler
-from launcher.logs import CHUNK_BYTES, LastLines, LogWriter, MergedLogs, prefix, print_logs, tail
-from launcher.runs import RunFolder
+from launcher.record.event_log import EventReader
+from launcher.record.runs import RunFolder
+from launcher.views.lines import LineAssembler
+from launcher.views.logs import CHUNK_BYTES, LastLines, LogWriter, MergedLogs, prefix, print_logs, tail
 from launcher.wire.roles import Role, TaskId
 from tests.launcher.console_demo import START
 

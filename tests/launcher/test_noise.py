@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from launcher import events as ev
-from launcher.console import PlainConsole
-from launcher.event_log import EventLog, read_events
-from launcher.noise import is_noise
-from launcher.runs import RunFolder
-from launcher.view import RunView
+from launcher.record import events as ev
+from launcher.record.event_log import EventLog, read_events
+from launcher.record.runs import RunFolder
+from launcher.record.view import RunView
+from launcher.views.console import PlainConsole
+from launcher.views.noise import is_noise
 from launcher.wire.roles import TaskId
 from tests.launcher.test_timeline import BEGAN
 

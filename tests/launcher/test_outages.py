@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher import events, lifecycle
+from launcher import lifecycle
+from launcher.record import events
 from launcher.spec.policy import Policy
 from launcher.wire import protocol
 from launcher.wire.roles import Role

@@ -22,10 +22,10 @@ from launcher.plan.plan import (
 )
 from launcher.plan.plan_json import PlanFormatError
 from launcher.plan.tf_config import MAX_VARIABLE_BYTES
-from launcher.plan_text import as_json, as_text
 from launcher.record.states import Outcome, exit_code
 from launcher.spec import Override, apply_overrides, parse_spec, read_spec
 from launcher.spec.command import parse_command
+from launcher.views.plan_text import as_json, as_text
 from launcher.wire.errors import HostError, SpecError, UsageError
 from launcher.wire.roles import Role, TaskId
 

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from launcher import events
+from launcher.record import events
 from launcher.wire import protocol
 
 

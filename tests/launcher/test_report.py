@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from launcher import events as ev
-from launcher import report, runs
-from launcher.event_log import EventLog
-from launcher.runs import RunFolder
-from launcher.summary import summary
-from launcher.view import RunView
+from launcher.record import events as ev
+from launcher.record import report, runs
+from launcher.record.event_log import EventLog
+from launcher.record.runs import RunFolder
+from launcher.record.view import RunView
+from launcher.views.summary import summary
 from tests.launcher.console_demo import START, Story
 
 GOLDEN = Path(__file__).parent / "golden_report.json"

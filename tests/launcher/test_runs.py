@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher import runs
-from launcher.event_log import EventLog, EventReader, follow, read_events
-from launcher.events import Noticed
-from launcher.runs import RunFolder
+from launcher.record import runs
+from launcher.record.event_log import EventLog, EventReader, follow, read_events
+from launcher.record.events import Noticed
+from launcher.record.runs import RunFolder
 from launcher.wire.roles import Role, TaskId
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)

@@ -83,8 +83,8 @@ def test_the_reference_shows_the_defaults() -> None:
 
 
 def test_the_schema_that_ships_is_the_types() -> None:
-    shipped = (ROOT / "launcher/cluster_spec.schema.json").read_text(encoding="utf-8")
-    assert shipped == schema_text(), "write schema_text() to launcher/cluster_spec.schema.json again"
+    shipped = (ROOT / "launcher/spec/cluster_spec.schema.json").read_text(encoding="utf-8")
+    assert shipped == schema_text(), "write schema_text() to launcher/spec/cluster_spec.schema.json again"
 
 
 def test_every_key_of_the_schema_is_explained() -> None:

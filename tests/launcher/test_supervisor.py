@@ -7,8 +7,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from launcher import runs
 from launcher.plan.model import PlannedHost
+from launcher.record import runs
 from launcher.supervisor import Supervisor
 from launcher.transports import FakeTransport
 from launcher.wire import protocol

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher import events as ev
 from launcher.cli import run as tflaunch
-from launcher.event_log import EventLog
+from launcher.record import events as ev
+from launcher.record.event_log import EventLog
 from launcher.timeline.merge import merge
 from launcher.timeline.samples import KEPT, Op, Sample, TimelineError, keep, lanes, read_file, read_folder
 from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, judge, length, split

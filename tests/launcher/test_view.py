@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher import events as ev
-from launcher.rates import Rate, Series
+from launcher.record import events as ev
+from launcher.record.rates import Rate, Series
 from launcher.record.states import Outcome, Phase, TaskState
-from launcher.view import RunView
+from launcher.record.view import RunView
 from launcher.wire.roles import Role, TaskId
 from tests.launcher.console_demo import Story
 

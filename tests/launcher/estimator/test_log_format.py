@@ -127,7 +127,7 @@ def test_absl_app_does_not_double_either(shaped: Shaped) -> None:
 
 
 def test_a_deprecation_is_one_line(shaped: Shaped) -> None:
-    from launcher.noise import is_noise
+    from launcher.views.noise import is_noise
 
     logger = shaped.begin()
     logger.warning(

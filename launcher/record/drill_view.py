@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.events import DrillFired, DrillOver
+from launcher.record.events import DrillFired, DrillOver
 
 _HEAD = ("fault", "at step", "detected", "recovered", "steps lost")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from launcher import events as ev
+from launcher.record import events as ev
 from launcher.record.states import Outcome, TaskState
-from launcher.spans import Span, duration, harmless, number, places
-from launcher.summary import OUTCOME_STYLES
+from launcher.views.spans import Span, duration, harmless, number, places
+from launcher.views.summary import OUTCOME_STYLES
 from launcher.wire.roles import Role, TaskId
 
 _LOUD = {

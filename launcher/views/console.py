@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from launcher import events as ev
-from launcher.frame import Size, frame
-from launcher.logs import LastLines, LogWriter, MergedLogs
-from launcher.noise import is_noise
-from launcher.runs import RunFolder
-from launcher.spans import Line, count, duration, encodable, glyphs_for, paint
-from launcher.telling import tell
-from launcher.view import RunView
+from launcher.record import events as ev
+from launcher.record.runs import RunFolder
+from launcher.record.view import RunView
+from launcher.views.frame import Size, frame
+from launcher.views.logs import LastLines, LogWriter, MergedLogs
+from launcher.views.noise import is_noise
+from launcher.views.spans import Line, count, duration, encodable, glyphs_for, paint
+from launcher.views.telling import tell
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from launcher.estimator.inspection.values import Graph, Model, Tensor, shape_text
-from launcher.spans import encodable, one_line
+from launcher.views.spans import encodable, one_line
 
 if TYPE_CHECKING:
     from launcher.estimator.inspection.compare import Difference

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from launcher import events as ev
+from launcher.record import events as ev
 from launcher.record.states import Phase
-from launcher.spans import (
+from launcher.record.view import RunView
+from launcher.views.spans import (
     UNICODE,
     Glyphs,
     Line,
@@ -27,10 +28,9 @@ from launcher.spans import (
     spread,
     width_of,
 )
-from launcher.summary import OUTCOME_STYLES
-from launcher.table import arrange, severity, table_lines
-from launcher.telling import tell
-from launcher.view import RunView
+from launcher.views.summary import OUTCOME_STYLES
+from launcher.views.table import arrange, severity, table_lines
+from launcher.views.telling import tell
 from launcher.wire.roles import TaskId
 
 PHASE_STYLES = {

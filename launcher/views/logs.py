@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from launcher.lines import LineAssembler
-from launcher.noise import is_noise
-from launcher.runs import RunFolder
-from launcher.spans import encodable, paint
+from launcher.record.runs import RunFolder
+from launcher.views.lines import LineAssembler
+from launcher.views.noise import is_noise
+from launcher.views.spans import encodable, paint
 from launcher.wire.roles import Role, TaskId
 
 CHUNK_BYTES = 64 * 1024

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.drill_view import table
-from launcher.events import MoveOver, Noticed, TasksMoved
+from launcher.record.drill_view import table
+from launcher.record.events import MoveOver, Noticed, TasksMoved
+from launcher.record.report import cause_of, knocked_on, outcome_of
+from launcher.record.runs import RunFolder
 from launcher.record.states import Outcome
-from launcher.report import cause_of, knocked_on, outcome_of
-from launcher.runs import RunFolder
-from launcher.spans import Line, ansi, count, duration, harmless, number, one_line, places
-from launcher.view import RunView
+from launcher.record.view import RunView
+from launcher.views.spans import Line, ansi, count, duration, harmless, number, one_line, places
 from launcher.wire.roles import Role
 
 SHOWN_LINES = 12

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from launcher.events import Progressed, TaskChanged
-from launcher.rates import Rate
+from launcher.record.events import Progressed, TaskChanged
+from launcher.record.rates import Rate
 from launcher.record.states import TaskState
 from launcher.wire.roles import TaskId
 

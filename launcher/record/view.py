@@ -13,11 +13,11 @@ from enum import Enum
 from functools import singledispatchmethod
 from typing import TypeVar
 
-from launcher import events as ev
-from launcher.drill_view import DrillView
-from launcher.rates import Rate, Series
+from launcher.record import events as ev
+from launcher.record.drill_view import DrillView
+from launcher.record.rates import Rate, Series
 from launcher.record.states import Outcome, Phase, TaskState
-from launcher.task_view import TaskView, total
+from launcher.record.task_view import TaskView, total
 from launcher.wire.protocol import JsonValue
 from launcher.wire.roles import Role, TaskId
 

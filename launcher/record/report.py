@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from launcher.drill_view import DrillView
-from launcher.event_log import read_events
+from launcher.record.drill_view import DrillView
+from launcher.record.event_log import read_events
+from launcher.record.runs import RunFolder, is_live, write_private
 from launcher.record.states import Outcome, TaskState
-from launcher.runs import RunFolder, is_live, write_private
+from launcher.record.task_view import AttemptView, TaskView
+from launcher.record.view import At, RunView
 from launcher.spec import drills
-from launcher.task_view import AttemptView, TaskView
-from launcher.view import At, RunView
 from launcher.wire.protocol import JsonValue
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.record.states import TaskState
-from launcher.spans import Glyphs, Line, Span, count, crop, memory, one_line, pad, width_of
-from launcher.task_view import TaskView, total
+from launcher.record.task_view import TaskView, total
+from launcher.views.spans import Glyphs, Line, Span, count, crop, memory, one_line, pad, width_of
 from launcher.wire.roles import ROLES, Role, TaskId
 
 GAP = "  "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from launcher.events import Recorded, RunEvent, from_line, to_line
+from launcher.record.events import Recorded, RunEvent, from_line, to_line
 from launcher.wire.protocol import ProtocolError
 
 _READ_BYTES = 1 << 20
