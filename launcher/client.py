@@ -18,13 +18,13 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from launcher import control
 from launcher.plan import plan as plans
 from launcher.plan.model import Plan
 from launcher.record import runs
 from launcher.record.event_log import EventReader
 from launcher.record.events import RunEnded
 from launcher.record.view import RunView
+from launcher.supervise import control
 from launcher.views.console import RunConsole
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import Message
@@ -80,7 +80,7 @@ def _become_supervisor(folder: runs.RunFolder, plan: Plan, environ: Mapping[str,
         log = os.open(_supervisor_log(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        from launcher.supervisor import supervise
+        from launcher.supervise.supervisor import supervise
 
         code = supervise(folder, plan, environ)
     except BaseException:  # noqa: BLE001 - the top of a process: everything must reach the log

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher import client, control
+from launcher import client
 from launcher.agent.sweep import sweep
 from launcher.record import report, runs
 from launcher.record.states import Outcome
 from launcher.record.view import RunView
+from launcher.supervise import control
 from launcher.views.console import open_console
 from launcher.views.spans import duration, one_line
 from launcher.views.summary import summary

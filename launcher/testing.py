@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import control
 from launcher.record import report, runs
+from launcher.supervise import control
 from launcher.views import summary
 from launcher.wire.errors import TflaunchError
 from launcher.wire.roles import TaskId

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher import client, supervisor
+from launcher import client
 from launcher.record import runs
+from launcher.supervise import supervisor
 from launcher.wire.errors import TflaunchError
 from tests.launcher.test_lifecycle import make_plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from launcher.control import Control, Own
+from launcher.supervise.control import Control, Own
 
 
 def test_a_supervisor_that_ends_with_a_request_unread_has_just_ended(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.record import runs
 from launcher.record.report import build_report, load_view
 from launcher.spec.policy import Policy
-from launcher.supervisor import Supervisor
+from launcher.supervise.supervisor import Supervisor
 from launcher.transports.local import LocalTransport
 from launcher.views.summary import summary
 from launcher.wire import adjustments

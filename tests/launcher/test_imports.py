@@ -62,7 +62,7 @@ def test_the_core_touches_nothing_that_acts() -> None:
         "asyncio",
         "os",
         "launcher.agent",
-        "launcher.supervisor",
+        "launcher.supervise.supervisor",
         "launcher.estimator",
     )
     assert breaches(core, *acting) == []

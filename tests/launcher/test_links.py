@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from launcher.links import AgentLink, OutputFiles
 from launcher.plan.model import PlannedHost
+from launcher.supervise.links import AgentLink, OutputFiles
 from launcher.transports import FakeTransport, Pipe
 from launcher.wire import protocol
 

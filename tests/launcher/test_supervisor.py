@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.plan.model import PlannedHost
 from launcher.record import runs
-from launcher.supervisor import Supervisor
+from launcher.supervise.supervisor import Supervisor
 from launcher.transports import FakeTransport
 from launcher.wire import protocol
 from tests.launcher.test_lifecycle import make_plan

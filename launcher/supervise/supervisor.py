@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
-from launcher import __version__, causes, control, lifecycle
+from launcher import __version__, causes, lifecycle
 from launcher.lifecycle import Action, Happening, RunState
-from launcher.links import AgentLink, OutputFiles
 from launcher.plan import plan as plans
 from launcher.plan.model import BoundPlan, Plan, PlannedHost
 from launcher.record import events, report, runs
 from launcher.record.event_log import EventLog
 from launcher.record.states import Outcome, exit_code
+from launcher.supervise import control
+from launcher.supervise.links import AgentLink, OutputFiles
 from launcher.timeline import samples
 from launcher.transports import Transport
 from launcher.wire import protocol
