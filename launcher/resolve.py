@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher import host_sources
+from launcher.hosts import sources as host_sources
 from launcher.plan import plan as plans
 from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec

@@ -11,10 +11,10 @@ from launcher.deploy.manifest import Entry, chosen
 from launcher.deploy.scan import Folder, read_folder
 from launcher.deploy.wanted import Deployed, Environment, Wanted
 from launcher.deploy.wheels import Target, fill_wheelhouse, target_of
+from launcher.hosts.ssh import CONNECT_TIMEOUT_S, Dialer, Line, Program
+from launcher.hosts.ssh_programs import SshPrograms
+from launcher.hosts.transport import TransportError
 from launcher.plan.model import PlannedHost
-from launcher.transports import TransportError
-from launcher.transports.ssh import CONNECT_TIMEOUT_S, Dialer, Line, Program
-from launcher.transports.ssh_programs import SshPrograms
 from launcher.wire.errors import HostError, TflaunchError
 
 WHEELS_TO = "~/.tflaunch/wheels"

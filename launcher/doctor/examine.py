@@ -18,7 +18,7 @@ from launcher.doctor.facts import Clock, Folder, HostFacts, Listening, Reach, Sy
 from launcher.doctor.host_rules import MOST_SESSIONS
 from launcher.doctor.probes import Opener, Probe, UnansweredError
 from launcher.doctor.wanted import Interpreter, Need, Wanted
-from launcher.transports import TransportError
+from launcher.hosts.transport import TransportError
 
 ARRIVAL_S = 30.0
 ANSWER_S = 20.0  # for what a healthy host answers at once

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from launcher.hosts.transport import Pipe, TransportError, skip_to_agent
 from launcher.plan.model import PlannedHost
-from launcher.transports import Pipe, TransportError, skip_to_agent
 from launcher.wire.protocol import MAX_LINE_BYTES
 
 _MAIN_FILE = Path(__file__).parents[1] / "agent" / "__main__.py"
@@ -122,8 +122,8 @@ class SshOpener:
     """Hosts behind SSH; ``pythons``: interpreters to try there besides those of the PATH."""
 
     def __init__(self, pythons: tuple[str, ...]) -> None:
-        from launcher.transports.ssh import Dialer
-        from launcher.transports.ssh_programs import SshPrograms
+        from launcher.hosts.ssh import Dialer
+        from launcher.hosts.ssh_programs import SshPrograms
 
         self._dialer = Dialer()
         self._programs = SshPrograms(pythons)

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from launcher.hosts.transport import Transport, TransportError
 from launcher.plan.model import PlannedHost
-from launcher.transports import Transport, TransportError
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 from launcher import __version__, causes, lifecycle
+from launcher.hosts.transport import Transport
 from launcher.lifecycle import Action, Happening, RunState
 from launcher.plan import plan as plans
 from launcher.plan.model import BoundPlan, Plan, PlannedHost
@@ -27,7 +28,6 @@ from launcher.record.states import Outcome, exit_code
 from launcher.supervise import control
 from launcher.supervise.links import AgentLink, OutputFiles
 from launcher.timeline import samples
-from launcher.transports import Transport
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
 
@@ -402,14 +402,14 @@ class Supervisor:
 
 def transport_table(run_id: str, plan: Plan, environ: Mapping[str, str]) -> Callable[[PlannedHost], Transport]:
     """The way to each host of the plan: by its ``transport``."""
-    from launcher.transports.local import LocalTransport
+    from launcher.hosts.local import LocalTransport
 
     lease_s, grace_s = plan.policy.lease_s, plan.policy.grace_s
     table: dict[str, Transport] = {
         "local": LocalTransport(run=run_id, lease_s=lease_s, grace_s=grace_s, environ=environ)
     }
     if any(host.transport == "ssh" for host in plan.hosts):
-        from launcher.transports.ssh_agents import SshTransport
+        from launcher.hosts.ssh_agents import SshTransport
 
         interpreters = dict.fromkeys(planned.python[0] for planned in plan.tasks if planned.python)
         table["ssh"] = SshTransport(

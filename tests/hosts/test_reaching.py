@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.hosts.ssh_agents import SshTransport
 from launcher.plan.model import PlannedHost
-from launcher.transports.ssh_agents import SshTransport
 from launcher.wire import protocol
 from tests.hosts.fixtures import require_hosts
 from tests.hosts.namespaces import Network, Options, network

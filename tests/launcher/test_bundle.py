@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from launcher.agent.bootstrap import WANTED_MARKER
-from launcher.transports.bundle import Bundle, agent_bundle
+from launcher.hosts.bundle import Bundle, agent_bundle
 from tests.launcher.test_imports import ROOT, imports_of
 
 FOLDER = "launcher/agent/__main__.py"

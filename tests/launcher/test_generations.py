@@ -16,12 +16,12 @@ import pytest
 
 from launcher.agent import folder as agent_folder
 from launcher.agent import processes, sweep
+from launcher.hosts.local import LocalTransport
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.record import runs
 from launcher.record.report import build_report, load_view
 from launcher.spec.policy import Policy
 from launcher.supervise.supervisor import Supervisor
-from launcher.transports.local import LocalTransport
 from launcher.views.summary import summary
 from launcher.wire import adjustments
 from launcher.wire.roles import TaskId

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.host_sources import expand_nodes, hosts_of_file, hosts_of_slurm
+from launcher.hosts.sources import expand_nodes, hosts_of_file, hosts_of_slurm
 from launcher.wire.errors import UsageError
 
 

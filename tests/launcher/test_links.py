@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from launcher.hosts.transport import FakeTransport, Pipe
 from launcher.plan.model import PlannedHost
 from launcher.supervise.links import AgentLink, OutputFiles
-from launcher.transports import FakeTransport, Pipe
 from launcher.wire import protocol
 
 HOST = PlannedHost(name="a", address="127.0.0.1")

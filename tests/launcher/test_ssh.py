@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.hosts import ssh_settings
+from launcher.hosts.ssh import Dialer
 from launcher.plan.model import PlannedHost
-from launcher.transports import ssh_settings
-from launcher.transports.ssh import Dialer
 
 
 def test_each_host_is_shown_its_own_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

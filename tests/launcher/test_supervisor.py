@@ -7,10 +7,10 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from launcher.hosts.transport import FakeTransport
 from launcher.plan.model import PlannedHost
 from launcher.record import runs
 from launcher.supervise.supervisor import Supervisor
-from launcher.transports import FakeTransport
 from launcher.wire import protocol
 from tests.launcher.test_lifecycle import make_plan
 

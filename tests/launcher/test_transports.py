@@ -13,10 +13,10 @@ import pytest
 
 from launcher.agent import sweep
 from launcher.agent.folder import MAX_SOCKET_PATH_BYTES, runtime_folder
+from launcher.hosts.local import LocalTransport
+from launcher.hosts.ssh_agents import SshTransport
+from launcher.hosts.transport import FakeTransport, Pipe, Transport, TransportError, skip_to_agent
 from launcher.plan.model import PlannedHost
-from launcher.transports import FakeTransport, Pipe, Transport, TransportError, skip_to_agent
-from launcher.transports.local import LocalTransport
-from launcher.transports.ssh_agents import SshTransport
 from launcher.wire import protocol
 from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import Network

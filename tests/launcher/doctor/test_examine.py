@@ -14,8 +14,8 @@ from launcher.doctor.examine import examine
 from launcher.doctor.facts import HostFacts
 from launcher.doctor.probes import LocalOpener, Opener, Probe
 from launcher.doctor.wanted import Interpreter, Need, Wanted
+from launcher.hosts.transport import TransportError
 from launcher.plan.model import PlannedHost, PlannedTask
-from launcher.transports import TransportError
 from launcher.wire.roles import TaskId
 
 

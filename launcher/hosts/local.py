@@ -11,8 +11,8 @@ from launcher.agent.folder import runtime_folder
 from launcher.agent.options import Options
 from launcher.agent.relay import EXIT_GONE
 from launcher.agent.sweep import sweep
+from launcher.hosts.transport import Pipe, TransportError, skip_to_agent
 from launcher.plan.model import PlannedHost
-from launcher.transports import Pipe, TransportError, skip_to_agent
 from launcher.wire import protocol
 
 _MAIN_FILE = Path(__file__).parent.parent / "agent" / "__main__.py"

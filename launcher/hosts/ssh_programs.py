@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 from launcher.agent.bootstrap import EXIT_NO_ROOM, WANTED_MARKER
 from launcher.agent.relay import EXIT_GONE
-from launcher.transports import TransportError, skip_to
-from launcher.transports.bundle import agent_bundle
-from launcher.transports.ssh import Line, Program
+from launcher.hosts.bundle import agent_bundle
+from launcher.hosts.ssh import Line, Program
+from launcher.hosts.transport import TransportError, skip_to
 from launcher.wire.protocol import READY_MARKER
 
 _BOOTSTRAP_TIMEOUT_S = 30.0

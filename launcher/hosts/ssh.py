@@ -24,9 +24,10 @@ from paramiko.config import SSHConfig
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import NoValidConnectionsError
 
+from launcher.hosts import ssh_settings
+from launcher.hosts.channel_pipe import open_pipe
+from launcher.hosts.transport import Pipe, TransportError
 from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
-from launcher.transports import Pipe, TransportError, ssh_settings
-from launcher.transports.channel_pipe import open_pipe
 
 _T = TypeVar("_T")
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from launcher.agent.folder import runtime_folder
 from launcher.agent.options import Options
+from launcher.hosts.ssh import Dialer, Line, Program
+from launcher.hosts.ssh_programs import SshPrograms
+from launcher.hosts.transport import Pipe, TransportError
 from launcher.plan.model import PlannedHost
-from launcher.transports import Pipe, TransportError
-from launcher.transports.ssh import Dialer, Line, Program
-from launcher.transports.ssh_programs import SshPrograms
 
 _CLOSE_TIMEOUT_S = 5.0
 

@@ -1,0 +1,1 @@
+"""Where hosts come from, and how programs run on one: byte pipes, and nothing of what passes through them."""
