@@ -8,10 +8,10 @@ import sys
 def main() -> None:
     """Ctrl-C ends in silence also while modules are being imported."""
     try:
-        from launcher import cli
+        from launcher.cli import main as command_line
     except KeyboardInterrupt:
         sys.exit(130)
-    cli.main()
+    command_line.main()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import sys
 
-from launcher.cli import run
+from launcher.cli.main import run
 from launcher.plan import tf_config
 from launcher.wire.roles import Role, TaskId
 

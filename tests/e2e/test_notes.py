@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from launcher.cli import run as tflaunch_here
+from launcher.cli.main import run as tflaunch_here
 from tests.e2e.running import Finished, tflaunch
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e, pytest.mark.legacy]
@@ -277,7 +277,7 @@ def test_the_readme_names_what_is_tested_here() -> None:
         ).exists()
     from click.testing import CliRunner
 
-    from launcher.cli import cli
+    from launcher.cli.main import cli
 
     assert np.all([command in cli.commands for command in re.findall(r"`tflaunch ([a-z]+)", section)])  # type: ignore[attr-defined]
     assert CliRunner().invoke(cli, ["--help"]).exit_code == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli import run
+from launcher.cli.main import run
 from launcher.record.event_log import EventLog
 from launcher.record.runs import RunFolder
 from tests.launcher.console_demo import START, Story

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher import client
+from launcher.cli import client
 from launcher.record import runs
 from launcher.supervise import supervisor
 from launcher.wire.errors import TflaunchError

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.cli import run as tflaunch
+from launcher.cli.main import run as tflaunch
 from launcher.record import events as ev
 from launcher.record.event_log import EventLog
 from launcher.timeline.merge import merge

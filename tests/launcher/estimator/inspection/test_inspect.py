@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cli import run as tflaunch
+from launcher.cli.main import run as tflaunch
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher import client
 from launcher.agent.sweep import sweep
+from launcher.cli import client
 from launcher.record import report, runs
 from launcher.record.states import Outcome
 from launcher.record.view import RunView
@@ -28,8 +28,8 @@ from launcher.wire.protocol import LOG_LEVEL_VARIABLE, JsonValue
 from launcher.wire.roles import TaskId
 
 if TYPE_CHECKING:
+    from launcher.cli.resolve import Request
     from launcher.plan.model import Plan
-    from launcher.resolve import Request
 
 
 _CAUSE_CHARS = 200
@@ -40,9 +40,9 @@ _CAUSE_CHARS = 200
 
 def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, plain: bool) -> int:
     """Plans, starts and, unless detached, shows a run to its end."""
+    from launcher.cli.resolve import resolve
     from launcher.deploy.command import deploy_plan
     from launcher.plan.plan import with_run_dir
-    from launcher.resolve import resolve
 
     resolved = resolve(request)
     _check_transports(resolved.plan)
@@ -62,8 +62,8 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
 
 def deploy(request: Request, *, plain: bool) -> int:
     """Puts onto the hosts what a run of the spec needs there."""
+    from launcher.cli.resolve import resolve
     from launcher.deploy.command import deploy_only
-    from launcher.resolve import resolve
 
     resolved = resolve(request)
     return deploy_only(resolved.plan, resolved.spec, request.spec, plain=plain)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from launcher.cli.resolve import resolve
 from launcher.doctor import view
 from launcher.doctor.examine import examine
 from launcher.doctor.facts import HostFacts
@@ -20,11 +21,10 @@ from launcher.doctor.findings import exit_code
 from launcher.doctor.probes import LocalOpener, Opener, SshOpener
 from launcher.doctor.rules import judge
 from launcher.doctor.wanted import Wanted, wanted
-from launcher.resolve import resolve
 
 if TYPE_CHECKING:
+    from launcher.cli.resolve import Request
     from launcher.plan.model import Plan
-    from launcher.resolve import Request
 
 
 def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:

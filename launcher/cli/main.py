@@ -19,7 +19,7 @@ from launcher import __version__
 from launcher.wire.errors import EXIT_USAGE, TflaunchError, UsageError
 
 if TYPE_CHECKING:
-    from launcher.resolve import Request
+    from launcher.cli.resolve import Request
 
 DEBUG_VARIABLE = "TFLAUNCH_DEBUG"
 _GC_THRESHOLD = 50_000  # a start makes many objects that stay: to look through them takes a tenth of its time
@@ -210,7 +210,7 @@ def run_command(context: click.Context, /, **options: Any) -> int:
 def deploy(context: click.Context, /, plain: bool, **_: Any) -> int:
     """Puts onto the SSH hosts of SPEC what its sync and python say: only what changed is sent. tflaunch run does the
     same before it starts."""
-    from launcher import commands
+    from launcher.cli import commands
 
     return commands.deploy(_request(context), plain=plain)
 
@@ -223,7 +223,7 @@ def deploy(context: click.Context, /, plain: bool, **_: Any) -> int:
 @click.pass_context
 def plan(context: click.Context, /, as_json: bool, **options: Any) -> int:
     """Shows every task with its host, TF_CONFIG, command and environment, and starts nothing."""
-    from launcher.resolve import resolve
+    from launcher.cli.resolve import resolve
     from launcher.views import plan_text
 
     made = resolve(_request(context)).plan
@@ -251,7 +251,7 @@ def doctor(context: click.Context, /, doctor_timeout_s: float, as_json: bool, **
     Each line that is not in order says what to do. The exit code is 3 if something stands in the way; warnings do not
     count. Without SPEC, this machine is looked at.
     """
-    from launcher import doctor_command
+    from launcher.cli import doctor_command
 
     return doctor_command.doctor(_request(context), timeout_s=doctor_timeout_s, as_json=as_json)
 
@@ -271,7 +271,7 @@ def schema() -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def ls(as_json: bool) -> int:
     """Lists the runs in runs/, newest first."""
-    from launcher import commands
+    from launcher.cli import commands
 
     return commands.ls(_runs_dir(), as_json=as_json)
 
@@ -281,7 +281,7 @@ def ls(as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(run: str | None, as_json: bool) -> int:
     """Shows where RUN stands (default: the newest live run, else the newest)."""
-    from launcher import commands
+    from launcher.cli import commands
 
     return commands.status(_runs_dir(), run, as_json=as_json)
 
@@ -292,7 +292,7 @@ def status(run: str | None, as_json: bool) -> int:
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
 def logs(run: str | None, task: str | None, follow: bool) -> int:
     """Prints the output of all tasks of RUN, or of one TASK such as worker:0."""
-    from launcher import commands
+    from launcher.cli import commands
 
     return commands.logs(_runs_dir(), run, task, follow=follow)
 
@@ -303,7 +303,7 @@ def logs(run: str | None, task: str | None, follow: bool) -> int:
 @click.option("--plain", is_flag=True, help="No live view.")
 def attach(run: str | None, as_json: bool, plain: bool) -> int:
     """Shows RUN as it goes on. Ctrl-C ends the showing, not the run."""
-    from launcher import commands
+    from launcher.cli import commands
 
     try:
         return commands.attach(_runs_dir(), run, as_json=as_json, plain=plain)
@@ -317,7 +317,7 @@ def attach(run: str | None, as_json: bool, plain: bool) -> int:
 @click.option("--now", is_flag=True, help="At once, without saving.")
 def stop(run: str | None, now: bool) -> int:
     """Ends RUN: saves, evaluates, and waits until nothing of it is left."""
-    from launcher import commands
+    from launcher.cli import commands
 
     return commands.stop(_runs_dir(), run, now=now)
 
@@ -327,7 +327,7 @@ def stop(run: str | None, now: bool) -> int:
 @click.argument("task")
 def restart(run: str, task: str) -> int:
     """Restarts TASK of RUN in place; the others go on."""
-    from launcher import commands
+    from launcher.cli import commands
 
     return commands.restart(_runs_dir(), run, task)
 
@@ -338,7 +338,7 @@ def restart(run: str, task: str) -> int:
 def timeline(run: str | None, output: str | None) -> int:
     """Merges what the tasks of RUN traced (--profile-steps) and what tflaunch saw into one trace for Perfetto or
     chrome://tracing, and says where each task's time went. DIR: a folder of ProfilerHook's timeline-N.json."""
-    from launcher import timeline_command
+    from launcher.cli import timeline_command
 
     return timeline_command.timeline(_runs_dir(), run, output)
 
@@ -355,7 +355,7 @@ def inspect(path: str, path2: str | None, feeds: str | None, as_json: bool) -> i
     --run executes the model's graph, so only run models that you trust. FEEDS.json: {"inputs": {"x": [[1.0, 2.0]]}},
     and if need be "outputs": ["y:0"], "signature", "tags"; names are the signature's, or tensors of the graph.
     """
-    from launcher import inspect_command
+    from launcher.cli import inspect_command
 
     return inspect_command.inspect([path, path2] if path2 else [path], feeds, as_json=as_json)
 
@@ -366,7 +366,7 @@ def _runs_dir() -> Path:
 
 def _request(context: click.Context, *, local_only: bool = False) -> Request:
     """Everything that was said about the run, with where each value came from."""
-    from launcher.resolve import Request
+    from launcher.cli.resolve import Request
 
     given: dict[str, tuple[object, str]] = {}
     for name, value in context.params.items():
@@ -389,7 +389,7 @@ def _request(context: click.Context, *, local_only: bool = False) -> Request:
 
 
 def _launch(request: Request, options: dict[str, Any]) -> int:
-    from launcher import commands
+    from launcher.cli import commands
 
     return commands.launch(
         request, _runs_dir(), detach=options["detach"], as_json=options["as_json"], plain=options["plain"]
