@@ -21,7 +21,18 @@ from tests.e2e.running import REPORT, alive, environment
 ROOT = Path(__file__).parents[2]
 FAKE = ROOT / "tests" / "e2e" / "fake_cluster.py"
 CANNED = ROOT / "tests" / "e2e" / "canned.py"
-HEAVY = ("tensorflow", "numpy", "rich", "click", "pydantic", "yaml", "psutil", "fabric", "asyncio", "launcher.testing")
+HEAVY = (
+    "tensorflow",
+    "numpy",
+    "rich",
+    "click",
+    "pydantic",
+    "yaml",
+    "psutil",
+    "fabric",
+    "asyncio",
+    "launcher.testing.clusters",
+)
 GOOD = """[
     {script!r}, "ps=listen,ready,hang", "chief=gate,ready,step=10,finished=10,barrier,saved=10",
     "worker=gate,ready,step=9,finished=9", "evaluator=ready,drain",
@@ -30,7 +41,7 @@ GOOD = """[
 
 def pytest_argv(*arguments: str) -> list[str]:
     """As with the entry point, also where this checkout was installed before it had one."""
-    plugin = ("-p", "no:tflaunch", "-p", "launcher.pytest_plugin", "-p", "no:cacheprovider")
+    plugin = ("-p", "no:tflaunch", "-p", "launcher.testing.pytest_plugin", "-p", "no:cacheprovider")
     return [sys.executable, "-m", "pytest", *plugin, *arguments]
 
 
@@ -45,7 +56,7 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
         (
             "import sys, pytest",
             "known = set(sys.modules)",
-            "import launcher.pytest_plugin",
+            "import launcher.testing.pytest_plugin",
             "new = set(sys.modules) - known",
             f"print(sorted(new & set({HEAVY!r})), len(new))",
         )
