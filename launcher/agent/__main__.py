@@ -18,11 +18,11 @@ def main() -> int:
 def run(program: str, argument: str) -> int:
     """Runs one of the programs, with its options as JSON; returns its exit code."""
     if program == "relay":
-        from launcher.agent import relay
+        from launcher.agent.host import relay
 
         return relay.main(argument)
     if program == "keeper":
-        from launcher.agent import keeper
+        from launcher.agent.host import keeper
 
         return keeper.main(argument)
     if program == "doctor":
@@ -33,7 +33,7 @@ def run(program: str, argument: str) -> int:
         from launcher.agent.deploy import program as deploy
 
         return deploy.main(argument)
-    from launcher.agent import sweep
+    from launcher.agent.host import sweep
 
     return sweep.main(argument)
 

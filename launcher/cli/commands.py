@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.agent.sweep import sweep
+from launcher.agent.host.sweep import sweep
 from launcher.cli import client
 from launcher.record import report, runs
 from launcher.record.states import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from launcher.agent.lock import is_remote
+from launcher.agent.host.lock import is_remote
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.wire.roles import Role
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.agent.folder import runtime_folder
-from launcher.agent.options import Options
-from launcher.agent.relay import EXIT_GONE
-from launcher.agent.sweep import sweep
+from launcher.agent.host.folder import runtime_folder
+from launcher.agent.host.options import Options
+from launcher.agent.host.relay import EXIT_GONE
+from launcher.agent.host.sweep import sweep
 from launcher.hosts.transport import Pipe, TransportError, skip_to_agent
 from launcher.plan.model import PlannedHost
 from launcher.wire import protocol

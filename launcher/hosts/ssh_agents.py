@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.agent.folder import runtime_folder
-from launcher.agent.options import Options
+from launcher.agent.host.folder import runtime_folder
+from launcher.agent.host.options import Options
 from launcher.hosts.ssh import Dialer, Line, Program
 from launcher.hosts.ssh_programs import SshPrograms
 from launcher.hosts.transport import Pipe, TransportError

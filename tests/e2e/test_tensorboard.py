@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from launcher.agent import board_program
+from launcher.agent.tasks import board_program
 from tests.e2e.fake_runs import ENDLESS, Live, events, local, run_id, wait_until
 from tests.e2e.running import alive, environment, tflaunch
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from launcher.agent import linux
+import launcher
+from launcher.agent.system import linux
 
-AGENT = Path(linux.__file__).parent
+AGENT = Path(launcher.__file__).parent / "agent" / "inside"
 PROGRAM = str(AGENT / "program.py")
 DEADLINE_S = 120
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from launcher.agent import folder as agent_folder
-from launcher.agent import processes, sweep
+from launcher.agent.host import folder as agent_folder
+from launcher.agent.host import sweep
+from launcher.agent.system import processes
 from launcher.hosts.local import LocalTransport
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.record import runs

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from launcher.agent import sweep
-from launcher.agent.folder import MAX_SOCKET_PATH_BYTES, runtime_folder
+from launcher.agent.host import sweep
+from launcher.agent.host.folder import MAX_SOCKET_PATH_BYTES, runtime_folder
 from launcher.hosts.local import LocalTransport
 from launcher.hosts.ssh_agents import SshTransport
 from launcher.hosts.transport import FakeTransport, Pipe, Transport, TransportError, skip_to_agent

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from launcher.agent import ports, reservations
-from launcher.agent.ports import HeldPort, PortsError
+from launcher.agent.ports import ports, reservations
+from launcher.agent.ports.ports import HeldPort, PortsError
 
 _AT_A_TIME = 64
 _NEAR_THE_END = 32  # so many ports are tried at each end of a range

@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.agent import environment, lock
+from launcher.agent.host import lock
+from launcher.agent.tasks import environment
 
 _PADDING = b" " * 65536  # a file that fits into an inode would be written on a full disk, too
 

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from launcher.agent import environment, processes
+from launcher.agent.system import processes
+from launcher.agent.tasks import environment
 from launcher.wire.variables import RUN_VARIABLE
 
 _MIB = 1024 * 1024

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from launcher.agent import environment
+from launcher.agent.tasks import environment
 
 _LAST_WORDS_BYTES = 8192
 _HOME = str(Path(__file__).parents[3])

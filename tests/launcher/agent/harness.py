@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from launcher.agent import relay, sweep
-from launcher.agent.options import Options
+from launcher.agent.host import relay, sweep
+from launcher.agent.host.options import Options
 from launcher.wire import protocol
 
 REPOSITORY = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 def connect(options: Options, env: Mapping[str, str] | None = None) -> socket.socket | None:
     """As a relay does it, but for the keeper being forked from a program as small as a relay is, not from the tests."""
     if not Path(options.folder, "agent.sock").exists():
-        code = "import sys; sys.path.insert(0, sys.argv[2]); from launcher.agent import options, relay;"
+        code = "import sys; sys.path.insert(0, sys.argv[2]); from launcher.agent.host import options, relay;"
         code += "sys.exit(relay.start_keeper(options.Options.from_json(sys.argv[1])))"
         argv = [sys.executable, "-I", "-S", "-c", code, options.to_json(), str(REPOSITORY)]
         subprocess.run(argv, stdin=subprocess.DEVNULL, env=env, check=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent.board_program import Writers, point_to
+from launcher.agent.tasks.board_program import Writers, point_to
 
 
 def test_rates_are_of_one_attempt_and_of_no_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent import sweep
+from launcher.agent.host import sweep
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, alive, kill, until
 

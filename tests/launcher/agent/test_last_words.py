@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from launcher import causes
-from launcher.agent import blocked
+from launcher.agent.system import blocked
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, until
 
@@ -213,7 +213,7 @@ def test_the_programs_own_fault_handler_is_left_alone(host: Host) -> None:
 
 def test_programs_without_an_agent_are_left_alone(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from launcher.agent import last_words\nimport faulthandler, os\n"
+        [sys.executable, "-c", "from launcher.agent.inside import last_words\nimport faulthandler, os\n"
          "last_words.watch(os.environ)\nlast_words.note(ValueError())\nprint(faulthandler.is_enabled())"],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3],
         env={k: v for k, v in os.environ.items() if not k.startswith("TFLAUNCH")},

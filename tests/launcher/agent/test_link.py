@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent import relay
-from launcher.agent.output import Outputs
+from launcher.agent.host import relay
+from launcher.agent.tasks.output import Outputs
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 from tests.fake_task import spam_bytes

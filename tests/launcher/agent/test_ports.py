@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from launcher.agent import listeners, ports
-from launcher.agent.ports import PortsError
+from launcher.agent.ports import listeners, ports
+from launcher.agent.ports.ports import PortsError
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, kill, tf_config, until
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent import folder, processes
+from launcher.agent.host import folder
+from launcher.agent.system import processes
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, alive, until
 

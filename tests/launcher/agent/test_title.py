@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent import processes, sweep
+from launcher.agent.host import sweep
+from launcher.agent.system import processes
 from tests.launcher.agent.harness import REPOSITORY, Host
 
 ENV = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOSTILE": "a\nb=c ü $(x)", "EMPTY": "", "LONG": "x" * 300}
 SHOWS = """
 import ctypes, os, sys
 sys.path.insert(0, sys.argv[1])
-from launcher.agent import title
+from launcher.agent.system import title
 libc = ctypes.CDLL(None)
 libc.getenv.restype = ctypes.c_char_p
 before = {name: libc.getenv(name) for name in os.environb}

@@ -59,7 +59,7 @@ Recent warning and error logs:
 DETECTED = """Graph execution error:
 
 Detected at node 'IteratorGetNext' defined at (most recent call last):
-    File "/work/launcher/agent/main_module.py", line 124, in run
+    File "/work/launcher/agent/inside/main_module.py", line 124, in run
     File "/work/train.py", line 196, in <module>
     File "/work/train.py", line 41, in model_fn
     File "/venv/lib/python3.11/site-packages/tensorflow/python/framework/ops.py", line 1221, in from_node_def

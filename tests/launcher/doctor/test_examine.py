@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held", [True, False])
 def test_a_lock_counts_while_its_run_lives(tmp_path: Path, held: bool) -> None:
-    from launcher.agent import lock
+    from launcher.agent.host import lock
 
     folder = tmp_path / "new" / "model"
     fd, _ = lock.lock(str(folder), {"run": "night", "host": "h", "pid": 7, "since": "noon"})

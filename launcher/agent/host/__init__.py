@@ -1,0 +1,1 @@
+"""The host of a run: the keeper and its agent, the lease, the lock, the way in and the way out."""

@@ -1,0 +1,229 @@
+"""The agent: hears the supervisor's commands and acts, one thread, one loop.
+
+It is the parent of every task and, as subreaper, of every orphan among their descendants. It ends with everything
+below it: when told to (``Finish``), when its lease has passed, and when its keeper has died.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from launcher.agent.host import folder, lock
+from launcher.agent.host.keeper_line import KeeperLine
+from launcher.agent.host.lease import Lease
+from launcher.agent.host.options import Inheritance, Options
+from launcher.agent.host.outbox import Outbox
+from launcher.agent.host.supervisor_link import SupervisorLink
+from launcher.agent.inside import last_words
+from launcher.agent.ports import reservations
+from launcher.agent.ports.ports import PortsError
+from launcher.agent.ports.prover import Prover
+from launcher.agent.ports.reservations import Reservations
+from launcher.agent.system import linux, processes, title
+from launcher.agent.system.loop import Loop
+from launcher.agent.tasks.attempts import Attempts
+from launcher.agent.tasks.output import Outputs
+from launcher.agent.tasks.stacks import StackTaker
+from launcher.agent.tasks.task_links import TaskLinks
+from launcher.agent.tasks.usage import UsageSampler, memory_mib
+from launcher.wire import protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_SEE_PATIENCE_S = 10.0  # network file systems show new files late
+_SEE_AGAIN_S = 0.25
+_MOST_EVENTS = 10_000  # unacknowledged; beyond, tasks are not listened to
+
+
+def main(options: Options, inheritance: Inheritance) -> NoReturn:
+    """Runs in a fresh fork of the keeper, and ends with the process."""
+    try:
+        linux.become_subreaper()
+        title.set_title(f"tflaunch agent {options.folder}", "tflaunch-agent")
+        if os.getppid() == inheritance.keeper:
+            Agent(options, inheritance).run()
+    except Exception:  # noqa: BLE001 - the top of a process: the keeper takes down what is left and starts another
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
+
+
+class Agent:
+    """Everything of one agent process, wired up."""
+
+    def __init__(self, options: Options, inheritance: Inheritance) -> None:
+        self._options = options
+        self._keeper = KeeperLine(inheritance.line, inheritance.held)
+        self._home = Path(options.folder)
+        self._loop = Loop()
+        incarnation = f"{time.time_ns():x}-{inheritance.number}"
+        self._outbox = Outbox(incarnation, time.time)
+        self._outputs = Outputs(self._home / "output")
+        self._link = SupervisorLink(
+            self._loop, inheritance.agent_listener, self._outbox, self._outputs, _welcome(incarnation), options.run
+        )
+        say = self._say
+        base, open_files = dict(os.environ), inheritance.open_files
+        self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
+        self._reservations = Reservations(self._keeper)
+        self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)
+        self._prover = Prover(self._loop, say, self._attempts, self._reservations)
+        self._lease = Lease(self._loop, options, self._attempts, self._finish)
+        self._usage = UsageSampler(self._loop, say, self._attempts, lambda: self._link.connected)
+        self._stacks = StackTaker(self._loop, say, self._attempts, self._home)
+        self._attempts.on_gone = self._tasks.forget
+
+    def run(self) -> None:
+        """Serves until the end. Blocks."""
+        (self._home / last_words.FOLDER).mkdir(mode=0o700, exist_ok=True)
+        self._outputs.adopt()
+        self._link.on_command = self._obey
+        self._link.on_change = self._supervisor_changed
+        self._link.on_ack = self._check_pressure
+        self._keeper.watch(self._loop, self._keeper_died)
+        self._loop.on_child(self._attempts.reap)
+        self._lease.run()
+        if self._options.silence_s:
+            self._link.expect_words(self._options.silence_s)
+        self._loop.run()
+
+    def _say(self, body: protocol.Message) -> None:
+        self._link.say(body)
+        self._check_pressure()
+
+    def _check_pressure(self) -> None:
+        self._tasks.pause(len(self._outbox) > _MOST_EVENTS)
+
+    def _supervisor_changed(self, connected: bool) -> None:
+        if connected:
+            self._lease.renew()
+        else:
+            self._lease.run(silent_s=time.monotonic() - self._link.heard_at)
+
+    # --- commands
+
+    def _obey(self, command: protocol.Message) -> None:
+        act = _COMMANDS.get(type(command))
+        if act is None:
+            return
+        try:
+            act(self, command)
+        except (OSError, TypeError, ValueError, AttributeError) as error:
+            self._refuse(command, f"cannot do {command.kind}: {error}")
+
+    def _refuse(
+        self, command: protocol.Message, message: str, foreign: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        refused = protocol.Refused(
+            command=command.kind,
+            message=message,
+            task=str(getattr(command, "task", "")),
+            attempt=getattr(command, "attempt", 0),
+            foreign=dict(foreign),
+        )
+        self._say(refused)
+
+    def _reserve(self, command: protocol.Reserve) -> None:
+        try:
+            held = self._reservations.reserve(command)
+        except PortsError as error:
+            self._refuse(command, str(error), reservations.in_the_way(command.low, command.high))
+            return
+        self._say(protocol.Reserved(generation=command.generation, ports=held))
+
+    def _lock_model_dir(self, command: protocol.LockModelDir) -> None:
+        name = f"lock {command.path}"
+        if lock.is_remote(command.path):
+            note = "folders of this kind cannot be locked; see to it that no other run trains in it"
+            self._say(protocol.Locked(path=command.path, note=note))
+            return
+        note = ""
+        if name not in self._keeper.held:
+            try:
+                fd, note = lock.lock(command.path, _owner(self._options.run))
+            except lock.LockError as error:
+                self._refuse(command, str(error))
+                return
+            if fd is not None:
+                self._keeper.hold(name, [fd])
+                os.close(fd)
+        self._say(protocol.Locked(path=command.path, note=note))
+
+    def _see_model_dir(self, command: protocol.SeeModelDir, waited_s: float = 0.0) -> None:
+        if lock.holder(command.path).get("run") == self._options.run:
+            self._say(protocol.Seen(path=command.path))
+        elif waited_s < _SEE_PATIENCE_S:
+            self._loop.later(_SEE_AGAIN_S, lambda: self._see_model_dir(command, waited_s + _SEE_AGAIN_S))
+        else:
+            there = "is not" if Path(command.path).is_dir() else "does not exist on this host, so it is not"
+            self._refuse(command, f"model_dir {command.path} {there} the folder that the chief has there on its host")
+
+    def _start(self, command: protocol.Start) -> None:
+        if self._lease.passed:
+            self._refuse(command, "this host was without its supervisor for too long and ends its tasks")
+        else:
+            self._attempts.start(command)
+
+    # --- the end
+
+    def _keeper_died(self) -> None:
+        processes.kill_descendants()
+        folder.remove(self._home)
+        self._loop.stop()
+
+    def _finish(self) -> None:
+        """Nothing is left when the supervisor sees its line close: no process, no lock, no port, no file."""
+        processes.kill_descendants()
+        for name, fds in self._keeper.held.items():
+            kind, _, path = name.partition(" ")
+            if kind == "lock":
+                lock.unlock(path, fds[0], socket.gethostname())
+        self._reservations.release()
+        self._keeper.forget()
+        folder.remove(self._home)
+        self._keeper.done()
+        self._link.hang_up()
+        self._loop.stop()
+
+
+_COMMANDS: Mapping[type[protocol.Message], Callable[[Agent, Any], None]] = MappingProxyType(
+    {
+        protocol.Reserve: Agent._reserve,
+        protocol.LockModelDir: Agent._lock_model_dir,
+        protocol.SeeModelDir: Agent._see_model_dir,
+        protocol.Preload: lambda agent, command: agent._attempts.preloads.prepare(command),
+        protocol.Start: Agent._start,
+        protocol.Board: lambda agent, command: agent._attempts.board.start(command),
+        protocol.Stop: lambda agent, command: agent._attempts.stop(command.task, command.attempt, command.grace_s),
+        protocol.Signal: lambda agent, command: agent._attempts.signal(command.task, command.attempt, command.signal),
+        protocol.TakeStacks: lambda agent, command: agent._stacks.take(command),
+        protocol.Prove: lambda agent, command: agent._prover.prove(command),
+        protocol.Tell: lambda agent, command: agent._tasks.tell(command),
+        protocol.Finish: lambda agent, command: agent._finish(),
+    }
+)
+
+
+def _welcome(incarnation: str) -> protocol.Welcome:
+    return protocol.Welcome(
+        incarnation=incarnation,
+        version=protocol.VERSION,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        python=f"{sys.executable} {sys.version.split()[0]}",
+        cores=len(os.sched_getaffinity(0)),
+        memory_mib=memory_mib(),
+        gpus=len([name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]),  # noqa: PTH208
+    )
+
+
+def _owner(run: str) -> lock.Owner:
+    return {"run": run, "host": socket.gethostname(), "pid": os.getpid(), "since": processes.utc(time.time())}

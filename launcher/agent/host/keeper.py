@@ -1,0 +1,177 @@
+"""The process above the agent. It does almost nothing, and therefore does not die.
+
+It owns the sockets' names, holds ports and locks while an agent is replaced, starts the agent again, and takes down
+whatever is left when the run is over. As subreaper it inherits every orphan of the run, so that a process which has
+left its group and its session is found all the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from launcher.agent.host import folder
+from launcher.agent.host.options import Inheritance, Options
+from launcher.agent.host.relay import EXIT_BUSY
+from launcher.agent.system import linux, processes, title
+from launcher.wire.variables import RUN_VARIABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_MAX_AGENTS = 10  # an agent that dies that often has a fault that one more will not cure
+_MAX_MESSAGE_BYTES = 65536
+
+Held = dict[str, tuple[int, ...]]
+
+
+def become(options: Options) -> NoReturn:
+    """In a fresh fork of the relay: goes on as ``main``, under a name of its own."""
+    code = 1
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(2, 1)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whatever the program that started it has left open
+        if not title.set_environment(RUN_VARIABLE, options.run):
+            _start_over(options)
+        code = _start(options)
+    except Exception:  # noqa: BLE001 - the top of a process, which must not go on as the relay that it was forked from
+        sys.excepthook(*sys.exc_info())
+    os._exit(code)
+
+
+def _start_over(options: Options) -> NoReturn:
+    """As another interpreter, where the kernel does not let this one show that it belongs to the run."""
+    main_file = f"{__file__.rpartition('/host/')[0]}/__main__.py"
+    argv = [sys.executable, "-I", "-S", main_file, "keeper", options.to_json()]
+    os.execve(sys.executable, argv, {**os.environ, RUN_VARIABLE: options.run})
+
+
+def main(argument: str) -> int:
+    """Listens, then goes to the background: when the first process ends with 0, the agent can be connected to."""
+    return _start(Options.from_json(argument))
+
+
+def _start(options: Options) -> int:
+    home = Path(options.folder)
+    try:
+        folder.make_private(home)
+    except folder.FolderError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if not _own(home):
+        return EXIT_BUSY
+    listeners = (folder.listen(home / folder.AGENT_SOCKET), folder.listen(home / folder.TASK_SOCKET))
+    if os.fork():
+        return 0
+    _leave_terminal(home)
+    title.set_title(f"tflaunch keeper {options.folder}", "tflaunch-keeper")
+    keep(options, listeners)
+
+
+def _own(home: Path) -> bool:
+    """Takes the keeper's lock of the folder, for as long as keeper or agent live."""
+    path = home / folder.KEEPER_LOCK
+    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A predecessor may have removed the folder since the file was opened.
+        return os.fstat(lock).st_ino == path.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        os.close(lock)
+        return False
+
+
+def _leave_terminal(home: Path) -> None:
+    os.setsid()
+    log = os.open(home / folder.AGENT_LOG, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    null = os.open(os.devnull, os.O_RDWR)
+    for source, target in ((null, 0), (null, 1), (log, 2)):
+        os.dup2(source, target)
+    os.chdir("/")
+
+
+def keep(options: Options, listeners: tuple[socket.socket, socket.socket]) -> NoReturn:
+    """Runs agents until one says that the run is over, then takes down what is left. Blocks; ends the process."""
+    # Imported here, so that the relay can connect meanwhile; before the fork, so that every agent shares the pages.
+    from launcher.agent.host import agent  # noqa: F401
+
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    linux.become_subreaper()
+    open_files = linux.raise_open_files()
+    gc.collect()
+    gc.freeze()
+    held: Held = {}
+    done = False
+    try:
+        for number in range(_MAX_AGENTS):
+            done = run_agent(options, listeners, held, (number, open_files))
+            if done:
+                break
+    except Exception:  # noqa: BLE001 - the top of a process: nothing may keep it from taking down what is left
+        sys.excepthook(*sys.exc_info())
+    processes.kill_descendants()
+    if not done:  # else the agent has removed it, and the place may be somebody else's
+        folder.remove(Path(options.folder))
+    os._exit(0)
+
+
+def run_agent(
+    options: Options, listeners: tuple[socket.socket, socket.socket], held: Held, facts: tuple[int, int]
+) -> bool:
+    """Forks an agent, serves it until it ends, and kills all that it leaves; True if the run is over. Blocks."""
+    from launcher.agent.host import agent
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    keeper = os.getpid()
+    if os.fork() == 0:
+        ours.close()
+        agent.main(options, Inheritance(*listeners, theirs, held, keeper, *facts))
+    theirs.close()
+    with ours:
+        done = watch(ours, held)
+    processes.kill_descendants()
+    return done
+
+
+def watch(agent: socket.socket, held: Held) -> bool:
+    """Does what the agent asks for until it ends; True if it said that the run is over. Blocks."""
+    done = False
+    poller = select.poll()
+    poller.register(agent, select.POLLIN)
+    while True:
+        poller.poll(1000)
+        processes.reap_all()
+        try:
+            data, fds, _, _ = socket.recv_fds(agent, _MAX_MESSAGE_BYTES, 16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            continue
+        except ConnectionResetError:
+            return done  # it died with our answer unread
+        if not data:
+            return done
+        done = _obey(json.loads(data), tuple(fds), held, agent) or done
+
+
+def _obey(message: dict[str, str], fds: tuple[int, ...], held: Held, agent: socket.socket) -> bool:
+    if message["do"] == "hold":
+        held[message["name"]] = fds
+    elif message["do"] == "drop":
+        for fd in held.pop(message["name"], ()):
+            os.close(fd)
+    elif message["do"] == "done":
+        for name in list(held):
+            _obey({"do": "drop", "name": name}, (), held, agent)
+        agent.send(b"released")
+        return True
+    return False

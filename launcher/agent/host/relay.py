@@ -1,0 +1,163 @@
+"""Joins standard input and output to the agent's socket, after starting a keeper if there is none.
+
+Every transport runs this program at the far end of its pipe. It knows nothing of what passes, and its death costs
+nothing: the pipe is opened again and finds the same agent. Minimal imports, since it is on the way of every start.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from launcher.agent.host.options import Options
+from launcher.wire.variables import READY_MARKER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _T = TypeVar("_T")
+
+EXIT_GONE = 69  # there is no agent, and none may be started
+EXIT_LEFT = 70  # the agent has gone, and the run's folder has not: something may be left on this host
+EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
+_CONNECT_LIMIT_S = 60.0
+_CHUNK_BYTES = 65536
+_FLUSH_LIMIT_S = 5.0
+
+
+def main(argument: str) -> int:
+    """Runs the relay until either side closes; returns the exit code, 0 if the run has ended here. Blocks."""
+    options = Options.from_json(argument)
+    agent = connect(options)
+    if agent is None:
+        return 1 if options.start else EXIT_GONE
+    os.write(1, READY_MARKER)
+    pump(agent)
+    # At once: to take its interpreter down would keep the run from its end.
+    os._exit(EXIT_LEFT if os.path.exists(options.folder) else 0)  # noqa: PTH110 - pathlib costs too much here
+
+
+def connect(options: Options) -> socket.socket | None:
+    """A connection to the run's agent; a keeper is started if need be. None if that failed: then standard error has the
+    reason. Blocks."""
+    deadline = time.monotonic() + _CONNECT_LIMIT_S
+    while time.monotonic() < deadline:
+        agent = _try_connect(f"{options.folder}/agent.sock")
+        if agent is not None:
+            return agent
+        if not options.start:
+            sys.stderr.write(f"the keeper has died, and its agent with it (in {options.folder})\n")
+            return None
+        code = start_keeper(options)
+        if code not in (0, EXIT_BUSY):
+            return None
+        if code == EXIT_BUSY:
+            time.sleep(0.01)
+    sys.stderr.write(f"no agent came up within {_CONNECT_LIMIT_S:g} s (in {options.folder})\n")
+    return None
+
+
+def _try_connect(path: str) -> socket.socket | None:
+    agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        agent.connect(path)
+    except OSError:  # the keeper that is started then says what is wrong, if it is more than that nobody is there
+        agent.close()
+        return None
+    return agent
+
+
+def start_keeper(options: Options) -> int:
+    """Starts a keeper and waits until it listens; returns the exit code of the process that started it.
+
+    A fork: another interpreter would take as long to start as all the rest of this.
+    """
+    from launcher.agent.host import keeper
+
+    pid = os.fork()
+    if pid == 0:
+        keeper.become(options)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def pump(agent: socket.socket) -> None:
+    """Passes bytes both ways until either side closes. What the agent has said before it closed is still passed on,
+    unless nobody takes it: a line that was cut may keep its pipe full for a quarter of an hour."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for fd in (0, 1, agent.fileno()):
+        os.set_blocking(fd, False)
+    inward, outward = _Flow(0, agent.fileno()), _Flow(agent.fileno(), 1)
+    try:
+        while not (inward.ended or outward.done):
+            poller = select.poll()
+            for fd, events in _merged(inward.wants() + outward.wants()).items():
+                poller.register(fd, events)
+            hung_up = outward.ended
+            ready = {fd for fd, event in poller.poll(_FLUSH_LIMIT_S * 1000 if hung_up else None) if event}
+            if hung_up and not ready:
+                return
+            if not outward.ended and not outward.has_room and _is_closed(agent):
+                outward.ended = True  # and what is left in the socket is not missed: the agent has another line
+            inward.move(ready)
+            outward.move(ready)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+class _Flow:
+    """One direction: what was read and not yet written waits here, up to a bound."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self.source, self.target = source, target
+        self.waiting = bytearray()
+        self.ended = False
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.waiting) < _CHUNK_BYTES
+
+    @property
+    def done(self) -> bool:
+        """Whether its source has ended, and everything was passed on."""
+        return self.ended and not self.waiting
+
+    def wants(self) -> list[tuple[int, int]]:
+        """What to wait for. A source without room for more is watched for its end alone."""
+        source = [] if self.ended else [(self.source, select.POLLIN if self.has_room else 0)]
+        return source + ([(self.target, select.POLLOUT)] if self.waiting else [])
+
+    def move(self, ready: set[int]) -> None:
+        """Reads and writes what can be without waiting."""
+        if self.source in ready and not self.ended and self.has_room:
+            data = _unless_blocked(lambda: os.read(self.source, _CHUNK_BYTES))
+            if data is not None:
+                self.ended = not data
+                self.waiting += data
+        if self.waiting:
+            del self.waiting[: _unless_blocked(lambda: os.write(self.target, self.waiting)) or 0]
+
+
+def _unless_blocked(work: Callable[[], _T]) -> _T | None:
+    try:
+        return work()
+    except BlockingIOError:
+        return None
+
+
+def _merged(pairs: list[tuple[int, int]]) -> dict[int, int]:
+    events: dict[int, int] = {}
+    for fd, event in pairs:
+        events[fd] = events.get(fd, 0) | event
+    return events
+
+
+def _is_closed(agent: socket.socket) -> bool:
+    poller = select.poll()
+    poller.register(agent, 0)
+    return bool(poller.poll(0))

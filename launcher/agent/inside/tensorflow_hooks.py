@@ -1,0 +1,64 @@
+"""Brings ``tf.estimator`` and the adjustments into a program that knows nothing of them.
+
+Where TensorFlow is not imported yet this happens when the program imports it; a program that never does pays nothing.
+In a task that is forked after the import everything is there, and only has to be applied.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from functools import partial
+
+from launcher.agent.inside import importing, last_words
+from launcher.wire import post_import
+from launcher.wire.variables import TUNE_VARIABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def load_adjust() -> Any:
+    """The module ``launcher.estimator.adjust``; None for an agent that was deployed without the in-task library."""
+    damage = _load("launcher.estimator.damage")
+    if damage is not None:
+        last_words.remark_with(damage.remarks)
+    return _load("launcher.estimator.adjust")
+
+
+def adjust(module: Any) -> None:
+    """Applies the adjustments that the environment names."""
+    names = _names()
+    if names:
+        module.apply(names)
+
+
+def at_import(hidden: importing.Hidden) -> None:
+    """Arranges for ``tf.estimator`` and the adjustments to be there when the program has imported TensorFlow; a program
+    that never does is spared their imports. To be called while ``sys.path`` is the interpreter's own."""
+    post_import.after_import("tensorflow", partial(_bring_in, hidden, tuple(sys.path), _names()))
+
+
+def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], names: frozenset[str]) -> None:
+    with importing.as_before(hidden, path):
+        compat = _load("launcher.estimator.compat")
+        module = load_adjust() if names else None
+    if compat is not None:
+        compat.install_if_possible()
+    if module is not None:
+        module.apply_on_import(names)
+
+
+def _names() -> frozenset[str]:
+    return frozenset(name for name in os.environ.get(TUNE_VARIABLE, "").split(",") if name)
+
+
+def _load(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("launcher"):
+            raise
+        return None

@@ -1,0 +1,1 @@
+"""Ports of tasks: held, and proven to be served by the task alone."""

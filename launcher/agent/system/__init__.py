@@ -1,0 +1,1 @@
+"""What the kernel and the standard library give: processes, descriptors, sockets, the loop."""

@@ -1,0 +1,1 @@
+"""Attempts of tasks: started, watched, stopped; their output and what they say."""

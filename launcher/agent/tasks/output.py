@@ -1,0 +1,178 @@
+"""The output of attempts: a file each, written by the task itself, shipped from here by offset.
+
+A task writes straight into its file, so that nobody's slowness ever blocks it. What the supervisor has acknowledged is
+given back to the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.agent.system import linux
+from launcher.wire import protocol
+from launcher.wire.roles import TaskId
+
+CHUNK_BYTES = 32768
+TAIL_LINES = 30
+TAIL_BYTES = 8192
+KEPT_BYTES = 4 * 1024 * 1024  # of what has arrived: an error may stand far from the end
+_BEFORE_BYTES, _AFTER_BYTES = 49152, 16384
+_PUNCH_BYTES = 4 * 1024 * 1024
+_PAGE_BYTES = 4096
+
+
+_TRACEBACK = b"Traceback (most recent call last):"
+_NATIVE = re.compile(
+    rb"^(?:F\d{4} |\d{4}-\d\d-\d\d [\d:.]+: F |terminate called |libc\+\+abi: |Fatal Python error: "
+    rb"|double free|free\(\): |malloc\(\): |munmap_chunk|corrupted |\*\*\* stack smashing)",
+    re.MULTILINE,
+)
+
+
+def _line(data: bytes, match: re.Match[bytes]) -> bytes:
+    """The line that begins there, and the next two."""
+    return b"\n".join(data[match.start() : match.start() + 4096].split(b"\n")[:3])
+
+
+class OutputFile:
+    """One attempt's output: ``sent`` bytes are on their way, ``acked`` have arrived. ``ended``: nothing more comes."""
+
+    def __init__(self, task: TaskId, attempt: int, path: Path) -> None:
+        self.task = task
+        self.attempt = attempt
+        self.sent = 0
+        self.acked = 0
+        self.ended = False
+        self._path = path
+        self._punched = 0
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far, those included that were given back to the disk."""
+        return os.fstat(self._fd).st_size
+
+    def writer(self) -> int:
+        """A new descriptor for the task; to be closed by the caller."""
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def append(self, text: str) -> None:
+        """Adds what the task itself could not say any more, on lines of its own."""
+        data = b"\n" * (self.size > 0 and os.pread(self._fd, 1, self.size - 1) != b"\n") + text.encode()
+        with contextlib.suppress(OSError):  # the disk may be full
+            os.pwrite(self._fd, data if data.endswith(b"\n") else data + b"\n", self.size)
+
+    def next_chunk(self) -> bytes:
+        """The next bytes to ship, empty if there are none."""
+        data = os.pread(self._fd, CHUNK_BYTES, self.sent)
+        self.sent += len(data)
+        return data
+
+    def acknowledge(self, size: int) -> None:
+        """``size`` bytes have arrived; a number beyond the file is not believed."""
+        self.acked = max(self.acked, min(size, self.size))
+        whole = self.acked - self.acked % _PAGE_BYTES
+        if whole - self._punched >= _PUNCH_BYTES + KEPT_BYTES and linux.punch_hole(self._fd, whole - KEPT_BYTES):
+            self._punched = whole - KEPT_BYTES
+
+    def tail(self) -> str:
+        """The last lines, for a person."""
+        start = max(0, self.size - TAIL_BYTES)
+        data = os.pread(self._fd, TAIL_BYTES, start)
+        text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+        return "\n".join(text.rstrip("\n").split("\n")[-TAIL_LINES:])
+
+    def excerpt(self) -> str:
+        """What tells of a failure in the last ``KEPT_BYTES``: the last traceback and what stands around it, and the
+        last line in which native code gave up. Empty if there is neither."""
+        start = max(0, self.size - KEPT_BYTES)
+        data = os.pread(self._fd, KEPT_BYTES, start)
+        found = [_line(data, match) for match in (*_NATIVE.finditer(data),)[-1:]]
+        if (at := data.rfind(_TRACEBACK)) >= 0:
+            first = data.find(b"\n", max(0, at - _BEFORE_BYTES)) + 1 if at > _BEFORE_BYTES else 0
+            found.insert(0, data[first : at + _AFTER_BYTES])
+        return b"\n".join(found).decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def discard(self) -> None:
+        """Closes and removes the file."""
+        os.close(self._fd)
+        self._path.unlink(missing_ok=True)
+
+
+class Outputs:
+    """The output files of this host, by ``worker-1.2`` (task slug and attempt)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, OutputFile] = {}
+        self._turns: deque[str] = deque()
+
+    def adopt(self) -> None:
+        """Takes over what attempts of a former agent have left, so that their last words still arrive."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        for path in sorted(self._folder.iterdir(), key=lambda path: int(path.name.rpartition(".")[2])):
+            slug, _, attempt = path.name.rpartition(".")
+            self.create(TaskId.parse(slug), int(attempt)).ended = True
+
+    def create(self, task: TaskId, attempt: int) -> OutputFile:
+        """The file of that attempt; raises OSError where the disk or the descriptors are used up."""
+        key = f"{task.slug}.{attempt}"
+        if key not in self._files:
+            self._files[key] = OutputFile(task, attempt, self._folder / key)
+            self._turns.append(key)
+        return self._files[key]
+
+    def resume(self, had: Mapping[str, int]) -> None:
+        """A new connection: everything goes on from what the supervisor says it has, or from the start."""
+        self.acknowledge(had)
+        for key, file in self._files.items():
+            file.sent = max(file.acked, min(_size(had.get(key, 0)), file.size))
+
+    def acknowledge(self, had: Mapping[str, int]) -> None:
+        """What has arrived; whatever has arrived to its end is removed."""
+        for key, size in had.items():
+            if (file := self._files.get(key)) is not None:
+                file.acknowledge(_size(size))
+                self._discard_if_done(key)
+
+    def end(self, file: OutputFile) -> None:
+        """Nobody writes to this file any more."""
+        file.ended = True
+        self._discard_if_done(f"{file.task.slug}.{file.attempt}")
+
+    def _discard_if_done(self, key: str) -> None:
+        file = self._files[key]
+        if file.ended and file.acked >= file.size:
+            file.discard()
+            del self._files[key]
+            self._turns.remove(key)
+
+    def next_frame(self) -> bytes:
+        """The next piece of output with its line; attempts take turns. Empty if nothing waits."""
+        for _ in range(len(self._turns)):
+            key = self._turns[0]
+            self._turns.rotate(-1)
+            file = self._files[key]
+            if self._waits_for_former(file):
+                continue
+            offset = file.sent
+            if data := file.next_chunk():
+                head = protocol.Output(task=file.task.name, attempt=file.attempt, offset=offset, size=len(data))
+                return protocol.encode(head) + data
+        return b""
+
+    def _waits_for_former(self, file: OutputFile) -> bool:
+        """One attempt of a task is shipped after the other, so that a log can be written front to back."""
+        return any(
+            other.task == file.task and other.attempt < file.attempt and (not other.ended or other.sent < other.size)
+            for other in self._files.values()
+        )
+
+
+def _size(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
