@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from launcher.estimator.log_format import Formatter, level_wanted
+from launcher.estimator.adjustments.reporting.log_format import Formatter, level_wanted
 
 LEVELS = ("debug", "info", "warning", "error")
 

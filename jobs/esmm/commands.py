@@ -33,8 +33,8 @@ from launcher.estimator import (
     stop_if_no_decrease_hook,
     stop_if_no_increase_hook,
 )
-from launcher.estimator.exporters import publish
 from launcher.estimator.task import drains_evaluator
+from launcher.estimator.training.exporters import publish
 
 Metrics = dict[str, float]
 

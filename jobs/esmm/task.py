@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import JobError
-from launcher.estimator.model_dirs import VARIABLE as RUNS_MODEL_DIR
+from launcher.estimator.adjustments.start.model_dirs import VARIABLE as RUNS_MODEL_DIR
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """The in-task library: what runs inside the tasks of a cluster. Importing it never imports TensorFlow.
 
 Scripts written for a launcher import from here what they would take from ``tf.estimator``, on any TensorFlow from 2.15
-to 2.21; scripts that know of no launcher are adjusted from outside (``launcher.estimator.adjust``).
+to 2.21; scripts that know of no launcher are adjusted from outside (``launcher.estimator.adjustments.adjust``).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from launcher.estimator.adjust import ensure as ensure_adjustments
+from launcher.estimator.adjustments.adjust import ensure as ensure_adjustments
+from launcher.estimator.adjustments.start.fitting import CheckpointMismatchError
 from launcher.estimator.compat import EstimatorMissingError, install
-from launcher.estimator.fitting import CheckpointMismatchError
-from launcher.estimator.stopping import UnknownMetricError
 from launcher.estimator.task import add_examples
+from launcher.estimator.training.stopping import UnknownMetricError
 
 __all__ = [
     "BestExporter",
@@ -40,16 +40,16 @@ __all__ = [
 
 _FROM_TENSORFLOW = frozenset({"EvalSpec", "RunConfig", "TrainSpec", "train_and_evaluate"})
 _OURS = {
-    "BestExporter": "exporters",
-    "FinalExporter": "exporters",
-    "LatestExporter": "exporters",
-    "freeze": "serving",
-    "serving_input_fn": "serving",
-    "stop_if_higher_hook": "early_stopping",
-    "stop_if_lower_hook": "early_stopping",
-    "stop_if_no_decrease_hook": "early_stopping",
-    "stop_if_no_increase_hook": "early_stopping",
-    "warm_start": "warm_starting",
+    "BestExporter": "training.exporters",
+    "FinalExporter": "training.exporters",
+    "LatestExporter": "training.exporters",
+    "freeze": "training.serving",
+    "serving_input_fn": "training.serving",
+    "stop_if_higher_hook": "training.early_stopping",
+    "stop_if_lower_hook": "training.early_stopping",
+    "stop_if_no_decrease_hook": "training.early_stopping",
+    "stop_if_no_increase_hook": "training.early_stopping",
+    "warm_start": "training.warm_starting",
 }
 
 

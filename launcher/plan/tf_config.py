@@ -9,7 +9,7 @@ it, ``model_dir`` names the folder of the checkpoints. Two rules are not written
   addresses that a task never talks to are ``PLACEHOLDER``, so that the lists keep their lengths, which is all that
   RunConfig takes from them. A trainer talks to the parameter servers and to nobody else, the evaluator to nobody. A
   parameter server talks to all trainers: it gets the full one besides, in pieces, and puts it together in its own
-  process, where that limit does not hold (``launcher.estimator.cluster_pieces``).
+  process, where that limit does not hold (``launcher.estimator.adjustments.start.cluster_pieces``).
 """
 
 from __future__ import annotations

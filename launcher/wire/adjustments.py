@@ -1,7 +1,7 @@
 """The adjustments: what is changed in TensorFlow inside a task, as a table.
 
-Each removes one wait, hang or loss that tf.estimator has in a cluster. ``launcher.estimator.adjust`` makes them; each
-can be switched off by its name. Seconds are of one chief, two workers, one parameter server and an evaluator that
+Each removes one wait, hang or loss that tf.estimator has in a cluster. ``launcher.estimator.adjustments`` makes them;
+each can be switched off by its name. Seconds are of one chief, two workers, one parameter server and an evaluator that
 train a small DNNClassifier for 2,000 steps on two cores.
 """
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.estimator import cluster_pieces
+from launcher.estimator.adjustments.start import cluster_pieces
 from launcher.plan.tf_config import MAX_VARIABLE_BYTES, PIECE_PREFIX, PLACEHOLDER, TfConfigs
 from launcher.wire.errors import SpecError
 from launcher.wire.roles import ROLES, Role, TaskId

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def load_adjust() -> Any:
-    """The module ``launcher.estimator.adjust``; None for an agent that was deployed without the in-task library."""
-    damage = _load("launcher.estimator.damage")
+    """The module that makes the adjustments; None for an agent that was deployed without the in-task library."""
+    damage = _load("launcher.estimator.adjustments.reporting.damage")
     if damage is not None:
         last_words.remark_with(damage.remarks)
-    return _load("launcher.estimator.adjust")
+    return _load("launcher.estimator.adjustments.adjust")
 
 
 def adjust(module: Any) -> None:

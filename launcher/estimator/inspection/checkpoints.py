@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from launcher.estimator.checkpoint_files import missing_data
+from launcher.estimator.adjustments.saving.checkpoint_files import missing_data
 from launcher.estimator.inspection.kinds import STATE_FILE, checkpoints_in
 from launcher.estimator.inspection.values import Checkpoint, InspectionError, Model, Variable
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from launcher.estimator.adjustments.sessions.trainer import loss_errors
 from launcher.estimator.streaming.cells import NAME, Cells
 from launcher.estimator.streaming.client import RolledBackError
 from launcher.estimator.streaming.session import Sitting
-from launcher.estimator.trainer import loss_errors
 
 _log = logging.getLogger("tensorflow")
 _SUMMARY_S = 10.0

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from launcher.estimator import adjust
+from launcher.estimator.adjustments import adjust
 from launcher.wire import adjustments
 
 
@@ -41,7 +41,7 @@ def test_unknown_names_are_refused() -> None:
 
 def test_importing_the_library_imports_no_tensorflow() -> None:
     program = (
-        "import sys, launcher.wire.adjustments, launcher.estimator, launcher.estimator.adjust\n"
+        "import sys, launcher.wire.adjustments, launcher.estimator, launcher.estimator.adjustments.adjust\n"
         "sys.exit(any(name.split('.')[0] in ('tensorflow', 'keras', 'numpy') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

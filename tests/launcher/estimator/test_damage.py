@@ -55,7 +55,7 @@ def read(make: Callable[[Any], Any]) -> BaseException:
     ids=["cut off", "data", "length", "first checksum"],
 )
 def test_the_damaged_file_of_an_input(damage: Callable[[Path], None], tmp_path: Path) -> None:
-    from launcher.estimator.damage import remarks
+    from launcher.estimator.adjustments.reporting.damage import remarks
 
     files = [write(tmp_path / f"{name}.tfrecord") for name in ("a", "b", "c")]
     files.append(write(tmp_path / "short.tfrecord", records=1))
@@ -72,7 +72,7 @@ def test_the_damaged_file_of_an_input(damage: Callable[[Path], None], tmp_path: 
 
 
 def test_nothing_is_said_where_no_file_is_damaged(tmp_path: Path) -> None:
-    from launcher.estimator.damage import remarks
+    from launcher.estimator.adjustments.reporting.damage import remarks
 
     good = write(tmp_path / "good.tfrecord")
     assert remarks(read(lambda tf: tf.data.TFRecordDataset([str(good)]))) == []
@@ -82,7 +82,7 @@ def test_nothing_is_said_where_no_file_is_damaged(tmp_path: Path) -> None:
 def test_the_damaged_checkpoint_and_one_that_is_whole(tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from launcher.estimator.damage import remarks
+    from launcher.estimator.adjustments.reporting.damage import remarks
 
     with tf.Graph().as_default():
         tf.compat.v1.get_variable("table", [100, 10])

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from launcher.estimator import UnknownMetricError, adjust
+from launcher.estimator import UnknownMetricError
 from launcher.estimator import task as tasks
+from launcher.estimator.adjustments import adjust
 from launcher.estimator.channel import Channel
 from tests.launcher.estimator.cluster import Cluster, Zygote, cluster_of
 from tests.launcher.estimator.small_models import embedding, eval_input_fn, input_fn, model, serving_input_fn
@@ -90,7 +91,7 @@ def test_a_misspelt_metric_fails_at_the_first_evaluation(tmp_path: Path) -> None
 def test_arguments_are_those_of_tf_estimator(name: str) -> None:
     """By name, by place, and with the same defaults, except that what ``run_every_secs`` is depends on the other."""
     from jobs._tf import estimator
-    from launcher.estimator import early_stopping
+    from launcher.estimator.training import early_stopping
 
     ours, theirs = (
         list(inspect.signature(getattr(module, f"stop_if_{name}_hook")).parameters.values())

@@ -36,7 +36,7 @@ class Writer:
 
 
 def log_of(*arguments: Any) -> Any:
-    from launcher.estimator.evaluations import EvaluationLog
+    from launcher.estimator.training.evaluations import EvaluationLog
 
     return EvaluationLog(*map(str, arguments[:1]), *arguments[1:])
 
@@ -81,7 +81,7 @@ def test_the_past_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_named_evaluation_is_found(tmp_path: Path) -> None:
-    from launcher.estimator.evaluations import SeveralEvaluationsError
+    from launcher.estimator.training.evaluations import SeveralEvaluationsError
 
     Writer(tmp_path / "eval_held_out").add(100, auc=0.5)
     assert found(log_of(tmp_path)) == {100: {"auc": 0.5}}

@@ -49,7 +49,7 @@ class Job:
 
 
 def test_best_stays_best_after_a_restart(trained: Any) -> None:
-    from launcher.estimator.exporters import read_history
+    from launcher.estimator.training.exporters import read_history
 
     job = Job(trained, best())
     assert [job.evaluated(size) for size in (3.0, 2.0, 2.5, 2.0)] == [True, True, False, False]
@@ -70,7 +70,7 @@ def test_a_metric_that_should_rise_by_more_than_a_little(trained: Any) -> None:
 
 
 def test_old_exports_go_and_history_stays(trained: Any) -> None:
-    from launcher.estimator.exporters import read_history
+    from launcher.estimator.training.exporters import read_history
 
     job = Job(trained, best(exports_to_keep=2))
     assert all(job.evaluated(size) for size in (4.0, 3.0, 2.0, 1.0))
@@ -103,7 +103,7 @@ def test_latest_and_final_point_to_the_newest(trained: Any) -> None:
 
 
 def test_whoever_follows_the_pointer_finds_a_whole_model(tmp_path: Path) -> None:
-    from launcher.estimator.exporters import publish
+    from launcher.estimator.training.exporters import publish
 
     for version in ("1", "2"):
         (tmp_path / version).mkdir()
@@ -130,7 +130,7 @@ def test_whoever_follows_the_pointer_finds_a_whole_model(tmp_path: Path) -> None
 
 
 def test_a_pointer_that_a_copy_made_a_folder_is_put_aside(tmp_path: Path) -> None:
-    from launcher.estimator.exporters import publish
+    from launcher.estimator.training.exporters import publish
 
     (tmp_path / "current").mkdir()
     (tmp_path / "current" / "saved_model.pb").touch()

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from launcher import causes
-from launcher.estimator.fitting import CheckpointMismatchError, Stored, compare, left_out, refusal, renamed
+from launcher.estimator.adjustments.start.fitting import (
+    CheckpointMismatchError,
+    Stored,
+    compare,
+    left_out,
+    refusal,
+    renamed,
+)
 from launcher.wire.protocol import Exited
 
 

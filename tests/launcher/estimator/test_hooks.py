@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.reporting.heartbeat import Pace, numeric
+from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
+from launcher.estimator.adjustments.sessions.trainer import Trainer
 from launcher.estimator.channel import Channel
-from launcher.estimator.heartbeat import Pace, numeric
-from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
-from launcher.estimator.termination import SaveOnTerm
-from launcher.estimator.trainer import Trainer
 from launcher.wire.protocol import StopTraining
 
 

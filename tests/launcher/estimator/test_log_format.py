@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.estimator import log_format
 from launcher.estimator import task as tasks
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.reporting import log_format
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, TASK_VARIABLE
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]

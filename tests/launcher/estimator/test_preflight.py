@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.estimator import CheckpointMismatchError, adjust
-from launcher.estimator.fitting import LostCheckpointError
+from launcher.estimator import CheckpointMismatchError
+from launcher.estimator.adjustments import adjust
+from launcher.estimator.adjustments.start.fitting import LostCheckpointError
 from tests.launcher.estimator.small_models import Build, embedding, eval_input_fn, input_fn, model
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
@@ -141,7 +142,7 @@ def test_savers_of_the_script(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_left_to_tensorflow(tmp_path: Path) -> None:
     """Names in a checkpoint of tf.train.Checkpoint are of objects; a file may be gone, or be none."""
     from jobs._tf import tf
-    from launcher.estimator.preflight import check
+    from launcher.estimator.adjustments.start.preflight import check
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         variable = tf.compat.v1.get_variable("v", [3], use_resource=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from launcher.estimator import adjust, retention
 from launcher.estimator import task as tasks
+from launcher.estimator.adjustments import adjust
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.saving import retention
 from launcher.estimator.channel import Channel
-from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 from tests.launcher.estimator.small_models import embedding, eval_input_fn, input_fn, model
 

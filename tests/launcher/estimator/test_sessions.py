@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from launcher.estimator import sessions
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.sessions import sessions
 from launcher.estimator.channel import Channel
-from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 from tests.launcher.estimator.cluster import DEADLINE_S
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from launcher.estimator.stopping import Aim, Evaluation, Patience, Threshold, UnknownMetricError
+from launcher.estimator.training.stopping import Aim, Evaluation, Patience, Threshold, UnknownMetricError
 
 
 def evaluations(**values: float) -> list[Evaluation]:

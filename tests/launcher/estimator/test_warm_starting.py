@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from launcher.estimator import CheckpointMismatchError
-from launcher.estimator.fitting import Stored
+from launcher.estimator.adjustments.start.fitting import Stored
 from tests.launcher.estimator.small_models import Build, embedding, input_fn, model
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
 
 
 def test_names_are_mapped_one_by_one_and_by_folder() -> None:
-    from launcher.estimator.warm_starting import match
+    from launcher.estimator.training.warm_starting import match
 
     form = Stored(shape=(2,), dtype="float32")
     grown = Stored(shape=(3,), dtype="float32")
@@ -35,7 +35,7 @@ def test_names_are_mapped_one_by_one_and_by_folder() -> None:
     ],
 )
 def test_a_name_that_is_not_there_is_refused(names: dict[str, str], message: str) -> None:
-    from launcher.estimator.warm_starting import match
+    from launcher.estimator.training.warm_starting import match
 
     form = Stored(shape=(2,), dtype="float32")
     with pytest.raises(ValueError) as caught:

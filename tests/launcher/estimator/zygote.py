@@ -18,7 +18,8 @@ import traceback
 def main() -> None:
     import tensorflow as tf
 
-    from launcher.estimator import adjust, compat
+    from launcher.estimator import compat
+    from launcher.estimator.adjustments import adjust
 
     compat.install()
     assert tf.estimator.Estimator

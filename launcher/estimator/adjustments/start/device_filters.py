@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
 
 RUN_CONFIG = "tensorflow_estimator.python.estimator.run_config"

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from launcher.estimator.checkpoint_files import missing_data
+from launcher.estimator.adjustments.saving.checkpoint_files import missing_data
 from launcher.wire import protocol
 
 BUDGET_S = 10.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
 from launcher.wire.protocol import Ready, Waiting
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from launcher.estimator.trainer import MONITORED_SESSION, Hook, Trainer, loss_errors
+from launcher.estimator.adjustments.sessions.trainer import MONITORED_SESSION, Hook, Trainer, loss_errors
 from launcher.wire.protocol import Step, Waiting
 
 _LOOK_EVERY_S = 1.0

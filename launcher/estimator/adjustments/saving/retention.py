@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
 
 ESTIMATOR = "tensorflow_estimator.python.estimator.estimator"

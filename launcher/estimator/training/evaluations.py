@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from launcher.estimator.stopping import Evaluation
+from launcher.estimator.training.stopping import Evaluation
 
 _EVENTS = "events.out.tfevents.*"
 _HEADER_BYTES = 12

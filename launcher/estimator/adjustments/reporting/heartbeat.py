@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.sessions.trainer import ESTIMATOR, Hook, Trainer
 from launcher.estimator.task import Task
-from launcher.estimator.trainer import ESTIMATOR, Hook, Trainer
 from launcher.wire.protocol import CheckpointSaved, Evaluated, MaxSteps, Ready, Step
 
 HOOKS = "tensorflow.python.training.basic_session_run_hooks"

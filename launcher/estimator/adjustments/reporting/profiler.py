@@ -17,9 +17,9 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.sessions.trainer import MONITORED_SESSION, Hook
 from launcher.estimator.task import Task
-from launcher.estimator.trainer import MONITORED_SESSION, Hook
 from launcher.wire.protocol import PROFILE_VARIABLE, Profiled
 
 EVALUATOR = "evaluator"

@@ -11,7 +11,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from launcher.estimator.trainer import Hook, Trainer
+from launcher.estimator.adjustments.sessions.trainer import Hook, Trainer
 
 
 class SaveOnTerm(Hook):

@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from launcher.estimator.fitting import (
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.start.fitting import (
     CheckpointMismatchError,
     Differences,
     LostCheckpointError,
@@ -23,7 +24,6 @@ from launcher.estimator.fitting import (
     left_out,
     refusal,
 )
-from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
 
 SAVER = "tensorflow.python.training.saver"

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, TASK_VARIABLE
 

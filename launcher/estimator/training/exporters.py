@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.estimator.compat import install
-from launcher.estimator.stopping import Aim, value_of
+from launcher.estimator.training.stopping import Aim, value_of
 
 install()
 CURRENT = "current"

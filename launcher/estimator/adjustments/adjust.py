@@ -14,26 +14,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from launcher.estimator import (
-    cluster_pieces,
-    device_filters,
-    evaluator,
-    heartbeat,
-    input_wait,
-    log_format,
-    model_dirs,
-    preflight,
-    profiler,
-    retention,
-    sessions,
-    trainer,
-)
 from launcher.estimator import task as tasks
+from launcher.estimator.adjustments.evaluation import evaluator
+from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler
+from launcher.estimator.adjustments.saving import retention
+from launcher.estimator.adjustments.saving.final_save import FinalSave
+from launcher.estimator.adjustments.sessions import sessions, trainer
+from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
+from launcher.estimator.adjustments.start import cluster_pieces, device_filters, model_dirs, preflight
 from launcher.estimator.compat import install
-from launcher.estimator.final_save import FinalSave
-from launcher.estimator.patches import Patches
 from launcher.estimator.task import Task
-from launcher.estimator.termination import SaveOnTerm
 from launcher.wire import adjustments
 from launcher.wire.post_import import after_import
 

@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
 from launcher.wire.protocol import Finished
 

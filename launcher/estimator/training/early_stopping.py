@@ -21,10 +21,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from launcher.estimator import adjust
 from launcher.estimator import task as tasks
-from launcher.estimator.evaluations import EvaluationLog
-from launcher.estimator.stopping import Aim, Patience, Rule, Threshold, value_of
+from launcher.estimator.adjustments import adjust
+from launcher.estimator.training.evaluations import EvaluationLog
+from launcher.estimator.training.stopping import Aim, Patience, Rule, Threshold, value_of
 from launcher.wire.protocol import RUN_VARIABLE
 
 NOTE = "early_stopping.json"

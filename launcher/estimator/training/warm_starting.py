@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from launcher.estimator.fitting import CheckpointMismatchError, Stored
-from launcher.estimator.preflight import stored_variables, wanted_variables
+from launcher.estimator.adjustments.start.fitting import CheckpointMismatchError, Stored
+from launcher.estimator.adjustments.start.preflight import stored_variables, wanted_variables
 
 _NOT_TAKEN = frozenset({"global_step"})
 _log = logging.getLogger("tensorflow")

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
 
 UTIL = "tensorflow_estimator.python.estimator.util"

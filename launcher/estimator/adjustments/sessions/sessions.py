@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from launcher.estimator.patches import Patches
+from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
 from launcher.wire.protocol import CLOSING_THREAD, Waiting
 

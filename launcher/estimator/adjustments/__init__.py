@@ -1,0 +1,1 @@
+"""What is changed inside a task that knows nothing of a launcher: each change small, named, and to be switched off."""

@@ -1,0 +1,1 @@
+"""Adjustments that report: steps, logs, traces, and what was damaged."""

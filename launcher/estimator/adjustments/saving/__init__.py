@@ -1,0 +1,1 @@
+"""Adjustments of saving: what is saved last, and what is kept."""

@@ -1,0 +1,1 @@
+"""Adjustments of sessions: how a trainer comes by one, and how it ends."""

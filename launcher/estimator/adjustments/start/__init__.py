@@ -1,0 +1,1 @@
+"""Adjustments of the start: what an Estimator is made with."""

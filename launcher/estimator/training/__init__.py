@@ -1,0 +1,1 @@
+"""Tools for training scripts: early stopping, exporters, warm start."""
