@@ -7,11 +7,7 @@ import tensorflow as tf
 
 import launcher.estimator as cluster
 from launcher.estimator import metrics
-from launcher.estimator.streaming import Files, Stream
-from launcher.estimator.streaming.inference import infer_spec
-from launcher.estimator.streaming.options import ReadingOptions
-from launcher.estimator.streaming.reading import read, read_shards
-from launcher.estimator.streaming.shards import list_shards
+from launcher.estimator.streaming import Files, ReadingOptions, Stream, infer_spec, list_shards, read, read_shards
 
 BUCKETS, WIDTH, LAYERS, v1 = 50_000, 8, (64, 32, 1), tf.compat.v1
 
@@ -56,7 +52,7 @@ def main() -> None:
     config = cluster.RunConfig(model_dir=args.model_dir, save_checkpoints_secs=args.save_secs)
     estimator = tf.estimator.Estimator(model_fn, config=config, params=params)
     options = ReadingOptions(spec=spec, format="csv", batch_examples=256)
-    stream = Stream(Files(sources=train, epochs=None), lambda leases: read(leases, options), labels=["label"])
+    stream = Stream(Files(sources=tuple(train), epochs=None), lambda leases: read(leases, options), labels=["label"])
     stop = cluster.stop_if_no_increase_hook(estimator, "label_auc", args.patience_steps, run_every_steps=50)
     serving = cluster.serving_input_fn({name: tf.io.FixedLenFeature([], dtype) for name, dtype in types.items()})
     best = cluster.BestExporter("best", serving, "label_auc", higher_is_better=True)

@@ -17,11 +17,11 @@ from jobs.convert.bad_rows import BadRows
 from jobs.convert.text import Ints, Mask
 from jobs.errors import JobError
 from jobs.esmm.schema import CLICK, CONVERSION, LABELS
-from launcher.estimator.streaming.convert import read_columns
-from launcher.estimator.streaming.csv_lines import read_header, read_lines
 from launcher.estimator.streaming.errors import BadDataError
-from launcher.estimator.streaming.framing import BadRecord
-from launcher.estimator.streaming.inference import infer_spec
+from launcher.estimator.streaming.formats.csv_lines import read_header, read_lines
+from launcher.estimator.streaming.formats.framing import BadRecord
+from launcher.estimator.streaming.formats.inference import infer_spec
+from launcher.estimator.streaming.tools.convert import read_columns
 
 _ROWS_AT_ONCE = 16_384
 

@@ -17,8 +17,8 @@ import numpy as np
 from jobs.convert.text import Ints
 from jobs.esmm.schema import LABELS, SCHEMA_FILE, Feature, Schema
 from jobs.tfrecord import encode_rows
-from launcher.estimator.streaming.convert import write_groups, write_spec
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.tools.convert import write_groups, write_spec
 
 FILES_AT_LEAST = 8
 """What little data is spread over, so that several trainers have something to do."""

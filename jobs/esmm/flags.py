@@ -12,7 +12,7 @@ from jobs.esmm.options import PredictOptions, SampleSettings, StopOptions, Train
 from jobs.esmm.values import count, number_or_0, positive, renamings, share, whole, widths
 from jobs.folders import cache_folder
 from jobs.logs import LEVELS
-from launcher.estimator.streaming.options import READERS
+from launcher.estimator.streaming.formats.options import READERS
 
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from jobs._tf import tf
 from jobs.esmm.rows import find_format, weight_kind
 from jobs.esmm.schema import LABELS, Schema
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-from launcher.estimator.streaming.options import ReadingOptions
-from launcher.estimator.streaming.reading import read_shards
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.reading.dataset import read_shards
 from launcher.estimator.streaming.stream import LEASE, ROW
 
 InputFn = Callable[..., tf.data.Dataset]

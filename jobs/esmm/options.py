@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from launcher.estimator.streaming.options import Reader
+from launcher.estimator.streaming.formats.options import Reader
 
 Objective = Literal["esmm", "clicks"]
 """``clicks``: conversions, and the embedding, learned from clicked impressions alone. What ESMM is compared with."""

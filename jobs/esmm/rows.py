@@ -16,9 +16,9 @@ from jobs._tf import tf
 from jobs.errors import JobError
 from jobs.esmm.schema import LABELS, Feature, Schema
 from jobs.tfrecord import count_records, first_record
-from launcher.estimator.streaming.feature_spec import ROWS, Kind
-from launcher.estimator.streaming.framing import read_blocks
-from launcher.estimator.streaming.options import Format
+from launcher.estimator.streaming.formats.feature_spec import ROWS, Kind
+from launcher.estimator.streaming.formats.framing import read_blocks
+from launcher.estimator.streaming.formats.options import Format
 
 _INT64 = range(-(2**63), 2**63)
 

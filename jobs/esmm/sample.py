@@ -68,8 +68,8 @@ def _write_file(file: Path, columns: Columns, *, row_groups: bool, advance: Call
     starts = range(0, count, _ROWS_AT_ONCE)
     parts = ({name: column[i : i + _ROWS_AT_ONCE] for name, column in columns.items()} for i in starts)
     if row_groups:
-        from launcher.estimator.streaming.convert import write_groups
-        from launcher.estimator.streaming.row_groups import spec_of_arrays
+        from launcher.estimator.streaming.formats.row_groups import spec_of_arrays
+        from launcher.estimator.streaming.tools.convert import write_groups
 
         write_groups(str(file), parts, spec_of_arrays(columns))
         advance(count)

@@ -10,8 +10,8 @@ from jobs.esmm.input import columns_of
 from jobs.esmm.options import TrainOptions
 from jobs.esmm.rows import find_format
 from jobs.esmm.schema import label_names
-from launcher.estimator.streaming.options import ReadingOptions
-from launcher.estimator.streaming.reading import read
+from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.reading.dataset import read
 from launcher.estimator.streaming.stream import Files, Folder, Stream
 
 _LINGER_S = 1.0

@@ -24,8 +24,8 @@ FILES, ROWS = 16, 20_000
 
 def make_data(folder: Path) -> None:
     """320,000 examples of 24 ids and two labels, as plain records, row groups, and one CSV file."""
-    from launcher.estimator.streaming.framing import frame
-    from launcher.estimator.streaming.row_groups import encode_groups, spec_of_arrays
+    from launcher.estimator.streaming.formats.framing import frame
+    from launcher.estimator.streaming.formats.row_groups import encode_groups, spec_of_arrays
     from tests.benchmarks.input_baselines import COLUMNS, FEATURES
 
     generator = np.random.default_rng(0)
@@ -51,8 +51,8 @@ class _Endless:
         self._files = enumerate(itertools.cycle(files))
 
     def take(self) -> Any:
-        from launcher.estimator.streaming.leases import Lease
-        from launcher.estimator.streaming.shards import Shard
+        from launcher.estimator.streaming.formats.shards import Shard
+        from launcher.estimator.streaming.reading.leases import Lease
 
         number, path = next(self._files)
         return Lease(id=number, shard=Shard(path=path))
@@ -65,9 +65,9 @@ def ours(files: Sequence[str], format_: Literal["example", "row_groups"]) -> Any
     """(d), (e)"""
     import tensorflow as tf
 
-    from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-    from launcher.estimator.streaming.options import ReadingOptions
-    from launcher.estimator.streaming.reading import read
+    from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+    from launcher.estimator.streaming.formats.options import ReadingOptions
+    from launcher.estimator.streaming.reading.dataset import read
     from tests.benchmarks.input_baselines import BATCH_EXAMPLES, COLUMNS
 
     spec = FeatureSpec(columns=tuple(Column(name=name) for name in COLUMNS))
@@ -109,8 +109,8 @@ def measure(way: str, folder: Path, seconds: float) -> dict[str, float]:
 
 def encode(way: str, folder: Path, seconds: float) -> dict[str, float]:
     """Examples a second from arrays, or from CSV, to a file of row groups."""
-    from launcher.estimator.streaming.convert import convert_file, write_groups
-    from launcher.estimator.streaming.row_groups import spec_of_arrays
+    from launcher.estimator.streaming.formats.row_groups import spec_of_arrays
+    from launcher.estimator.streaming.tools.convert import convert_file, write_groups
 
     generator = np.random.default_rng(0)
     columns: dict[str, Any] = {f"f{n}": generator.integers(0, 100_000, ROWS) for n in range(26)}

@@ -72,8 +72,8 @@ def make_data(folder: Path) -> None:
             *map(str, size),
         ]
     )
-    from launcher.estimator.streaming.convert import read_columns, write_groups
-    from launcher.estimator.streaming.inference import find_spec
+    from launcher.estimator.streaming.formats.inference import find_spec
+    from launcher.estimator.streaming.tools.convert import read_columns, write_groups
 
     parts = folder / "clicks"
     (parts / "train").mkdir(parents=True)

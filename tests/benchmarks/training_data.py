@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from jobs.tfrecord import encode_rows
-from launcher.estimator.streaming.convert import write_groups
-from launcher.estimator.streaming.row_groups import spec_of_arrays
+from launcher.estimator.streaming.formats.row_groups import spec_of_arrays
+from launcher.estimator.streaming.tools.convert import write_groups
 
 FEATURES = tuple(f"f{number:02d}" for number in range(24))
 IDS = 100_000

@@ -160,7 +160,7 @@ def test_4_a_pb_of_unknown_kind_is_told_apart_by_what_is_in_it(
 def test_5_tfrecords_are_written_and_parsed(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from launcher.estimator.streaming.cli import main as streaming
+    from launcher.estimator.streaming.tools.cli import main as streaming
 
     table = tmp_path / "rows.csv"
     table.write_text("user,city,price\n1,Rome,1.5\n2,Oslo,2.5\n")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from jobs.tfrecord import encode_rows
-from launcher.estimator.streaming.audit import Audit, read_audit
+from launcher.estimator.streaming.tools.audit import Audit, read_audit
 from launcher.record.report import load_view, status_of
 from launcher.record.runs import RunFolder
 from launcher.record.view import RunView

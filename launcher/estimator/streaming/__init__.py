@@ -5,19 +5,52 @@
     stream = streaming.Stream(streaming.Files(sources=("/data/train",), epochs=3), read, labels=["click"])
     tf.estimator.train_and_evaluate(estimator, stream.train_spec(), eval_spec)
 
-``read`` makes a dataset of what is leased: see ``reading.read``.
+``streaming.read`` makes a dataset of what is leased.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Files", "Folder", "Stream"]
+if TYPE_CHECKING:
+    from launcher.estimator.streaming.formats.inference import find_format, find_spec, infer_spec
+    from launcher.estimator.streaming.formats.options import ReadingOptions
+    from launcher.estimator.streaming.formats.row_groups import encode_groups
+    from launcher.estimator.streaming.formats.shards import list_shards
+    from launcher.estimator.streaming.reading.dataset import read, read_shards
+    from launcher.estimator.streaming.stream import Files, Folder, Stream
+    from launcher.estimator.streaming.tools.convert import write_groups
+
+__all__ = [
+    "Files",
+    "Folder",
+    "ReadingOptions",
+    "Stream",
+    "encode_groups",
+    "find_format",
+    "find_spec",
+    "infer_spec",
+    "list_shards",
+    "read",
+    "read_shards",
+    "write_groups",
+]
+
+_MODULES = {
+    "ReadingOptions": "formats.options",
+    "encode_groups": "formats.row_groups",
+    "find_format": "formats.inference",
+    "find_spec": "formats.inference",
+    "infer_spec": "formats.inference",
+    "list_shards": "formats.shards",
+    "read": "reading.dataset",
+    "read_shards": "reading.dataset",
+    "write_groups": "tools.convert",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from launcher.estimator.streaming import stream
-
-    return getattr(stream, name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'stream')}"), name)

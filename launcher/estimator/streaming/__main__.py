@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from launcher.estimator.streaming.cli import main
+from launcher.estimator.streaming.tools.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,12 +16,12 @@ from typing import Any
 
 from launcher.estimator import task as tasks
 from launcher.estimator.streaming.errors import SourceError, StreamingError
-from launcher.estimator.streaming.feeding import Feeder, ListFeeder
-from launcher.estimator.streaming.folder import FolderFeeder
-from launcher.estimator.streaming.leases import Leases
-from launcher.estimator.streaming.numbers import Source
-from launcher.estimator.streaming.session import Graph, Place, Sitting
-from launcher.estimator.streaming.shards import list_shards
+from launcher.estimator.streaming.formats.shards import list_shards
+from launcher.estimator.streaming.queue.feeding import Feeder, ListFeeder
+from launcher.estimator.streaming.queue.folder import FolderFeeder
+from launcher.estimator.streaming.queue.numbers import Source
+from launcher.estimator.streaming.queue.session import Graph, Place, Sitting
+from launcher.estimator.streaming.reading.leases import Leases
 
 LEASE, ROW = "_lease", "_row"
 
@@ -95,7 +95,7 @@ class Stream:
         """A ``tf.estimator.TrainSpec`` with this input, its hook and its listener besides ``hooks``."""
         import tensorflow as tf
 
-        from launcher.estimator.streaming.hooks import SnapshotListener, StreamHook
+        from launcher.estimator.streaming.queue.hooks import SnapshotListener, StreamHook
 
         self._max_steps = max_steps
         return tf.estimator.TrainSpec(
@@ -109,7 +109,7 @@ class Stream:
         """What an Estimator calls to build the input: features by name, and labels by name if there are any."""
         import tensorflow as tf
 
-        from launcher.estimator.streaming.cells import Cells
+        from launcher.estimator.streaming.queue.cells import Cells
 
         refuse_config(config)
         cells = Cells(ps_tasks=config.num_ps_replicas)
@@ -164,7 +164,7 @@ class Stream:
         return Source(epochs=epochs, is_folder=is_folder, endless=epochs is None and self._max_steps is None)
 
     def _make_feeder(self, config: Any) -> Feeder:
-        from launcher.estimator.streaming.shelf import FileShelf
+        from launcher.estimator.streaming.queue.shelf import FileShelf
 
         if isinstance(self.source, Folder):
             return FolderFeeder(self.source.path, idle_s=self.source.stop_when_idle_s, notice=_notice)

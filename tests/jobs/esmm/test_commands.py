@@ -258,7 +258,7 @@ def test_examples_are_counted_as_they_are_trained(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
-    monkeypatch.setattr("launcher.estimator.streaming.session.add_examples", counted.append)
+    monkeypatch.setattr("launcher.estimator.streaming.queue.session.add_examples", counted.append)
     run(capsys, "train", "--data", sample, "--model-dir", tmp_path, "--max-steps", 3, "--batch-size", 100)
     assert counted == [100, 100, 100]
 

@@ -19,7 +19,7 @@ def make_data(folder: Path, *, files: int, rows: int, groups: bool = False) -> P
     import tensorflow as tf
 
     from jobs.tfrecord import encode_rows
-    from launcher.estimator.streaming.row_groups import encode_groups, spec_of_arrays
+    from launcher.estimator.streaming.formats.row_groups import encode_groups, spec_of_arrays
 
     (folder / "eval").mkdir(parents=True)
     (folder / "train").mkdir()
@@ -49,7 +49,7 @@ def train(folder: Path, *arguments: object) -> int:
     ids=["records", "row groups", "by a process"],
 )
 def test_each_example_is_trained_once_an_epoch(groups: bool, reader: str, tmp_path: Path) -> None:
-    from launcher.estimator.streaming.audit import read_audit
+    from launcher.estimator.streaming.tools.audit import read_audit
 
     data = make_data(tmp_path / "data", files=3, rows=50, groups=groups)
     asked = ("--epochs", 2, "--audit", tmp_path / "audit", "--id-column", "x", "--seed", 1, "--slice-records", 20)
@@ -91,7 +91,7 @@ def test_options_that_do_not_fit(
 
 
 def test_a_bad_record_fails_by_place_or_is_skipped_and_counted(tmp_path: Path) -> None:
-    from launcher.estimator.streaming.audit import read_audit
+    from launcher.estimator.streaming.tools.audit import read_audit
 
     data = make_data(tmp_path / "data", files=2, rows=20)
     file = data / "train" / "1.tfrecord"

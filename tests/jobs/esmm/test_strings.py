@@ -25,8 +25,8 @@ def columns(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from launcher.estimator.streaming.convert import write_groups
-    from launcher.estimator.streaming.row_groups import spec_of_arrays
+    from launcher.estimator.streaming.formats.row_groups import spec_of_arrays
+    from launcher.estimator.streaming.tools.convert import write_groups
 
     folder = tmp_path_factory.mktemp("strings")
     for split, seed in (("train", 0), ("eval", 1)):

@@ -68,7 +68,7 @@ print("keras", keras.__version__)
 ADJUSTED = """
 import sys
 from launcher.wire.adjustments import DEFAULT
-from launcher.estimator import adjust
+from launcher.estimator.adjustments import adjust
 adjust.apply_on_import(DEFAULT)
 if sys.argv[1] == "install after":
     from launcher.estimator.compat import install_on_import

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-from launcher.estimator.streaming.framing import frame
-from launcher.estimator.streaming.leases import ShardLeases
-from launcher.estimator.streaming.options import ReadingOptions
-from launcher.estimator.streaming.reading import read
-from launcher.estimator.streaming.row_groups import encode_groups, spec_of_arrays
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.framing import frame
+from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.formats.row_groups import encode_groups, spec_of_arrays
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.reading.dataset import read
+from launcher.estimator.streaming.reading.leases import ShardLeases
 
 ID_SPEC = FeatureSpec(columns=(Column(name="id"), Column(name="label")))
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from launcher.estimator.channel import Channel
-from launcher.estimator.streaming import queue as queues
-from launcher.estimator.streaming.cells import CLOSED
-from launcher.estimator.streaming.feeding import Feeder, ListFeeder
-from launcher.estimator.streaming.leases import Lease
-from launcher.estimator.streaming.numbers import Source
-from launcher.estimator.streaming.queue import Queue
-from launcher.estimator.streaming.session import Graph, Place, Sitting
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.queue import queue as queues
+from launcher.estimator.streaming.queue.cells import CLOSED
+from launcher.estimator.streaming.queue.feeding import Feeder, ListFeeder
+from launcher.estimator.streaming.queue.numbers import Source
+from launcher.estimator.streaming.queue.queue import Queue
+from launcher.estimator.streaming.queue.session import Graph, Place, Sitting
+from launcher.estimator.streaming.reading.leases import Lease
 from launcher.estimator.task import Task
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.estimator.compat import install
-from launcher.estimator.streaming.leases import Lease, Leases, Pause
+from launcher.estimator.streaming.reading.leases import Lease, Leases, Pause
 from launcher.estimator.streaming.stream import Files, Folder, Stream
 
 install()

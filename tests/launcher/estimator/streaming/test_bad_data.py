@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-from launcher.estimator.streaming.framing import BadRecord, frame
-from launcher.estimator.streaming.leases import ShardLeases
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.framing import BadRecord, frame
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.reading.leases import ShardLeases
 from tests.launcher.estimator.streaming.data import ID_SPEC, batches, example, id_columns, ids_of, options, write_groups
 from tests.launcher.estimator.streaming.data import write_ids as write
 
@@ -200,7 +200,7 @@ def test_unreadable_permissions_are_named(tmp_path: Path) -> None:
     Path(path).chmod(0)
     program = (
         "import os, sys\n"
-        "from launcher.estimator.streaming.framing import read_blocks\n"
+        "from launcher.estimator.streaming.formats.framing import read_blocks\n"
         "if os.geteuid() == 0:\n os.setgid(65534); os.setuid(65534)\n"
         "try:\n list(read_blocks(sys.argv[1]))\n"
         "except Exception as error:\n print(type(error).__name__, error)\n"

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.estimator.streaming.columns import Ragged, Rows, join
+from launcher.estimator.streaming.formats.columns import Ragged, Rows, join
 
 LISTS = st.lists(st.lists(st.integers(-9, 9), max_size=4), max_size=12)
 

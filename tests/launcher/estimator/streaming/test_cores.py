@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.estimator.streaming.cores import cgroup_quota, input_cores
+from launcher.estimator.streaming.reading.cores import cgroup_quota, input_cores
 
 
 def groups(folder: Path, files: dict[str, str], membership: str) -> tuple[Path, Path]:

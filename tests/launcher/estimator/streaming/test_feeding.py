@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launcher.estimator.streaming.feeding import ListFeeder
-from launcher.estimator.streaming.queue import Queue, Ticket
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.queue.feeding import ListFeeder
+from launcher.estimator.streaming.queue.queue import Queue, Ticket
 
 
 class MemoryShelf(dict[str, str]):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.estimator.streaming.folder import File, FolderFeeder, is_complete, list_folder, read_mark
-from launcher.estimator.streaming.queue import Queue, decode, encode
+from launcher.estimator.streaming.queue.folder import File, FolderFeeder, is_complete, list_folder, read_mark
+from launcher.estimator.streaming.queue.queue import Queue, decode, encode
 
 S = 1_000_000_000
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.estimator.streaming.columns import Rows
-from launcher.estimator.streaming.framing import RawBlock
-from launcher.estimator.streaming.gathering import Batcher, Gatherer
-from launcher.estimator.streaming.parser import Batch
-from launcher.estimator.streaming.shuffling import ShuffleBuffer
+from launcher.estimator.streaming.formats.columns import Rows
+from launcher.estimator.streaming.formats.framing import RawBlock
+from launcher.estimator.streaming.formats.parser import Batch
+from launcher.estimator.streaming.reading.gathering import Batcher, Gatherer
+from launcher.estimator.streaming.reading.shuffling import ShuffleBuffer
 
 pytestmark = [pytest.mark.tensorflow]
 

@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from launcher.estimator.streaming.leases import Lease, ShardLeases
-from launcher.estimator.streaming.ledger import Ledger
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.reading.leases import Lease, ShardLeases
+from launcher.estimator.streaming.reading.ledger import Ledger
 
 
 class Told(ShardLeases):

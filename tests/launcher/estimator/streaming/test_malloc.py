@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launcher.estimator.streaming.malloc import USERS_OWN, settings
+from launcher.estimator.streaming.reading.malloc import USERS_OWN, settings
 from tests.launcher.estimator.streaming.data import write_groups
 
 FAULTS = """
 import resource, sys
 from itertools import islice
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-from launcher.estimator.streaming.options import ReadingOptions
-from launcher.estimator.streaming.reading import read_shards
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.reading.dataset import read_shards
+from launcher.estimator.streaming.formats.shards import Shard
 
 columns = tuple(Column(name=f"c{number}") for number in range(28))
 options = ReadingOptions(spec=FeatureSpec(columns=columns), format="row_groups", batch_examples=1024, cores=2)

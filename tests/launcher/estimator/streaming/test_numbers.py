@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.estimator.streaming import queue as queues
-from launcher.estimator.streaming.numbers import Numbers, Source
-from launcher.estimator.streaming.queue import Done, Holder, Queue, Ticket
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.queue import queue as queues
+from launcher.estimator.streaming.queue.numbers import Numbers, Source
+from launcher.estimator.streaming.queue.queue import Done, Holder, Queue, Ticket
 from launcher.wire.protocol import InputState, Message
 
 

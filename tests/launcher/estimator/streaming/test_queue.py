@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.estimator.streaming import queue as queues
-from launcher.estimator.streaming.queue import Done, Holder, Queue, QueueStateError, Ticket, decode, encode
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.queue import queue as queues
+from launcher.estimator.streaming.queue.queue import Done, Holder, Queue, QueueStateError, Ticket, decode, encode
 
 
 def ticket(name: str, epoch: int = 0) -> Ticket:

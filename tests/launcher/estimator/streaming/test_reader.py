@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launcher.estimator.streaming.columns import Ragged
 from launcher.estimator.streaming.errors import StreamingError
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-from launcher.estimator.streaming.framing import BadRecord
-from launcher.estimator.streaming.leases import ShardLeases
-from launcher.estimator.streaming.options import ReadingOptions
-from launcher.estimator.streaming.reader import LOST
-from launcher.estimator.streaming.reading import read
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.columns import Ragged
+from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.framing import BadRecord
+from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.reading.dataset import read
+from launcher.estimator.streaming.reading.leases import ShardLeases
+from launcher.estimator.streaming.reading.reader import LOST
 from tests.launcher.estimator.streaming.data import options, write_groups, write_ids
 
 pytestmark = [pytest.mark.tensorflow]
@@ -88,9 +88,9 @@ def test_what_goes_wrong_on_either_side_is_the_error_of_the_step(tmp_path: Path)
 TRAINER = """
 import itertools, sys
 import tensorflow as tf
-from launcher.estimator.streaming.leases import Lease
-from launcher.estimator.streaming.reading import read
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.reading.leases import Lease
+from launcher.estimator.streaming.reading.dataset import read
+from launcher.estimator.streaming.formats.shards import Shard
 from tests.launcher.estimator.streaming.data import options
 
 class Endless:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from launcher.estimator.streaming.columns import Ragged
-from launcher.estimator.streaming.feature_spec import Column, FeatureSpec
-from launcher.estimator.streaming.leases import Lease, Pause, ShardLeases
-from launcher.estimator.streaming.reading import read
-from launcher.estimator.streaming.shards import Shard
+from launcher.estimator.streaming.formats.columns import Ragged
+from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.reading.dataset import read
+from launcher.estimator.streaming.reading.leases import Lease, Pause, ShardLeases
 from tests.launcher.estimator.streaming.data import (
     batches,
     example,
@@ -118,7 +118,7 @@ def test_every_kind_of_feature_arrives(tmp_path: Path, as_groups: bool, shuffle_
 
 
 def test_slices_are_read_by_offset(tmp_path: Path) -> None:
-    from launcher.estimator.streaming.shards import list_shards
+    from launcher.estimator.streaming.formats.shards import list_shards
 
     path = write_ids(tmp_path / "a.tfrecord", range(100))
     shards = list_shards([path], slice_records=30)

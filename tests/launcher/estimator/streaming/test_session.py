@@ -9,10 +9,10 @@ from time import monotonic, sleep
 
 import pytest
 
-from launcher.estimator.streaming import journal as journals
-from launcher.estimator.streaming.audit import read_audit
-from launcher.estimator.streaming.client import RolledBackError
-from launcher.estimator.streaming.session import Sitting
+from launcher.estimator.streaming.queue import journal as journals
+from launcher.estimator.streaming.queue.client import RolledBackError
+from launcher.estimator.streaming.queue.session import Sitting
+from launcher.estimator.streaming.tools.audit import read_audit
 from tests.launcher.estimator.streaming.memory import Cluster, NoSession, step, take
 
 SESSION = NoSession()

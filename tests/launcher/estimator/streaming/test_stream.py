@@ -9,11 +9,11 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from launcher.estimator.streaming import queue as queues  # noqa: E402
-from launcher.estimator.streaming.audit import read_audit, report_lines  # noqa: E402
 from launcher.estimator.streaming.errors import SourceError, StreamingError  # noqa: E402
-from launcher.estimator.streaming.hooks import refuse_unsuited  # noqa: E402
+from launcher.estimator.streaming.queue import queue as queues  # noqa: E402
+from launcher.estimator.streaming.queue.hooks import refuse_unsuited  # noqa: E402
 from launcher.estimator.streaming.stream import Files, Stream, refuse_config  # noqa: E402
+from launcher.estimator.streaming.tools.audit import read_audit, report_lines  # noqa: E402
 from tests.launcher.estimator.streaming import plain  # noqa: E402
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy, pytest.mark.timeout(240)]

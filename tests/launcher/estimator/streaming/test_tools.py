@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launcher.estimator.streaming.cli import main
-from launcher.estimator.streaming.inference import find_format, find_spec, infer_spec
+from launcher.estimator.streaming.formats.inference import find_format, find_spec, infer_spec
+from launcher.estimator.streaming.tools.cli import main
 from tests.launcher.estimator.streaming.data import (
     batches,
     example,

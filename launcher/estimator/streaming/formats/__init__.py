@@ -1,0 +1,1 @@
+"""Files of data, and the rows that are in them."""

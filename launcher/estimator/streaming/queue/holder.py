@@ -1,0 +1,321 @@
+"""One trainer session's part of the queue: a thread that leases, acknowledges and shows that it is alive.
+
+Three threads meet here: the reading engine takes leases (``take``) and says when one is read to its end (``ended``);
+the trainer's own says which rows it has trained (``trained``) and waits for input; the holder's thread talks to the
+queue. A lease is acknowledged when it is read to its end and all its rows have been in finished steps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Literal, Protocol
+
+from launcher.estimator.streaming.queue import queue as queues
+from launcher.estimator.streaming.queue.client import Client, RolledBackError
+from launcher.estimator.streaming.queue.journal import Journal
+from launcher.estimator.streaming.queue.queue import Done, Held, Queue
+from launcher.estimator.streaming.reading.leases import Lease, Pause
+
+_POLL_S = 0.2
+_TAKE_S = 0.4
+_AHEAD = 2
+_FAILURE_S = 15.0
+_CLOSE_S = 2.0
+
+
+@dataclass
+class _Account:
+    """What is known of one lease: ``total`` rows once it is read to its end, ``trained`` so far."""
+
+    held: Held
+    total: int | None = None
+    trained: int = 0
+    skipped: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self.total is not None and self.trained >= self.total
+
+
+class Upkeep(Protocol):
+    """What the chief does at each contact besides."""
+
+    def look(self) -> None:
+        """What takes time, once a contact."""
+
+    def change(self, queue: Queue) -> Queue:
+        """What follows from it for the queue."""
+        ...
+
+
+class Holder:
+    """The leases of one session.
+
+    ``upkeep``: what the chief does at each contact besides (feeding, taking leases from those who are gone).
+    ``most_leases``: beyond so many unacknowledged ones nothing more is taken. ``told`` is given the queue after each
+    contact; ``waited_s``: how long the trainer waited for input between steps.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        holder: str,
+        journal: Journal | None,
+        *,
+        upkeep: Upkeep | None = None,
+        most_leases: int = 128,
+        beat_s: float = 5.0,
+        is_stopping: Callable[[], bool] = lambda: False,
+        told: Callable[[Queue], None] | None = None,
+    ) -> None:
+        self.id = holder
+        self.waited_s = 0.0
+        self.queue: Queue | None = None
+        self._client = client
+        self._journal = journal
+        self._upkeep = upkeep
+        self._most_leases = most_leases
+        self._beat_s = beat_s
+        self._is_stopping = is_stopping
+        self._told = told
+        self._changed = threading.Condition()
+        self._contacting = threading.Lock()
+        self._available: deque[Held] = deque()
+        self._accounts: dict[int, _Account] = {}
+        self._done: dict[int, Done] = {}
+        self._kept: deque[tuple[int, frozenset[int]]] = deque()
+        self._leases_no_more = False
+        self._closed = False
+        self._failure: Exception | None = None
+        self._failed_at = 0.0
+        self._beat_at = 0.0
+        self._paused = False
+        self._taking = 0
+        self._thread = threading.Thread(target=self._run, name="tflaunch-queue", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    # --- the engine's side
+
+    def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        """See ``leases.Leases``."""
+        with self._changed:
+            self._taking += 1
+            try:
+                return self._take()
+            finally:
+                self._taking -= 1
+                self._changed.notify_all()
+
+    def _take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        self._changed.wait_for(self._may_answer, self._patience_s())
+        if self._is_at_end():
+            return None
+        if self._failed_at and monotonic() - self._failed_at > _FAILURE_S:
+            return None  # the trainer waits inside TensorFlow, and must come out to learn of it
+        if not self._available or len(self._accounts) > self._most_leases:
+            self._paused = True
+            return Pause.NOTHING_NOW
+        self._paused = False
+        held = self._available.popleft()
+        self._changed.notify_all()
+        return Lease(id=held.lease, shard=held.ticket.shard)
+
+    def ended(self, lease: int, rows: int) -> None:
+        """See ``leases.Leases``."""
+        with self._changed:
+            account = self._accounts.get(lease)
+            if account is not None:
+                account.total = rows
+                self._settle(lease, account)
+
+    def skipped(self, path: str) -> None:
+        """One record of that file was unreadable and is left out."""
+        with self._changed:
+            for account in self._accounts.values():
+                if account.held.ticket.shard.path == path and account.total is None:
+                    account.skipped += 1
+                    return
+
+    def _may_answer(self) -> bool:
+        may_take = bool(self._available) and len(self._accounts) <= self._most_leases
+        return may_take or self._is_at_end()
+
+    def _is_at_end(self) -> bool:
+        return self._nothing_can_come() or self._leases_no_more or self._closed or self._is_stopping()
+
+    def _nothing_can_come(self) -> bool:
+        """Everything is done, but for what this holder is about."""
+        queue = self.queue
+        if queue is None or not queue.ended or queue.pending or self._available:
+            return False
+        return all(held.holder == self.id for held in queue.held)
+
+    def _patience_s(self) -> float:
+        """Where nothing more will come but what others give back, what is read is handed on at once."""
+        queue = self.queue
+        only_others = queue is not None and queue.ended and not queue.pending
+        return 0.02 if only_others and not self._paused else _TAKE_S
+
+    # --- the trainer's side
+
+    def trained(self, rows: Mapping[int, int], ids: Mapping[int, Any] | None = None, *, by: str = "row") -> None:
+        """A step is finished that had so many rows of each lease."""
+        if self._journal is not None:
+            self._journal.step(rows, ids, by=by)
+        with self._changed:
+            for lease, count in rows.items():
+                account = self._accounts.get(lease)
+                if account is not None:
+                    account.trained += count
+                    self._settle(lease, account)
+
+    def wait_for_input(self, is_over: Callable[[], bool]) -> bool:
+        """Block until something is leased, so that a step will find input. False: there is no more input, or
+        ``is_over()``. Raises what has gone wrong with the queue."""
+        began = monotonic()
+        with self._changed:
+            while True:
+                if self._failure is not None:
+                    raise self._failure
+                if self._accounts or self._closed:
+                    break
+                if (self.queue is not None and self.queue.is_over) or self._leases_no_more or is_over():
+                    return False
+                self._changed.wait(_POLL_S)
+        self.waited_s += monotonic() - began
+        return True
+
+    def flush(self) -> None:
+        """Acknowledge now what can be. Errors are left to the thread."""
+        if self._failure is None and not self._closed:
+            self._guarded()
+
+    def finish(self) -> None:
+        """Training is over here: acknowledge, give the rest back, lease nothing more. The upkeep goes on."""
+        with self._changed:
+            self._leases_no_more = True
+            self._available.clear()
+            self._changed.notify_all()
+        self.flush()
+        while self._done and self._failure is None and not self._closed:
+            self.flush()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What has gone wrong with the queue."""
+        return self._failure
+
+    def close(self) -> None:
+        """End the thread, and let the engine's leave: a thread of TensorFlow that is still in Python when the
+        interpreter ends aborts the process."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._taking, _CLOSE_S)
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+        if self._journal is not None:
+            self._journal.close()
+        self._client.forget()
+
+    def _settle(self, lease: int, account: _Account) -> None:
+        if account.is_done:
+            self._done[lease] = Done(lease=lease, rows=account.trained, skipped=account.skipped)
+            del self._accounts[lease]
+            self._changed.notify_all()
+
+    # --- the queue's side
+
+    def _run(self) -> None:
+        while not self._closed and self._failure is None:
+            self._guarded()
+            with self._changed:
+                self._changed.wait_for(self._has_work, _POLL_S)
+
+    def _has_work(self) -> bool:
+        return bool(self._done) or self._closed or (self._wanted() > 0 and self._may_get_more())
+
+    def _may_get_more(self) -> bool:
+        return self.queue is not None and bool(self.queue.pending)
+
+    def _wanted(self) -> int:
+        if self._leases_no_more or len(self._accounts) >= self._most_leases or self._is_stopping():
+            return 0
+        return max(0, _AHEAD - len(self._available))
+
+    def _guarded(self) -> None:
+        try:
+            with self._contacting:
+                self._contact()
+        except Exception as error:  # noqa: BLE001  the trainer's thread raises it
+            with self._changed:
+                self._failure = error
+                self._failed_at = monotonic()
+                self._changed.notify_all()
+
+    def _contact(self) -> None:
+        with self._changed:
+            done, wanted = dict(self._done), self._wanted()
+        steps = self._journal.steps if self._journal is not None else 0
+        if self._upkeep is not None:
+            self._upkeep.look()
+        beats = monotonic() - self._beat_at >= self._beat_s
+
+        def change(queue: Queue) -> Queue:
+            if not queue.has_holder(self.id):
+                raise RolledBackError("this task's leases were given to others, since it showed no sign of life")
+            if self._journal is not None:
+                self._journal.tag(steps, queue.snapshots)
+            queue = queues.acknowledge(queue, self.id, tuple(done.values()))
+            if self._upkeep is not None:
+                queue = self._upkeep.change(queue)
+            if self._leases_no_more:
+                queue = self._give_back(queue)
+            queue = queues.lease(queue, self.id, wanted) if wanted else queue
+            return queues.beat(queue, self.id) if beats else queue
+
+        queue = self._client.update(change)
+        if beats:
+            self._beat_at = monotonic()
+        self._take_over(queue, done)
+
+    def _give_back(self, queue: Queue) -> Queue:
+        """What is neither trained nor will be: others get it. Its rows so far are trained in vain."""
+        left = [held for held in queue.held_by(self.id) if held.lease not in self._done]
+        rows = sum(self._accounts[held.lease].trained for held in left if held.lease in self._accounts)
+        return queues.repeat(queues.give_back(queue, self.id, {held.lease for held in left}), rows)
+
+    def _take_over(self, queue: Queue, done: Mapping[int, Done]) -> None:
+        with self._changed:
+            for lease in done:
+                self._done.pop(lease, None)
+            known = self._accounts.keys() | self._done.keys()
+            new = [held for held in queue.held_by(self.id) if held.lease not in known]
+            if self._journal is not None and new:
+                self._journal.leased(new)
+            for held in new:
+                self._accounts[held.lease] = _Account(held=held)
+            self._available.extend(new)
+            if self._leases_no_more:
+                self._accounts.clear()
+            self.queue = queue
+            self._changed.notify_all()
+        self._compact(queue, frozenset(done))
+        if self._told is not None:
+            self._told(queue)
+
+    def _compact(self, queue: Queue, done: frozenset[int]) -> None:
+        """Lines of a lease may go when a checkpoint holds its acknowledgement, and the one after it was begun."""
+        if self._journal is None or self._journal.keeps_all:
+            return
+        self._kept.append((queue.snapshots, done))
+        while self._kept and self._kept[0][0] + 2 <= queue.snapshots:
+            self._kept.popleft()
+        kept = frozenset(self._accounts) | frozenset(self._done)
+        self._journal.compact(kept.union(*(leases for _, leases in self._kept)))

@@ -1,0 +1,98 @@
+"""How rows go from the engine into a dataset: few large arrays for many batches, since each array costs time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from launcher.estimator.streaming.formats.columns import Array, Ragged, Rows
+from launcher.estimator.streaming.formats.feature_spec import Column
+from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.formats.parser import scalar_names
+
+LEASE = "_lease"
+ROW = "_row"
+
+_DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
+
+
+class Layout:
+    """An element holds k batches: scalars stacked as [k, columns, batch], the rest [k, batch, …]."""
+
+    def __init__(self, options: ReadingOptions) -> None:
+        spec = options.spec
+        self._batch = options.batch_examples
+        self._ints = [*scalar_names(spec, "int64"), LEASE, ROW]
+        self._floats = scalar_names(spec, "float32")
+        self._others = [column for column in spec.columns if column.length != 1 or column.kind == "bytes"]
+        self._has_lists = any(column.length is None for column in self._others)
+
+    def signature(self) -> tuple[tf.TensorSpec, ...]:
+        parts = [tf.TensorSpec([None, len(self._ints), None], tf.int64)]
+        parts += [tf.TensorSpec([None, len(self._floats), None], tf.float32)] if self._floats else []
+        for column in self._others:
+            dtype = _DTYPES[column.kind]
+            if column.length is None:
+                parts += [tf.TensorSpec([None], dtype), tf.TensorSpec([None], tf.int64)]
+            else:
+                parts.append(tf.TensorSpec([None, None, *_list(column)], dtype))
+        return tuple(parts)
+
+    def nothing(self) -> tuple[Array, ...]:
+        """An element without rows."""
+        dtypes = (object if s.dtype == tf.string else s.dtype.as_numpy_dtype for s in self.signature())
+        shapes = ([size or 0 for size in spec.shape] for spec in self.signature())
+        return tuple(np.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
+
+    def elements(self, rows: Rows) -> Iterator[tuple[Array, ...]]:
+        """Rows as elements: one, unless lists of differing length keep batches apart."""
+        size = self._batch if self._has_lists and len(rows) > self._batch else len(rows)
+        for start in range(0, len(rows), size):
+            yield self._element(rows.cut(start, start + size) if size < len(rows) else rows)
+
+    def batches(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """A dataset of elements as one of batches: dicts of tensors [batch, …]."""
+        return dataset.map(self._with_lists).unbatch().map(self._by_name)
+
+    def _with_lists(self, *parts: tf.Tensor) -> tuple[Any, ...]:
+        rest = iter(parts)
+        made = [next(rest)] + ([next(rest)] if self._floats else [])
+        for column in self._others:
+            values = next(rest)
+            if column.length is None:
+                ragged = tf.RaggedTensor.from_row_lengths(values, next(rest), validate=False)
+                values = tf.expand_dims(ragged, 0)
+            made.append(values)
+        return tuple(made)
+
+    def _by_name(self, *parts: Any) -> dict[str, Any]:
+        rest = iter(parts)
+        features: dict[str, Any] = dict(zip(self._ints, tf.unstack(next(rest)), strict=True))
+        if self._floats:
+            features |= dict(zip(self._floats, tf.unstack(next(rest)), strict=True))
+        return features | {column.name: next(rest) for column in self._others}
+
+    def _element(self, rows: Rows) -> tuple[Array, ...]:
+        size = min(self._batch, len(rows))
+        parts: list[Array] = [_by_batch(rows.ints, size)]
+        parts += [_by_batch(rows.floats, size)] if self._floats else []
+        for column in self._others:
+            values = rows.others[column.name]
+            if isinstance(values, Ragged):
+                parts += [values.values, values.lengths]
+            else:
+                parts.append(values.reshape(-1, size, *_list(column)))
+        return tuple(parts)
+
+
+def _list(column: Column) -> list[int]:
+    return [] if column.length in (1, None) else [int(column.length or 0)]
+
+
+def _by_batch(stacked: Array, size: int) -> Array:
+    """[columns, k * size] as [k, columns, size]."""
+    by_batch: Array = stacked.reshape(len(stacked), -1, size).swapaxes(0, 1)
+    return by_batch

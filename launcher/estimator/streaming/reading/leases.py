@@ -1,0 +1,58 @@
+"""The seam between whoever hands out shards and the engine that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, Protocol
+
+from launcher.estimator.streaming.formats.shards import Shard
+
+
+class Pause(Enum):
+    """``take`` has nothing to hand out at present; later it may."""
+
+    NOTHING_NOW = "nothing now"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """A shard that one reader has; ``id`` is chosen by whoever hands it out and travels with every row."""
+
+    id: int
+    shard: Shard
+
+
+class Leases(Protocol):
+    """Where an engine gets its shards. Both methods are called from threads of the engine."""
+
+    def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        """The next shard, None at the end of the input.
+
+        May block for half a second at most. After NOTHING_NOW the engine hands on what it holds as a short batch, so
+        that everything leased so far can be trained and acknowledged, and asks again.
+        """
+        ...
+
+    def ended(self, lease: int, rows: int) -> None:
+        """Everything of a lease has been read and parsed, and has given ``rows`` rows. Called once a lease.
+
+        The rows may still be on their way to the trainer. Skipped records are not among them.
+        """
+        ...
+
+
+class ShardLeases:
+    """Leases of given shards in their order, once: for evaluation, tests, and jobs without a queue."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._leases = iter([Lease(id=number, shard=shard) for number, shard in enumerate(shards)])
+        self.rows: dict[int, int] = {}
+        """Rows by lease, for those that have ended."""
+
+    def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        return next(self._leases, None)
+
+    def ended(self, lease: int, rows: int) -> None:
+        self.rows[lease] = rows

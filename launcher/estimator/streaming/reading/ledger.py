@@ -1,0 +1,77 @@
+"""How far each lease has been read: an engine's books."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from launcher.estimator.streaming.formats.columns import Ints
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.reading.leases import Lease, Leases
+
+
+@dataclass(slots=True)
+class _Entry:
+    """``read``: its records, None while reading; ``parsed``: those that have been parsed or skipped; ``rows``."""
+
+    shard: Shard
+    read: int | None = None
+    parsed: int = 0
+    rows: int = 0
+
+
+class Ledger:
+    """Thread-safe. Says ``ended`` of a lease when all records read of it have become rows, or were skipped."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self._lock = threading.Lock()
+        self._entries: dict[int, _Entry] = {}
+
+    def begin(self, lease: Lease) -> None:
+        with self._lock:
+            self._entries[lease.id] = _Entry(lease.shard)
+
+    def shard(self, lease: int) -> Shard:
+        """The shard of a lease that has not ended."""
+        with self._lock:
+            return self._entries[lease].shard
+
+    def read(self, lease: int, records: int) -> None:
+        """Reading has come to the end of a lease, after so many records that were handed on."""
+        with self._lock:
+            entry = self._entries[lease]
+            entry.read = records
+            ended = self._close(lease, entry)
+        self._tell(ended)
+
+    def parsed(self, records: Ints, rows: Ints) -> None:
+        """These records (their leases) have become these rows (their leases)."""
+        ended = []
+        with self._lock:
+            for lease, count in _counts(rows):
+                self._entries[lease].rows += count
+            for lease, count in _counts(records):
+                entry = self._entries[lease]
+                entry.parsed += count
+                ended += self._close(lease, entry)
+        self._tell(ended)
+
+    def _close(self, lease: int, entry: _Entry) -> list[tuple[int, int]]:
+        if entry.parsed != entry.read:
+            return []
+        del self._entries[lease]
+        return [(lease, entry.rows)]
+
+    def _tell(self, ended: list[tuple[int, int]]) -> None:
+        for lease, rows in ended:
+            self._leases.ended(lease, rows)
+
+
+def _counts(leases: Ints) -> list[tuple[int, int]]:
+    if len(leases) and leases[0] == leases[-1] and (leases == leases[0]).all():
+        return [(int(leases[0]), len(leases))]
+    values, counts = np.unique(leases, return_counts=True)
+    return list(zip(values.tolist(), counts.tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""The data tools: convert, count, head, verify, audit."""

@@ -1,0 +1,87 @@
+"""The data tools' command line: owns flags, output and exit codes; imports TensorFlow only to do the work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from launcher.estimator.streaming.errors import StreamingError
+
+EXIT_BAD_DATA = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. 0; 1 where data is bad (``verify``, ``--on-bad-record fail``); 2 for wrong arguments."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from launcher.estimator.streaming.tools import tools
+
+    commands = {
+        "convert": tools.convert,
+        "count": tools.count,
+        "head": tools.head,
+        "verify": tools.verify,
+        "audit": tools.audit,
+    }
+    try:
+        return commands[options.command](options)
+    except StreamingError as error:
+        sys.stderr.write(f"streaming: error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m launcher.estimator.streaming",
+        description="Tools for training data: TFRecord files of tf.Example or of row groups, and CSV, also gzipped.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    convert = commands.add_parser("convert", help="CSV or TFRecord of tf.Example to row groups")
+    _sources(convert)
+    convert.add_argument("--out", required=True, metavar="FOLDER", help="one file for each source, and the spec")
+    convert.add_argument("--rows", type=_positive, default=1024, help="rows per row group (default: 1024)")
+    convert.add_argument("--spec", metavar="FILE", help="a feature_spec.json (default: inferred from the first file)")
+    convert.add_argument("--gzip", action="store_true", help="compress the files")
+    _on_bad(convert)
+    count = commands.add_parser("count", help="count examples")
+    _sources(count)
+    _on_bad(count)
+    head = commands.add_parser("head", help="print the first rows")
+    _sources(head)
+    head.add_argument("-n", "--rows", type=_positive, default=5, help="how many (default: 5)")
+    head.add_argument("--features", type=lambda text: text.split(","), help="only these, by name, with commas")
+    head.add_argument("--json", action="store_true", help="one JSON object a line")
+    verify = commands.add_parser("verify", help="find truncated and corrupt records, say file and offset")
+    _sources(verify)
+    verify.add_argument("--no-parse", action="store_true", help="checksums only: do not parse the records")
+    audit = commands.add_parser("audit", help="how often each example was trained, from a job's audit folder")
+    audit.add_argument("folder", metavar="DIR")
+    return parser
+
+
+def _sources(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sources", nargs="+", metavar="SOURCE", help="file, glob or folder")
+
+
+def _on_bad(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--on-bad-record",
+        choices=("fail", "skip"),
+        default="fail",
+        help="fail at the first (default), or leave them out, count and print them",
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
