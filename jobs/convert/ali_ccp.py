@@ -33,7 +33,7 @@ from jobs.convert.text import (
     tokenize,
 )
 from jobs.errors import JobError
-from jobs.esmm.schema import CLICK, CONVERSION
+from jobs.esmm.input.schema import CLICK, CONVERSION
 
 DEFAULT_FIELDS = (
     "101,121,122,124,125,126,127,128,129,205,206,207,210,216,301,508,509,702,853,109_14:3,110_14:3,127_14:3,150_14:3"

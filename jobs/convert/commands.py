@@ -18,8 +18,8 @@ from jobs.convert.table import Table
 from jobs.convert.text import Ints
 from jobs.convert.writing import EvalFiles, IdRanges, TrainFiles, write_schema
 from jobs.errors import JobError
+from jobs.esmm.input.schema import CLICK, CONVERSION
 from jobs.esmm.progress import progress_bar
-from jobs.esmm.schema import CLICK, CONVERSION
 from jobs.folders import check_replaceable, locked, replace_whole_folder
 
 Advance = Callable[[int], None]

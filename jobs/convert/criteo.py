@@ -13,7 +13,7 @@ import numpy as np
 
 from jobs.convert.bad_rows import BadRows, Faults
 from jobs.convert.text import Ints, Tokens, integers, read_blocks, tokenize
-from jobs.esmm.schema import CLICK, CONVERSION
+from jobs.esmm.input.schema import CLICK, CONVERSION
 
 INTEGERS = tuple(f"i{number}" for number in range(1, 14))
 CATEGORIES = tuple(f"c{number}" for number in range(1, 27))

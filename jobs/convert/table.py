@@ -16,7 +16,7 @@ from jobs._tf import tf
 from jobs.convert.bad_rows import BadRows
 from jobs.convert.text import Ints, Mask
 from jobs.errors import JobError
-from jobs.esmm.schema import CLICK, CONVERSION, LABELS
+from jobs.esmm.input.schema import CLICK, CONVERSION, LABELS
 from launcher.estimator.streaming.errors import BadDataError
 from launcher.estimator.streaming.formats.csv_lines import read_header, read_lines
 from launcher.estimator.streaming.formats.framing import BadRecord

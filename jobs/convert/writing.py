@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.convert.text import Ints
-from jobs.esmm.schema import LABELS, SCHEMA_FILE, Feature, Schema
+from jobs.esmm.input.schema import LABELS, SCHEMA_FILE, Feature, Schema
 from jobs.tfrecord import encode_rows
 from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
 from launcher.estimator.streaming.tools.convert import write_groups, write_spec

@@ -53,7 +53,7 @@ def _generate(options: argparse.Namespace) -> None:
                 raise JobError(f"{folder} exists; give --if-missing to keep it or --force to replace it")
             check_replaceable(folder)
         from jobs.esmm.progress import progress_bar
-        from jobs.esmm.sample import generate
+        from jobs.esmm.sample.sample import generate
 
         with progress_bar("sample data", settings.total_examples) as advance:
             generate(folder, settings, advance=advance)
@@ -66,7 +66,7 @@ def _train(options: argparse.Namespace) -> None:
     asked = train_options(options)
     resolve_model_dir(asked.model_dir, task)
     if task.role != "ps":
-        from jobs.esmm.data import open_training_data
+        from jobs.esmm.input.data import open_training_data
 
         open_training_data(
             asked.data, eval_folder=asked.eval_data, schema_file=asked.schema_file, may_be_empty=asked.follow

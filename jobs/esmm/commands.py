@@ -15,16 +15,16 @@ from jobs.esmm.config import (
     model_config_from_text,
     refuse_other_shape,
 )
-from jobs.esmm.data import TrainingData, open_eval_files, open_training_data, record_files
-from jobs.esmm.input import columns_input_fn, files_input_fn
-from jobs.esmm.model import ModelFn, make_model_fn, warm_started
+from jobs.esmm.input.data import TrainingData, open_eval_files, open_training_data, record_files
+from jobs.esmm.input.input import columns_input_fn, files_input_fn
+from jobs.esmm.input.rows import check_record, read_json_rows
+from jobs.esmm.input.schema import Schema, label_names
+from jobs.esmm.input.stream import training_stream
+from jobs.esmm.model.model import ModelFn, make_model_fn, warm_started
+from jobs.esmm.model.serving import serving_input_fn
+from jobs.esmm.model.transfer import balanced_device_fn
 from jobs.esmm.options import PredictOptions, StopOptions, TrainOptions
-from jobs.esmm.rows import check_record, read_json_rows
-from jobs.esmm.schema import Schema, label_names
-from jobs.esmm.serving import serving_input_fn
-from jobs.esmm.stream import training_stream
 from jobs.esmm.task import Task, resolve_model_dir
-from jobs.esmm.transfer import balanced_device_fn
 from launcher.estimator import (
     BestExporter,
     FinalExporter,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from jobs.errors import JobError
-from jobs.esmm.schema import Schema, schema_from_json
+from jobs.esmm.input.schema import Schema, schema_from_json
 
 MODEL_FILE = "esmm.json"
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from jobs._tf import tf
 from jobs.esmm.config import ModelConfig
-from jobs.esmm.losses import esmm_losses
-from jobs.esmm.model import esmm_logits
-from jobs.esmm.optimizers import make_optimizer
-from jobs.esmm.schema import Feature, Schema
+from jobs.esmm.input.schema import Feature, Schema
+from jobs.esmm.model.losses import esmm_losses
+from jobs.esmm.model.model import esmm_logits
+from jobs.esmm.model.optimizers import make_optimizer
 from tests.benchmarks.training_data import FEATURES, IDS, Hidden
 
 _BATCHES = 60

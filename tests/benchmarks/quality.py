@@ -24,7 +24,7 @@ import numpy as np
 
 from jobs.auc import exact_auc
 from jobs.esmm.cli import main as esmm
-from jobs.esmm.sample import EVAL_TRUTH_FILE
+from jobs.esmm.sample.sample import EVAL_TRUTH_FILE
 
 TRAIN, EVAL, FILES = 4_000_000, 200_000, 40
 CTR, CVR = 0.05, 0.04

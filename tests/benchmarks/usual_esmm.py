@@ -9,8 +9,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from jobs.esmm.losses import ctcvr_logit, esmm_losses
-from jobs.esmm.optimizers import make_optimizer
+from jobs.esmm.model.losses import ctcvr_logit, esmm_losses
+from jobs.esmm.model.optimizers import make_optimizer
 from launcher.estimator import metrics
 from tests.benchmarks.training_data import FEATURES, IDS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.convert.cli import main
-from jobs.esmm.schema import LABELS, read_schema
+from jobs.esmm.input.schema import LABELS, read_schema
 
 Rows = list[dict[str, int]]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jobs.auc import exact_auc
-from jobs.esmm.hidden import FEATURES, Columns, HiddenModel, Truth
+from jobs.esmm.sample.hidden import FEATURES, Columns, HiddenModel, Truth
 from tests.jobs.esmm.logistic import LogisticRegression
 
 

@@ -13,7 +13,7 @@ Array = np.ndarray
 def losses(click: Array, conversion: Array, ctr_logit: Array, cvr_logit: Array) -> tuple[float, float, Array]:
     """ESMM's two losses and the gradient of the second by both logits."""
     from jobs._tf import tf
-    from jobs.esmm.losses import esmm_losses
+    from jobs.esmm.model.losses import esmm_losses
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         labels = [tf.constant(x, tf.float32) for x in (click, conversion)]
@@ -59,7 +59,7 @@ def test_a_conversion_without_a_click_is_none() -> None:
 def weighted(weight: list[float], rows: list[int]) -> list[float]:
     """CTR and CTCVR loss, and that of clicks alone, of some of four examples."""
     from jobs._tf import tf
-    from jobs.esmm.losses import click_space_loss, esmm_losses
+    from jobs.esmm.model.losses import click_space_loss, esmm_losses
 
     columns = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0.5, -1, 2, 1], [-0.5, 1, 0, 3]], np.float32)[:, rows]
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:

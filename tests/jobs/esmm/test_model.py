@@ -13,8 +13,8 @@ def logits(checkpoint: str, *, ps_tasks: int, saves: bool, ids: tuple[int, ...] 
     """float32[3, examples] of a model with random variables, saved to or restored from ``checkpoint``."""
     from jobs._tf import tf
     from jobs.esmm.config import ModelConfig
-    from jobs.esmm.model import esmm_logits
-    from jobs.esmm.schema import Feature, Schema
+    from jobs.esmm.input.schema import Feature, Schema
+    from jobs.esmm.model.model import esmm_logits
 
     schema = Schema(features=(Feature(name="a", ids=7), Feature(name="b", ids=4)))
     config = ModelConfig(schema=schema, embedding_dim=3, towers=(5,), optimizer="adam")
@@ -48,7 +48,7 @@ def test_ids_outside_the_schema_are_folded_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["lazy-adam", "adam", "adagrad", "momentum", "sgd"])
 def test_every_optimizer_learns_and_lazy_ones_leave_other_rows_alone(name: str) -> None:
     from jobs._tf import tf
-    from jobs.esmm.optimizers import make_optimizer
+    from jobs.esmm.model.optimizers import make_optimizer
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         table = tf.compat.v1.get_variable("table", initializer=np.ones([3, 2], np.float32), use_resource=True)
@@ -71,8 +71,8 @@ def test_impressions_without_weight_do_not_train(objective: Literal["esmm", "cli
     """What happened to them changes no loss, whereas it does where all count alike."""
     from jobs._tf import estimator, tf
     from jobs.esmm.config import ModelConfig
-    from jobs.esmm.model import make_model_fn
-    from jobs.esmm.schema import Feature, Schema
+    from jobs.esmm.input.schema import Feature, Schema
+    from jobs.esmm.model.model import make_model_fn
 
     config = ModelConfig(
         schema=Schema(features=(Feature(name="a", ids=4),)), embedding_dim=3, towers=(5,), optimizer="sgd"

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.esmm.config import ModelConfig, model_config_from_text, refuse_other_shape
-from jobs.esmm.schema import Feature, Schema, read_schema, schema_from_json
+from jobs.esmm.input.schema import Feature, Schema, read_schema, schema_from_json
 
 SCHEMA = Schema(features=(Feature(name="a", ids=3), Feature(name="b", ids=1)))
 CONFIG = ModelConfig(schema=SCHEMA, embedding_dim=18, towers=(4, 2), optimizer="adam")

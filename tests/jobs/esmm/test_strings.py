@@ -78,8 +78,8 @@ def example(row: dict[str, object]) -> bytes:
 def test_the_hash_is_the_same_everywhere() -> None:
     """A model that is served by another version must find the rows that it was trained with."""
     from jobs._tf import tf
-    from jobs.esmm.model import _ids
-    from jobs.esmm.schema import Feature
+    from jobs.esmm.input.schema import Feature
+    from jobs.esmm.model.model import _ids
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         found = session.run(_ids(tf.constant(["Köln", ""]), Feature(name="city", ids=1000, type="string")))

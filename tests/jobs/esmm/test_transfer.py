@@ -22,7 +22,7 @@ def cluster(ps: int, address: Callable[[int], str] = lambda number: f"h:{number}
 
 
 def device_fn(spec: Any) -> Any:
-    from jobs.esmm.transfer import balanced_device_fn
+    from jobs.esmm.model.transfer import balanced_device_fn
 
     ps = len(spec.as_dict().get("ps", []))
     config: Any = SimpleNamespace(num_ps_replicas=ps, cluster_spec=spec, task_type="chief", task_id=0)
@@ -33,8 +33,8 @@ def train_op(ps: int, optimizer: str = "lazy-adam") -> Any:
     """One step of a small model, in the current graph and on the current device."""
     from jobs._tf import estimator, tf
     from jobs.esmm.config import ModelConfig
-    from jobs.esmm.model import make_model_fn
-    from jobs.esmm.schema import Feature, Schema
+    from jobs.esmm.input.schema import Feature, Schema
+    from jobs.esmm.model.model import make_model_fn
 
     schema = Schema(features=(Feature(name="a", ids=7), Feature(name="b", ids=4)))
     config = ModelConfig(schema=schema, embedding_dim=3, towers=TOWERS, optimizer=optimizer)

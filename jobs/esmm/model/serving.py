@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobs._tf import estimator, tf
-from jobs.esmm.schema import Schema
+from jobs.esmm.input.schema import Schema
 from launcher.estimator import serving_input_fn as fixed_length_input_fn
 
 

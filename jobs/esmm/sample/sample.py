@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from jobs.auc import exact_auc
-from jobs.esmm.hidden import FEATURES, Columns, HiddenModel, Truth
+from jobs.esmm.input.schema import CLICK, CONVERSION, SCHEMA_FILE, Schema
 from jobs.esmm.options import TRUTH_FILE, SampleSettings
-from jobs.esmm.schema import CLICK, CONVERSION, SCHEMA_FILE, Schema
+from jobs.esmm.sample.hidden import FEATURES, Columns, HiddenModel, Truth
 from jobs.folders import replace_whole_folder
 from jobs.tfrecord import encode_rows
 

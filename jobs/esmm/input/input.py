@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jobs._tf import tf
-from jobs.esmm.rows import find_format, weight_kind
-from jobs.esmm.schema import LABELS, Schema
+from jobs.esmm.input.rows import find_format, weight_kind
+from jobs.esmm.input.schema import LABELS, Schema
 from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
 from launcher.estimator.streaming.formats.options import ReadingOptions
 from launcher.estimator.streaming.formats.shards import Shard

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped,u
 
 from jobs._tf import tf
 from jobs.errors import JobError
-from jobs.esmm.schema import LABELS, Feature, Schema
+from jobs.esmm.input.schema import LABELS, Feature, Schema
 from jobs.tfrecord import count_records, first_record
 from launcher.estimator.streaming.formats.feature_spec import ROWS, Kind
 from launcher.estimator.streaming.formats.framing import read_blocks

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from jobs._tf import estimator, tf
 from jobs.errors import JobError
 from jobs.esmm.config import ModelConfig
-from jobs.esmm.losses import Losses, click_space_loss, ctcvr_logit, esmm_losses
-from jobs.esmm.optimizers import make_optimizer
+from jobs.esmm.input.schema import CLICK, CONVERSION, Feature
+from jobs.esmm.model.losses import Losses, click_space_loss, ctcvr_logit, esmm_losses
+from jobs.esmm.model.optimizers import make_optimizer
+from jobs.esmm.model.transfer import read_together
 from jobs.esmm.options import Objective
-from jobs.esmm.schema import CLICK, CONVERSION, Feature
-from jobs.esmm.transfer import read_together
 from launcher.estimator import metrics, warm_start
 
 Tensors = Mapping[str, tf.Tensor]

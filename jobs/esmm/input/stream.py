@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from jobs.errors import JobError
-from jobs.esmm.data import TrainingData
-from jobs.esmm.input import columns_of
+from jobs.esmm.input.data import TrainingData
+from jobs.esmm.input.input import columns_of
+from jobs.esmm.input.rows import find_format
+from jobs.esmm.input.schema import label_names
 from jobs.esmm.options import TrainOptions
-from jobs.esmm.rows import find_format
-from jobs.esmm.schema import label_names
 from launcher.estimator.streaming.formats.options import ReadingOptions
 from launcher.estimator.streaming.reading.dataset import read
 from launcher.estimator.streaming.stream import Files, Folder, Stream

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import JobError
-from jobs.esmm.schema import SCHEMA_FILE, Schema, read_schema
+from jobs.esmm.input.schema import SCHEMA_FILE, Schema, read_schema
 from launcher.estimator.streaming.errors import StreamingError
 
 PATTERN = "*.tfrecord*"
@@ -23,7 +23,7 @@ class TrainingData:
 
     def train_examples(self) -> int:
         """Counts by walking over the records: about a million a second. Raises JobError. Imports TensorFlow."""
-        from jobs.esmm.rows import count_examples
+        from jobs.esmm.input.rows import count_examples
 
         try:
             return sum(count_examples(file) for file in self.train_files)

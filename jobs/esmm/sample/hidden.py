@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jobs.esmm.schema import Feature
+from jobs.esmm.input.schema import Feature
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""Columns, rows and files of the data, and the streams that are made of them."""

@@ -1,0 +1,1 @@
+"""The graph: towers, losses, optimizers, and what an export is fed with."""
