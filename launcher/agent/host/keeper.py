@@ -18,8 +18,7 @@ import sys
 from pathlib import Path
 
 from launcher.agent.host import folder
-from launcher.agent.host.options import Inheritance, Options
-from launcher.agent.host.relay import EXIT_BUSY
+from launcher.agent.host.options import EXIT_BUSY, Inheritance, Options
 from launcher.agent.system import linux, processes, title
 from launcher.wire.variables import RUN_VARIABLE
 

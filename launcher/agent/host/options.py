@@ -6,6 +6,8 @@ import json
 import socket
 from typing import NamedTuple
 
+EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
+
 
 class Options(NamedTuple):
     """``folder`` holds the sockets and files of the run on this host; see ``folder.runtime_folder``.

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from launcher.agent.host.options import Options
+from launcher.agent.host.options import EXIT_BUSY, Options
 from launcher.wire.variables import READY_MARKER
 
 TYPE_CHECKING = False
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 EXIT_GONE = 69  # there is no agent, and none may be started
 EXIT_LEFT = 70  # the agent has gone, and the run's folder has not: something may be left on this host
-EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
 _CONNECT_LIMIT_S = 60.0
 _CHUNK_BYTES = 65536
 _FLUSH_LIMIT_S = 5.0

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, Literal, cast
 
 from launcher.estimator.streaming.errors import BadDataError
+from launcher.estimator.streaming.formats.checksums import masked_crc
 
 Compression = Literal["auto", "none", "gzip"]
 """``auto`` looks at the first bytes of a file, not at its name."""
@@ -41,8 +42,6 @@ def is_gzip(head: bytes) -> bool:
     """Whether a file that begins with these (twelve or more) bytes is compressed."""
     if head[:2] != _GZIP:
         return False
-    from launcher.estimator.streaming.formats.framing import masked_crc
-
     return len(head) < 12 or masked_crc(head[:8]) != struct.unpack_from("<I", head, 8)[0]
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import google_crc32c
 import numpy as np
 
 from launcher.estimator.streaming.errors import BadDataError, where
+from launcher.estimator.streaming.formats.checksums import masked_crc, masked_crcs
 from launcher.estimator.streaming.formats.files import Compression, open_data
 
 HEAD_BYTES = 12
@@ -26,7 +26,6 @@ READ_BYTES = 1 << 20
 
 _HEAD = struct.Struct("<QI")
 _WORD = struct.Struct("<I")
-_MASK_DELTA = 0xA282EAD8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +50,6 @@ class BadRecord:
 
 
 OnBad = Callable[[BadRecord], None]
-
-
-def masked_crc(data: bytes) -> int:
-    """The CRC32C of TFRecord files."""
-    crc: int = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def frame(data: bytes) -> bytes:
@@ -110,8 +103,7 @@ def offset_of(path: str, record: int, compression: Compression = "auto") -> int 
 
 def _intact(records: Sequence[bytes], buffer: bytes, ends: Sequence[int]) -> int:
     """How many records there are before the first whose checksum, which follows its end, is wrong."""
-    crcs = np.fromiter(map(google_crc32c.value, records), np.uint64, len(records))
-    masked = (((crcs >> 15) | (crcs << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+    masked = masked_crcs(records)
     places = np.asarray(ends, np.int64)[:, None] + np.arange(TAIL_BYTES)
     written = np.frombuffer(buffer, np.uint8)[places].view("<u4").ravel()
     wrong = np.flatnonzero(masked != written)

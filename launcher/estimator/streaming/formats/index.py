@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from launcher.estimator.streaming.errors import BadDataError
+from launcher.estimator.streaming.formats.checksums import masked_crc
 from launcher.estimator.streaming.formats.files import is_local, open_data
-from launcher.estimator.streaming.formats.framing import HEAD_BYTES, TAIL_BYTES, masked_crc
+from launcher.estimator.streaming.formats.framing import HEAD_BYTES, TAIL_BYTES
 from launcher.estimator.streaming.formats.shards import Shard
 
 VERSION = 1

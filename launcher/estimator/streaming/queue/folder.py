@@ -22,7 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.estimator.streaming.formats.shards import Shard, is_data_file
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.formats.sources import is_data_file
 from launcher.estimator.streaming.queue import queue as queues
 from launcher.estimator.streaming.queue.queue import Queue, Ticket
 

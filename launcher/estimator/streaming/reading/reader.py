@@ -29,9 +29,9 @@ import tensorflow as tf
 
 from launcher.estimator.streaming.errors import StreamingError
 from launcher.estimator.streaming.formats.options import ReadingOptions, ignore
-from launcher.estimator.streaming.reading.dataset import read
 from launcher.estimator.streaming.reading.leases import Leases, ShardLeases
 from launcher.estimator.streaming.reading.reader_calls import Ended, Failed, Open, Ready, Serving, Skipped, Take
+from launcher.estimator.streaming.reading.threads import read_by_threads
 from launcher.wire.protocol import TASK_SOCKET_VARIABLE
 
 START_TIMEOUT_S = 600.0
@@ -63,7 +63,7 @@ def read_by_process(open_leases: Callable[[], Leases], options: ReadingOptions) 
     else:
         weakref.finalize(tf.compat.v1.get_default_graph(), reader.end)
     with tf.Graph().as_default():
-        element_spec = read(lambda: ShardLeases([]), replace(options, reader="thread")).element_spec
+        element_spec = read_by_threads(lambda: ShardLeases([]), replace(options, reader="thread")).element_spec
     dataset = tf.data.experimental.service.from_dataset_id(
         "parallel_epochs",
         reader.serving.address,

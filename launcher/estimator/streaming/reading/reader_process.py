@@ -16,9 +16,9 @@ import tensorflow as tf
 from launcher.estimator.streaming.errors import StreamingError
 from launcher.estimator.streaming.formats.framing import BadRecord
 from launcher.estimator.streaming.formats.options import ReadingOptions
-from launcher.estimator.streaming.reading.dataset import read
 from launcher.estimator.streaming.reading.leases import Lease, Pause
 from launcher.estimator.streaming.reading.reader_calls import Ended, Failed, Open, Serving, Skipped, Take
+from launcher.estimator.streaming.reading.threads import read_by_threads
 
 Call = Callable[[Any], Any]
 
@@ -69,7 +69,9 @@ def main(calls: int, notes: int) -> None:
     pipe = Connection(calls)
     options: ReadingOptions = pipe.recv()
     line, numbers = Line(pipe, Connection(notes)), itertools.count()
-    dataset = read(lambda: RemoteLeases(next(numbers), line.call, line.note), replace(options, on_skipped=line.skipped))
+    dataset = read_by_threads(
+        lambda: RemoteLeases(next(numbers), line.call, line.note), replace(options, on_skipped=line.skipped)
+    )
     service = tf.data.experimental.service
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=0))
     address = dispatcher.target.partition("://")[2]

@@ -22,7 +22,7 @@ from launcher.estimator.streaming.formats.columns import Ragged, Values
 from launcher.estimator.streaming.formats.feature_spec import FeatureSpec, from_json
 from launcher.estimator.streaming.formats.framing import BadRecord, read_blocks
 from launcher.estimator.streaming.formats.inference import find_format, find_spec
-from launcher.estimator.streaming.formats.shards import list_files
+from launcher.estimator.streaming.formats.sources import list_files
 from launcher.estimator.streaming.tools.audit import read_audit, report_lines
 from launcher.estimator.streaming.tools.convert import check_targets, convert_file, read_columns, target_of, write_spec
 
