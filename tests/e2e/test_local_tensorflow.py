@@ -12,7 +12,7 @@ import pytest
 
 from launcher.timeline.samples import read_folder
 from tests.e2e.running import TIMEOUT_S, Finished, alive, environment, tflaunch
-from tests.launcher.test_timeline import check_format
+from tests.launcher.timeline.test_timeline import check_format
 
 HOSTILE = "a \"b\" $(c) {d,e} ü \\ 'f'"
 SCRIPT = Path(__file__).parent / "canned.py"

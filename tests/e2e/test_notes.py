@@ -230,7 +230,7 @@ def test_11_every_role_did_its_part(trained: Trained) -> None:
 
 
 def test_12_timelines_of_all_tasks_are_one_trace(trained: Trained, tmp_path: Path) -> None:
-    from tests.launcher.test_timeline import check_format
+    from tests.launcher.timeline.test_timeline import check_format
 
     traced = [int(file.stem.rpartition("-")[2]) for file in (trained.done.run_dir / "timeline").glob("*.json")]
     assert traced and all(step % 10 == 0 for step in traced), "one step in ten"

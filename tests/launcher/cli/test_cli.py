@@ -13,7 +13,7 @@ import pytest
 from launcher.cli.main import run
 from launcher.record.event_log import EventLog
 from launcher.record.runs import RunFolder
-from tests.launcher.console_demo import START, Story
+from tests.launcher.views.console_demo import START, Story
 
 SCRIPT = "import sys\n"
 

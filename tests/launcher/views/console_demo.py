@@ -1,4 +1,4 @@
-"""Runs that never were, for the views; ``python -m tests.launcher.console_demo --tasks 100`` shows one."""
+"""Runs that never were, for the views; ``python -m tests.launcher.views.console_demo --tasks 100`` shows one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from launcher.plan.tf_config import MAX_VARIABLE_BYTES, PIECE_PREFIX, PLACEHOLDE
 from launcher.wire.errors import SpecError
 from launcher.wire.roles import ROLES, Role, TaskId
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def cluster(ps: int, workers: int, evaluator: int = 1, *, host: str = "10.0.0.1") -> dict[Role, list[str]]:

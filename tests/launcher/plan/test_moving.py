@@ -9,7 +9,7 @@ import pytest
 from launcher.plan.model import Plan, PlannedHost
 from launcher.plan.moving import NowhereToGoError, moved
 from launcher.wire.roles import Role, TaskId
-from tests.launcher.test_lifecycle import make_plan
+from tests.launcher.lifecycle.test_lifecycle import make_plan
 
 LAYOUT = {
     "ps:0": "a",

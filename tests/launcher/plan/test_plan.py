@@ -29,8 +29,8 @@ from launcher.views.plan_text import as_json, as_text
 from launcher.wire.errors import HostError, SpecError, UsageError
 from launcher.wire.roles import Role, TaskId
 
-ROOT = Path(__file__).parents[2]
-GOLDEN = Path(__file__).parents[1] / "golden"
+ROOT = Path(__file__).parents[3]
+GOLDEN = Path(__file__).parents[2] / "golden"
 WORKER_1 = TaskId(Role.WORKER, 1)
 CHIEF, PS = TaskId(Role.CHIEF, 0), TaskId(Role.PS, 0)
 

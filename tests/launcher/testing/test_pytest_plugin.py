@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.running import REPORT, alive, environment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FAKE = ROOT / "tests" / "e2e" / "fake_cluster.py"
 CANNED = ROOT / "tests" / "e2e" / "canned.py"
 HEAVY = (

@@ -9,7 +9,7 @@ from launcher.record import events
 from launcher.spec.policy import Policy
 from launcher.wire import protocol
 from launcher.wire.roles import Role
-from tests.launcher.test_lifecycle import Run, make_plan
+from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
 
 
 def recoveries(run: Run) -> list[events.Recovered]:

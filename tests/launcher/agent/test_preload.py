@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.launcher.preload_cases import PROGRAMS, TENSORFLOW_CASES, cases, cwd_of, normal, program_of
-from tests.launcher.preload_driver import DEADLINE_S, PROGRAM, Ended, Preload, execute, wait
+from tests.launcher.agent.preload_cases import PROGRAMS, TENSORFLOW_CASES, cases, cwd_of, normal, program_of
+from tests.launcher.agent.preload_driver import DEADLINE_S, PROGRAM, Ended, Preload, execute, wait
 
 # Plain python buffers what it writes into a file; a task flushes every line. The same for all, to compare the order.
 FLUSH_LINES = "import sys\nsys.stdin.reconfigure(line_buffering=True)\nsys.stdout.reconfigure(line_buffering=True)\n"
@@ -241,7 +241,7 @@ def test_task_outlives_the_preloaded_interpreter(env):
 
 def test_task_dies_with_the_agent_and_so_does_the_preloaded_interpreter(env):
     agent = (
-        "import os, signal, tempfile; from tests.launcher.preload_driver import Preload\n"
+        "import os, signal, tempfile; from tests.launcher.agent.preload_driver import Preload\n"
         "preload = Preload([], dict(os.environ)); preload.answer()\n"
         "output = tempfile.TemporaryFile()\n"
         "code = 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()'\n"
@@ -249,7 +249,7 @@ def test_task_dies_with_the_agent_and_so_does_the_preloaded_interpreter(env):
         "print(answer['pid'], preload.process.pid, flush=True)\n"
         "signal.pause()\n"
     )
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     with subprocess.Popen([sys.executable, "-c", agent], env=env, cwd=root, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         handles = [os.pidfd_open(int(pid)) for pid in process.stdout.readline().split()]

@@ -14,7 +14,7 @@ from launcher.record.view import RunView
 from launcher.views.console import PlainConsole
 from launcher.views.noise import is_noise
 from launcher.wire.roles import TaskId
-from tests.launcher.test_timeline import BEGAN
+from tests.launcher.timeline.test_timeline import BEGAN
 
 NOISE = [
     "2026-01-02 03:04:05.678901: I tensorflow/core/platform/cpu_feature_guard.cc:182] This binary is optimized",

@@ -1,4 +1,4 @@
-"""``python -m tests.launcher.console_picture RUN_DIR STEP OUT.svg``: the live view of a real run at that step."""
+"""``python -m tests.launcher.views.console_picture RUN_DIR STEP OUT.svg``: the live view of a real run at that step."""
 
 from __future__ import annotations
 

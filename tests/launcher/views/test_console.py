@@ -40,7 +40,7 @@ from launcher.views.spans import (
 from launcher.views.table import arrange
 from launcher.wire.protocol import changed
 from launcher.wire.roles import Role, TaskId
-from tests.launcher.console_demo import START, Story, write_logs
+from tests.launcher.views.console_demo import START, Story, write_logs
 
 NASTY = "日本語\x1b[2J\ta👩‍💻\u202e é\r\n" * 8
 

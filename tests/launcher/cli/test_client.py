@@ -10,7 +10,7 @@ from launcher.cli import client
 from launcher.record import runs
 from launcher.supervise import supervisor
 from launcher.wire.errors import TflaunchError
-from tests.launcher.test_lifecycle import make_plan
+from tests.launcher.lifecycle.test_lifecycle import make_plan
 
 
 def test_a_supervisor_that_dies_at_once_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

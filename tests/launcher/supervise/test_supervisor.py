@@ -12,7 +12,7 @@ from launcher.plan.model import PlannedHost
 from launcher.record import runs
 from launcher.supervise.supervisor import Supervisor
 from launcher.wire import protocol
-from tests.launcher.test_lifecycle import make_plan
+from tests.launcher.lifecycle.test_lifecycle import make_plan
 
 EVERYTHING = ["reserve", "lock_model_dir"]
 

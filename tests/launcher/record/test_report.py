@@ -13,7 +13,7 @@ from launcher.record.event_log import EventLog
 from launcher.record.runs import RunFolder
 from launcher.record.view import RunView
 from launcher.views.summary import summary
-from tests.launcher.console_demo import START, Story
+from tests.launcher.views.console_demo import START, Story
 
 GOLDEN = Path(__file__).parent / "golden_report.json"
 

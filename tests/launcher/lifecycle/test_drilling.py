@@ -15,7 +15,7 @@ from launcher.spec import drills
 from launcher.spec.policy import DEFAULT_RESTARTS, Policy
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
-from tests.launcher.test_lifecycle import ALL, ONE_OF_EACH, Run, make_plan
+from tests.launcher.lifecycle.test_lifecycle import ALL, ONE_OF_EACH, Run, make_plan
 
 KILL, STOP, CONT = int(signal.SIGKILL), int(signal.SIGSTOP), int(signal.SIGCONT)
 

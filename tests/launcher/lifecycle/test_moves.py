@@ -15,7 +15,7 @@ from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec.policy import Policy, Success
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
-from tests.launcher.test_lifecycle import ALL, CODES, HAPPEN, Run, make_plan
+from tests.launcher.lifecycle.test_lifecycle import ALL, CODES, HAPPEN, Run, make_plan
 
 LAYOUT = {"ps:0": "a", "ps:1": "b", "chief:0": "a", "worker:0": "b", "worker:1": "c", "evaluator:0": "c"}
 TRAINERS = ("chief:0", "worker:0", "worker:1")

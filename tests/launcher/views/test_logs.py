@@ -15,7 +15,7 @@ from launcher.record.runs import RunFolder
 from launcher.views.lines import LineAssembler
 from launcher.views.logs import CHUNK_BYTES, LastLines, LogWriter, MergedLogs, prefix, print_logs, tail
 from launcher.wire.roles import Role, TaskId
-from tests.launcher.console_demo import START
+from tests.launcher.views.console_demo import START
 
 WRITERS = 32
 WRITER_BYTES = 1 << 20  # 50 MB and more: raise it by hand, the test is the same

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.launcher.preload_driver import Ended
+from tests.launcher.agent.preload_driver import Ended
 
 NATIVE = r".*\.cc:\d+\] |WARNING: All log messages before absl|To enable the following instructions"
 PROGRAMS = Path(__file__).with_name("programs")

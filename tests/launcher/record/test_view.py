@@ -11,7 +11,7 @@ from launcher.record.rates import Rate, Series
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.record.view import RunView
 from launcher.wire.roles import Role, TaskId
-from tests.launcher.console_demo import Story
+from tests.launcher.views.console_demo import Story
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 T0 = START.timestamp()

@@ -30,7 +30,7 @@ from launcher.spec.types import SECTIONS
 from launcher.wire.errors import SpecError, UsageError
 from launcher.wire.roles import ROLES, Role, TaskId
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SPECS = sorted((ROOT / "cluster_specs").glob("*.yaml"))
 SMALL = "command: [train.py]\nroles: {ps: {}, chief: {}}\n"
 
