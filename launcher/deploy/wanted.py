@@ -58,7 +58,9 @@ def wanted(spec: ClusterSpec, base: Path) -> Wanted:
             files=read_requirements(_from(base, python.requirements)),
             wheelhouse=_from(base, python.wheelhouse) if python.wheelhouse is not None else None,
         )
-    code = read_folder(_from(base, sync.path), (*sync.exclude, *_own_places(base, environment))) if sync else None
+    code = None
+    if sync is not None:
+        code = read_folder(_from(base, sync.path), (*sync.exclude, *_own_places(base, environment)), sync.follow)
     return Wanted(code=code, to=sync.to if sync else "~/.tflaunch/src", environment=environment)
 
 

@@ -204,6 +204,8 @@ class Sync(Section):
     """Folder to copy, seen from the spec file's."""
     exclude: Annotated[tuple[Text, ...], _MAYBE_LIST] = ()
     """Patterns of what to leave out, such as "*.ckpt*"."""
+    follow: Annotated[tuple[Text, ...], _MAYBE_LIST] = ()
+    """Links that lead out of the folder and are copied as what they lead to; all others are left out."""
     to: Text = "~/.tflaunch/src"
     """Folder on the hosts; their tasks work in it."""
 

@@ -113,7 +113,7 @@ class Store:
         draft, tree = self._draft + b".tree", self.tree(digest)
         shutil.rmtree(draft, ignore_errors=True)
         try:
-            os.mkdir(draft, 0o755)
+            os.mkdir(draft, 0o700)  # a file that its owner alone may read stays so, whatever is above it
             for entry in entries:
                 self._put(os.path.join(draft, _name(entry.path)), entry)
             if self.has_tree(digest, entries):  # another one was faster
