@@ -26,6 +26,7 @@ from launcher.record.events import RunEnded
 from launcher.record.view import RunView
 from launcher.supervise import control
 from launcher.views.console import RunConsole
+from launcher.views.terminal import complain
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import Message
 
@@ -152,7 +153,7 @@ def _show(draw: Callable[[], None]) -> None:
         draw()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.stderr.write("tflaunch: nobody reads the output any more; the run goes on\n")
+        complain("nobody reads the output any more; the run goes on")
 
 
 def _follow(folder: runs.RunFolder, view: RunView, console: RunConsole, alive: Callable[[], bool]) -> int | None:

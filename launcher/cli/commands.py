@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -12,8 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from launcher.agent.host.sweep import sweep
 from launcher.cli import client
 from launcher.record import report, runs
@@ -21,8 +18,9 @@ from launcher.record.states import Outcome
 from launcher.record.view import RunView
 from launcher.supervise import control
 from launcher.views.console import open_console
-from launcher.views.spans import duration, one_line
-from launcher.views.summary import summary
+from launcher.views.spans import duration
+from launcher.views.summary import summary_lines
+from launcher.views.terminal import complain, put, say, say_json
 from launcher.wire.errors import UsageError
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, JsonValue
 from launcher.wire.roles import TaskId
@@ -47,14 +45,14 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
     resolved = resolve(request)
     _check_transports(resolved.plan)
     for note in resolved.plan.notes:
-        click.echo(f"tflaunch: {note}", err=True)
+        complain(note)
     if resolved.sample_data:
         _make_sample_data(resolved.sample_data)
     plan = deploy_plan(resolved.plan, resolved.spec, request.spec, plain=plain or as_json)
     folder = _run_folder(request, runs_dir, plan.name)
     client.start(folder, with_run_dir(plan, str(folder.path)), request.environ)
     if detach:
-        click.echo(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
+        say(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
         return 0
     debug = resolved.plan.tasks[0].env.get(LOG_LEVEL_VARIABLE) == "debug"
     return _show(folder, own=True, as_json=as_json, plain=plain, all_lines=debug)
@@ -100,8 +98,12 @@ def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool, all_
     console = open_console(view, folder, sys.stdout, form=form, environ=os.environ, all_lines=all_lines)
     exit_code = client.watch(folder, view, console, own=own)
     if not as_json:
-        click.echo(summary(view, folder, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ), nl=False)
+        _sum_up(view, folder)
     return 1 if exit_code is None else exit_code
+
+
+def _sum_up(view: RunView, folder: runs.RunFolder) -> None:
+    put(summary_lines(view, folder), sys.stdout, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
 
 
 # --- looking -----------------------------------------------------------------------------------------------------
@@ -111,12 +113,12 @@ def ls(runs_dir: Path, *, as_json: bool) -> int:
     """Lists the runs, newest first."""
     rows = [_status(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        say_json(rows)
         return 0
     if not rows:
-        click.echo(f"no runs in {runs_dir.absolute()}", err=True)
+        say(f"no runs in {runs_dir.absolute()}", err=True)
     for row in rows:
-        click.echo(_row(row, max(len(str(row["run"])) for row in rows)))
+        say(_row(row, max(len(str(row["run"])) for row in rows)))
     return 0
 
 
@@ -126,7 +128,7 @@ def _row(state: dict[str, JsonValue], width: int) -> str:
     words.append(f"{str(state['ended'] or '')[:19].replace('T', ' '):19}  {duration(_number(state['duration_s'])):>9}")
     words.append(f"step {_number(state['global_step']):,.0f}" if state["global_step"] is not None else "")
     if isinstance(cause := state["cause"], dict):
-        words.append(one_line(str(cause["message"]))[:_CAUSE_CHARS])
+        words.append(str(cause["message"])[:_CAUSE_CHARS])
     return "  ".join(words).rstrip()
 
 
@@ -149,19 +151,19 @@ def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
     folder = find(runs_dir, run)
     state = _status(folder)
     if as_json:
-        click.echo(json.dumps(state, indent=2))
+        say_json(state)
         return 0
     tasks = state["tasks"]
     assert isinstance(tasks, list)
-    click.echo(_row({**state, "cause": None}, 0))
+    say(_row({**state, "cause": None}, 0))
     if isinstance(cause := state["cause"], dict):
-        click.echo(f"  cause  {one_line(str(cause['message']))}")
-        click.echo(f"  to do  {one_line(str(cause['advice']))}")
+        say(f"  cause  {cause['message']}")
+        say(f"  to do  {cause['advice']}")
     for task in tasks:
         assert isinstance(task, dict)
         words = [f"{task['task']!s:14}", f"{task['state']!s:11}", f"{task['host']!s:12}"]
         words += [f"{name} {task[name]}" for name in ("pid", "restarts", "global_step", "examples") if task[name]]
-        click.echo("  " + " ".join(words))
+        say("  " + " ".join(words))
     return 0
 
 
@@ -191,14 +193,14 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
     """Ends a run and waits until it has ended."""
     folder = find(runs_dir, run)
     if not runs.is_live(folder):
-        click.echo(f"tflaunch: {folder.run} has ended already", err=True)
+        complain(f"{folder.run} has ended already")
         return 0
     error = client.ask(folder, control.AskStop(how="kill" if now else "stop", by="tflaunch stop"))
     if error:
         raise UsageError(error)
     while runs.is_live(folder):
         time.sleep(0.05)
-    click.echo(summary(report.load_view(folder), folder, color=sys.stdout.isatty()), nl=False)
+    _sum_up(report.load_view(folder), folder)
     return 0
 
 

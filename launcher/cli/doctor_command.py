@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import click
-from rich.console import Console
 
 from launcher.cli.resolve import resolve
 from launcher.doctor import view
@@ -21,6 +17,7 @@ from launcher.doctor.findings import exit_code
 from launcher.doctor.probes import LocalOpener, Opener, SshOpener
 from launcher.doctor.rules import judge
 from launcher.doctor.wanted import Wanted, wanted
+from launcher.views.terminal import console, put_drawn, say_json
 
 if TYPE_CHECKING:
     from launcher.cli.resolve import Request
@@ -34,9 +31,9 @@ def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
     facts = _examine(plan, needs, request.environ, timeout_s)
     findings = judge(needs, facts)
     if as_json:
-        click.echo(json.dumps(view.as_json(needs, facts, findings), indent=2))
+        say_json(view.as_json(needs, facts, findings))
     else:
-        click.echo(view.as_text(needs, findings, sys.stdout), nl=False)
+        put_drawn(view.as_text(needs, findings, sys.stdout), sys.stdout)
     return exit_code(findings)
 
 
@@ -44,7 +41,7 @@ def _examine(plan: Plan, needs: Wanted, environ: Mapping[str, str], timeout_s: f
     openers: dict[str, Opener] = {"local": LocalOpener(environ)}
     if any(host.transport == "ssh" for host in plan.hosts):
         openers["ssh"] = SshOpener(tuple(dict.fromkeys(task.python[0] for task in plan.tasks if task.python)))
-    with Console(stderr=True).status("connecting") as status:
+    with console(sys.stderr).status("connecting") as status:
         doing: dict[str, str] = {}
 
         def say(host: str, what: str) -> None:

@@ -5,7 +5,6 @@ TensorFlow is imported when the paths have been looked at and the request has be
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -14,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
+from launcher.views.terminal import put_drawn, say_json
 from launcher.wire.errors import UsageError
 
 
@@ -31,11 +29,15 @@ def inspect(paths: Sequence[str], feeds: str | None, *, as_json: bool) -> int:
     if request is not None:
         return _run(found, request, as_json)
     from launcher.estimator.inspection.look import look
+    from launcher.estimator.inspection.values import to_json
 
     models = [look(each) for each in found]
     if len(models) == 2:
         return _compare(models, as_json)
-    _write(_json(models[0]) if as_json else _told("model", models[0]))
+    if as_json:
+        say_json(to_json(models[0]))
+    else:
+        _show("model", models[0])
     return 1 if models[0].problems else 0
 
 
@@ -72,20 +74,10 @@ def _import_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def _write(text: str) -> None:
-    click.echo(text, nl=False)
-
-
-def _json(value: Any) -> str:
-    from launcher.estimator.inspection.values import to_json
-
-    return json.dumps(to_json(value), indent=2) + "\n"
-
-
-def _told(what: str, *values: Any) -> str:
+def _show(what: str, *values: Any) -> None:
     from launcher.views import inspect_text
 
-    return inspect_text.text(getattr(inspect_text, what), *values, out=sys.stdout)
+    put_drawn(inspect_text.text(getattr(inspect_text, what), *values, out=sys.stdout), sys.stdout)
 
 
 def _compare(models: Sequence[Any], as_json: bool) -> int:
@@ -97,9 +89,9 @@ def _compare(models: Sequence[Any], as_json: bool) -> int:
     if as_json:
         body = {"paths": [model.path for model in models], "differences": [to_json(item) for item in differences]}
         body["problems"] = [problem for model in models for problem in model.problems]
-        _write(json.dumps(body, indent=2) + "\n")
+        say_json(body)
     else:
-        _write(_told("comparison", models, differences))
+        _show("comparison", models, differences)
     return 1 if differences or any(model.problems for model in models) else 0
 
 
@@ -118,7 +110,7 @@ def _run(found: Sequence[Any], request: Any, as_json: bool) -> int:
         body: dict[str, Any] = {"path": str(found[0].path), "outputs": outputs[0]}
         if len(results) == 2:
             body = {"paths": [str(each.path) for each in found], "outputs": outputs, "differences": differing}
-        _write(json.dumps(body, indent=2) + "\n")
+        say_json(body)
     else:
-        _write(_told("outputs", [str(each.path) for each in found], results, differing))
+        _show("outputs", [str(each.path) for each in found], results, differing)
     return 1 if differing else 0

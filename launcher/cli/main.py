@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from launcher import __version__
+from launcher.views.terminal import complain, say, say_json, say_text
 from launcher.wire.errors import EXIT_USAGE, TflaunchError, UsageError
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ def run(argv: Sequence[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as error:
-        error.show()
+        _show_usage(error)
         if command is None and "unexpected extra argument" in error.format_message():
-            _complain("what the tasks are to run comes behind --, as in: tflaunch local -- python train.py")
+            complain("what the tasks are to run comes behind --, as in: tflaunch local -- python train.py")
         return EXIT_USAGE
     except TflaunchError as error:
-        _complain(str(error))
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -57,13 +58,22 @@ def run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        _complain(str(error))
+        complain(str(error))
         return 1
     except Exception as error:  # the top: whatever nobody foresaw must still be said in a line
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        _complain(f"internal error: {type(error).__name__}: {error}; please report it, with {DEBUG_VARIABLE}=1 set")
+        complain(f"internal error: {type(error).__name__}: {error}; please report it, with {DEBUG_VARIABLE}=1 set")
         return 1
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """As click does it, but for what the words may hold."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        for line in error.ctx.get_usage().splitlines():
+            say(line, err=True)
+        say(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
+    say(f"Error: {error.format_message()}", err=True)
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
@@ -72,11 +82,6 @@ def _split(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
         return list(argv), None
     at = list(argv).index("--")
     return list(argv[:at]), tuple(argv[at + 1 :])
-
-
-def _complain(text: str) -> None:
-    for line in text.splitlines():
-        click.echo(f"tflaunch: {line}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -227,7 +232,7 @@ def plan(context: click.Context, /, as_json: bool, **options: Any) -> int:
     from launcher.views import plan_text
 
     made = resolve(_request(context)).plan
-    click.echo(plan_text.as_json(made) if as_json else plan_text.as_text(made), nl=False)
+    say_text(plan_text.as_json(made) if as_json else plan_text.as_text(made))
     return 0
 
 
@@ -259,11 +264,10 @@ def doctor(context: click.Context, /, doctor_timeout_s: float, as_json: bool, **
 @cli.command(short_help="The JSON Schema of cluster specs.")
 def schema() -> int:
     """Prints the JSON Schema of cluster specs, for editors."""
-    import json
 
     from launcher.spec import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    say_json(json_schema())
     return 0
 
 
@@ -308,7 +312,7 @@ def attach(run: str | None, as_json: bool, plain: bool) -> int:
     try:
         return commands.attach(_runs_dir(), run, as_json=as_json, plain=plain)
     except KeyboardInterrupt:
-        click.echo("tflaunch: the run goes on; end it with: tflaunch stop", err=True)
+        complain("the run goes on; end it with: tflaunch stop")
         return 0
 
 

@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from launcher.record import runs
 from launcher.record.event_log import read_events
 from launcher.record.events import Recorded
 from launcher.timeline.merge import merge
 from launcher.timeline.samples import Sample, TimelineError, read_folder
 from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, Verdict, judge
-from launcher.views.spans import harmless
+from launcher.views.terminal import complain, put_drawn, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,14 +29,15 @@ def timeline(runs_dir: Path, run: str | None, output: str | None) -> int:
     recorded, folder, target = _source(runs_dir, run)
     samples, problems = read_folder(folder)
     for problem in problems:
-        click.echo(f"tflaunch: left out {harmless(problem)}", err=True)
+        complain(f"left out {problem}")
     if not samples:
         advice = "train with --profile-steps 100" if recorded else "it holds none of ProfilerHook's timeline-N.json"
         raise TimelineError(f"{folder}: no trace of any step: {advice}")
     path = Path(output) if output else target
     _write(path, recorded, samples)
-    click.echo(_text(judge(samples)), nl=False)
-    click.echo(f"\n{path}: open it at https://ui.perfetto.dev or in chrome://tracing")
+    put_drawn(_text(judge(samples)), sys.stdout)
+    say("")
+    say(f"{path}: open it at https://ui.perfetto.dev or in chrome://tracing")
     return 0
 
 

@@ -6,12 +6,11 @@ import asyncio
 import sys
 from pathlib import Path
 
-import click
-
 from launcher.deploy.progress import Bars, Lines
 from launcher.deploy.wanted import Wanted, wanted, with_deployed
 from launcher.plan.model import Plan
 from launcher.spec.types import ClusterSpec
+from launcher.views.terminal import complain
 from launcher.wire.errors import UsageError
 
 
@@ -27,7 +26,7 @@ def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain:
         return plan
     what = wanted_of(spec, spec_file)
     for note in what.code.notes if what.code is not None else ():
-        click.echo(f"tflaunch: {note}", err=True)
+        complain(note)
     from launcher.deploy.hosts import deploy  # Fabric takes a while to import
 
     bars = sys.stderr.isatty() and not plain

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from launcher.views.terminal import console, put
 
 _BAR_CHARS = 30
 
@@ -38,21 +39,20 @@ class Lines:
         """The error says it."""
 
     def _print(self, host: str, text: str) -> None:
-        print(f"tflaunch | host {host}: {text}", file=self._out, flush=True)
+        put([((f"tflaunch | host {host}: {text}", ""),)], self._out, color=False)
 
 
 class Bars:
     """A bar for each host."""
 
     def __init__(self, out: TextIO, hosts: tuple[str, ...]) -> None:
-        console = Console(file=out)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(_BAR_CHARS),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        self._progress = Progress(*columns, console=console)
+        self._progress = Progress(*columns, console=console(out))
         self._tasks = {host: self._progress.add_task(Text(host).plain, total=None, note="") for host in hosts}
 
     def __enter__(self) -> Bars:

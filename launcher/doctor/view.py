@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +14,9 @@ from rich.text import Text
 from launcher.doctor.facts import HostFacts
 from launcher.doctor.findings import Finding, Level, exit_code
 from launcher.doctor.wanted import Wanted
-from launcher.views.spans import crop, encodable, one_line, width_of
+from launcher.views import terminal
+from launcher.views.spans import crop, width_of
+from launcher.wire.text import one_line
 
 _PIPE_WIDTH = 160
 _NO_WRAP_WIDTH = 100_000
@@ -39,26 +41,26 @@ class _Column:
 
 def as_text(wanted: Wanted, findings: Sequence[Finding], out: TextIO) -> str:
     """Everything, for that stream: in colour if it is a terminal."""
-    terminal = out.isatty()
-    width = Console(file=out).width if terminal else _PIPE_WIDTH
+    is_terminal = out.isatty()
+    width = Console(file=out).width if is_terminal else _PIPE_WIDTH
     buffer = io.StringIO()
-    colours: Literal["auto"] | None = "auto" if terminal else None
-    console = Console(file=buffer, force_terminal=terminal, width=width, highlight=False, color_system=colours)
+    colours = "auto" if is_terminal else None
+    console = terminal.console(buffer, force_terminal=is_terminal, width=width, color_system=colours)
     for table in _tables(list(wanted.needs), findings, width):
         console.print(table)
-    if not terminal:
+    if not is_terminal:
         console.width = _NO_WRAP_WIDTH
     problems = _problems(findings)
     if problems:
         console.print()
     for (check, level, message, advice), hosts in problems.items():
-        console.print(_problem(check, level, (hosts, message, advice), width if terminal else _NO_WRAP_WIDTH))
+        console.print(_problem(check, level, (hosts, message, advice), width if is_terminal else _NO_WRAP_WIDTH))
     console.print()
     for note in _notes(wanted):
         console.print(Text(note, "dim"))
     console.print(_verdict(wanted, findings))
     lines = (line.rstrip() for line in buffer.getvalue().splitlines())
-    return encodable("\n".join(lines) + "\n", out.encoding)
+    return "\n".join(lines) + "\n"
 
 
 # --- the table

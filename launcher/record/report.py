@@ -19,6 +19,7 @@ from launcher.record.task_view import AttemptView, TaskView
 from launcher.record.view import At, RunView
 from launcher.spec import drills
 from launcher.wire.protocol import JsonValue
+from launcher.wire.text import harmless
 
 
 def load_view(folder: RunFolder) -> RunView:
@@ -65,8 +66,8 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
 
 def write_report(view: RunView, folder: RunFolder) -> dict[str, Any]:
     """Builds the report of a run that has ended and writes it to the folder, as a whole (0600). Raises OSError."""
-    report = build_report(view, folder)
-    write_private(folder.report, json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    report: dict[str, Any] = _plain(build_report(view, folder))
+    write_private(folder.report, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return report
 
 
@@ -158,12 +159,15 @@ def _utc(at: float) -> str:
     return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN or infinity: they become null."""
+def _plain(value: Any) -> Any:
+    """JSON has no NaN or infinity: they become null. Who prints a text of the report gets no escape sequences of
+    tasks or hosts."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {harmless(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return harmless(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from launcher.record import events as ev
 from launcher.record.runs import RunFolder
 from launcher.record.view import RunView
+from launcher.views import terminal
 from launcher.views.frame import Size, frame
 from launcher.views.logs import LastLines, LogWriter, MergedLogs
 from launcher.views.noise import is_noise
-from launcher.views.spans import Line, count, duration, encodable, glyphs_for, paint
+from launcher.views.spans import Line, count, duration, encodable, glyphs_for
 from launcher.views.telling import tell
+from launcher.views.terminal import put
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -113,8 +115,10 @@ class PlainConsole:
         self._left_out = 0
 
     def _say(self, text: str, style: str) -> None:
-        line = "tflaunch | " + text.replace("\n", "\ntflaunch | ")
-        self._out.write(encodable(paint(line, style) if self._color else line, self._out.encoding) + "\n")
+        first, *more = text.split("\n")
+        # What is a line of its own within somebody's text must not look like a line of ours.
+        lines = [f"tflaunch | {first}", *(f"tflaunch |   {line}" for line in more)]
+        put([((line, style),) for line in lines], self._out, color=self._color)
 
     def _write_logs(self, *, final: bool = False) -> None:
         tasks = tuple(sorted(self._view.tasks))
@@ -226,9 +230,7 @@ def open_console(
     dumb one, is plain."""
     if form == "json":
         return JsonConsole(out)
-    terminal = out.isatty() and environ.get("TERM", "") not in ("", "dumb")
-    if form == "plain" or not terminal:
-        return PlainConsole(view, folder, out, color=terminal and not environ.get("NO_COLOR"), all_lines=all_lines)
-    from rich.console import Console
-
-    return LiveConsole(view, folder, Console(file=out, highlight=False))
+    can_draw = out.isatty() and environ.get("TERM", "") not in ("", "dumb")
+    if form == "plain" or not can_draw:
+        return PlainConsole(view, folder, out, color=can_draw and not environ.get("NO_COLOR"), all_lines=all_lines)
+    return LiveConsole(view, folder, terminal.console(out))

@@ -23,7 +23,6 @@ from launcher.views.spans import (
     fit,
     line_width,
     number,
-    one_line,
     sparkline,
     spread,
     width_of,
@@ -32,6 +31,7 @@ from launcher.views.summary import OUTCOME_STYLES
 from launcher.views.table import arrange, severity, table_lines
 from launcher.views.telling import tell
 from launcher.wire.roles import TaskId
+from launcher.wire.text import one_line
 
 PHASE_STYLES = {
     Phase.STARTING: "bold yellow",

@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from launcher.estimator.inspection.values import Graph, Model, Tensor, shape_text
-from launcher.views.spans import encodable, one_line
+from launcher.views import terminal
+from launcher.wire.text import one_line
 
 if TYPE_CHECKING:
     from launcher.estimator.inspection.compare import Difference
@@ -33,15 +34,14 @@ _NUMBERS = frozenset(
 
 def text(draw: Callable[..., None], *values: Any, out: TextIO) -> str:
     """What ``draw(console, *values)`` writes, for that stream: in colour and as wide as it is, if a terminal."""
-    terminal = out.isatty()
     buffer = io.StringIO()
-    if terminal:
-        console = Console(file=buffer, force_terminal=True, width=Console(file=out).width, highlight=False)
+    if out.isatty():
+        console = terminal.console(buffer, force_terminal=True, width=Console(file=out).width)
     else:
-        console = Console(file=buffer, width=_PIPE_WIDTH, highlight=False, color_system=None)
+        console = terminal.console(buffer, width=_PIPE_WIDTH, color_system=None)
     draw(console, *values)
     lines = (line.rstrip() for line in buffer.getvalue().splitlines())
-    return encodable("\n".join(lines) + "\n", out.encoding)
+    return "\n".join(lines) + "\n"
 
 
 def model(console: Console, model: Model) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from launcher.views.spans import harmless
+from launcher.wire.text import harmless
 
 MAX_LINE_BYTES = 16 * 1024
 _REWRITTEN = re.compile(rb"^[^\n]*\r", re.MULTILINE)

@@ -13,8 +13,9 @@ from launcher.record.report import cause_of, knocked_on, outcome_of
 from launcher.record.runs import RunFolder
 from launcher.record.states import Outcome
 from launcher.record.view import RunView
-from launcher.views.spans import Line, ansi, count, duration, harmless, number, one_line, places
+from launcher.views.spans import Line, ansi, count, duration, number, places
 from launcher.wire.roles import Role
+from launcher.wire.text import harmless, one_line
 
 SHOWN_LINES = 12
 SHOWN_RESTARTS = 5

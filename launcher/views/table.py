@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from launcher.record.states import TaskState
 from launcher.record.task_view import TaskView, total
-from launcher.views.spans import Glyphs, Line, Span, count, crop, memory, one_line, pad, width_of
+from launcher.views.spans import Glyphs, Line, Span, count, crop, memory, pad, width_of
 from launcher.wire.roles import ROLES, Role, TaskId
+from launcher.wire.text import one_line
 
 GAP = "  "
 MIN_TEXT_CELLS = 14

@@ -6,7 +6,7 @@ from functools import singledispatch
 
 from launcher.record import events as ev
 from launcher.record.states import Outcome, TaskState
-from launcher.views.spans import Span, duration, harmless, number, places
+from launcher.views.spans import Span, duration, number, places
 from launcher.views.summary import OUTCOME_STYLES
 from launcher.wire.roles import Role, TaskId
 
@@ -31,7 +31,7 @@ def tell(event: ev.RunEvent) -> Span | None:
 @tell.register
 def _(event: ev.RunStarted) -> Span:
     model_dir = f", model in {event.model_dir}" if event.model_dir else ""
-    return harmless(f"run {event.run}: {len(event.tasks)} tasks{model_dir}, logs in {event.run_dir}/logs"), "bold"
+    return f"run {event.run}: {len(event.tasks)} tasks{model_dir}, logs in {event.run_dir}/logs", "bold"
 
 
 @tell.register
@@ -59,7 +59,7 @@ def _(event: ev.PreloadChanged) -> Span | None:
 @tell.register
 def _(event: ev.BoardChanged) -> Span:
     if event.state == "up":
-        return harmless(f"TensorBoard answers at {event.url}"), "bold"
+        return f"TensorBoard answers at {event.url}", "bold"
     return _with_reason("TensorBoard has ended", event.message), "yellow"
 
 
@@ -86,7 +86,7 @@ def _(event: ev.CheckpointWritten) -> Span:
 @tell.register
 def _(event: ev.EvaluationDone) -> Span:
     values = ", ".join(f"{name} {number(value)}" for name, value in event.metrics.items() if name != "global_step")
-    return harmless(f"evaluation at step {event.global_step:,}: {values}"), "magenta"
+    return f"evaluation at step {event.global_step:,}: {values}", "magenta"
 
 
 @tell.register
@@ -94,7 +94,7 @@ def _(event: ev.Noticed) -> Span:
     named = not event.task or event.message.startswith(event.task)
     text = event.message if named else f"{event.task}: {event.message}"
     style = _SEVERITY_STYLES.get(event.severity, "")
-    return harmless(text if event.severity == "info" else f"{event.severity}: {text}"), style
+    return text if event.severity == "info" else f"{event.severity}: {text}", style
 
 
 @tell.register
@@ -110,14 +110,14 @@ def _(event: ev.Recovered) -> Span:
 
 @tell.register
 def _(event: ev.TasksMoved) -> Span:
-    return harmless(f"without {event.host}: {places(event.tasks)}, as generation {event.generation}"), "yellow"
+    return f"without {event.host}: {places(event.tasks)}, as generation {event.generation}", "yellow"
 
 
 @tell.register
 def _(event: ev.MoveOver) -> Span:
     rolled = f", {event.steps_rolled_back:,} steps rolled back" if event.steps_rolled_back else ""
     words = f"training goes on without {', '.join(event.hosts)} after {event.recovered_s:.1f} s{rolled}"
-    return harmless(words), "green"
+    return words, "green"
 
 
 @tell.register
@@ -144,4 +144,4 @@ def _(event: ev.RunEnded) -> Span:
 
 
 def _with_reason(text: str, reason: str) -> str:
-    return harmless(f"{text}: {reason}" if reason else text)
+    return f"{text}: {reason}" if reason else text

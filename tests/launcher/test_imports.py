@@ -24,7 +24,7 @@ LAYERS: dict[str, str] = {  # a room, and the rooms that it may import from; ARC
     "launcher.timeline": "wire record",
     "launcher.supervise": "wire plan record causes lifecycle hosts timeline",
     "launcher.views": "wire plan record estimator",
-    "launcher.deploy": "wire spec plan hosts",
+    "launcher.deploy": "wire spec plan hosts views",
     "launcher.doctor": "wire plan agent hosts views",
     "launcher.testing": "wire record supervise views",
     "launcher.cli": ALL,
