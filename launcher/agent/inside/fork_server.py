@@ -103,11 +103,13 @@ def _request(message: dict[str, Any], fds: list[int]) -> tuple[Request, int]:
     return Request.from_message(message), fds[0]
 
 
-def _send(connection: socket.socket, **message: object) -> None:
+def _send(connection: socket.socket, **message: object) -> bool:
+    """False if the agent is gone or listens no more; the server's next receive ends it then."""
     try:
         connection.sendall(json.dumps(message).encode())
     except ConnectionError:
-        return  # the agent is gone: the next receive ends this process
+        return False
+    return True
 
 
 def _fail(connection: socket.socket, request: Request, message: str) -> None:
@@ -153,7 +155,8 @@ def _become(request: Request, output_fd: int, origin: _Origin, template: Templat
         _fail(origin.connection, request, f"{error.strerror}: {error.filename or request.cwd}")
         os.write(origin.answered, b"f")
         os._exit(1)
-    _send(origin.connection, kind="started", task=request.task, attempt=request.attempt, pid=os.getpid())
+    if not _send(origin.connection, kind="started", task=request.task, attempt=request.attempt, pid=os.getpid()):
+        os._exit(1)  # the server was killed and the agent has given its forks up: another one becomes this attempt
     with contextlib.suppress(BrokenPipeError):  # the server was killed
         os.write(origin.answered, b"s")
     origin.connection.detach()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable, Iterator
 
 from launcher.agent.system.loop import Loop
@@ -55,6 +56,11 @@ class Wire:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def peer_pid(self) -> int:
+        """The process that connected."""
+        credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
 
     def open(self) -> None:
         """Begins to listen to the other side."""

@@ -56,6 +56,11 @@ class Attempt:
             roots.add(self.pid)
         return {pid for pid in roots | processes.descendants(roots, seen) if pid in seen and seen[pid].alive}
 
+    def members(self, seen: Mapping[int, Process]) -> set[int]:
+        """Its tree, and who is in its process's session or group, which outlive a parent between."""
+        mates = {pid for pid, one in seen.items() if self.pid and self.pid in (one.group, one.session)}
+        return self.tree(seen) | mates
+
     def remember(self, seen: Mapping[int, Process]) -> set[int]:
         """Notes who is below it now, for the time when its orphans have another parent; returns its tree."""
         tree = self.tree(seen)

@@ -54,6 +54,12 @@ class Attempts:
         attempt = self._alive.get(task)
         return attempt if attempt is not None and attempt.number == number else None
 
+    def is_of(self, task: str, number: int, pid: int) -> bool:
+        """Whether that process is of that attempt, which is alive."""
+        self.preloads.hear()  # it may have been forked just now
+        attempt = self.find(task, number)
+        return attempt is not None and pid in attempt.members(processes.snapshot())
+
     def alive(self, *roles: Role) -> list[Attempt]:
         """Those of these roles that have not ended; of every role when none is named."""
         return [attempt for attempt in self._alive.values() if not roles or attempt.task.role in roles]

@@ -153,7 +153,7 @@ class Preloads:
         one = next((item for item in self._all.values() if item.pid == pid), None)
         if one is None:
             return False
-        self._read(one)  # its last answers
+        self._hear_the_rest(one)
         was_ready, one.pid = one.ready, 0
         self._hang_up(one)
         code = os.waitstatus_to_exitcode(status)
@@ -173,8 +173,15 @@ class Preloads:
             return ""
         return "\n".join(text.strip().splitlines()[-10:])
 
+    def _hear_the_rest(self, one: Interpreter) -> None:
+        """Its last answers, and those of its forks, of whom some may be on their way to their programs. From here on
+        none of them can answer any more, and one that cannot does not run."""
+        if one.link is not None:
+            one.link.shutdown(socket.SHUT_RD)
+            self._read(one)
+
     def _ask_again(self, one: Interpreter) -> None:
-        """What it was asked for and has not answered has not run: a task begins after its answer was sent."""
+        """What it was asked for and has not answered does not run: a task begins after its answer was sent."""
         one.waiting.extendleft(reversed(one.asked))
         one.asked.clear()
 
@@ -199,6 +206,11 @@ class Preloads:
             blocked = one.ready and one.waiting
             write = (lambda: self._pump(one)) if blocked else None
             self._loop.watch(one.link.fileno(), read=lambda: self._read(one), write=write)
+
+    def hear(self) -> None:
+        """Whatever has been answered by now."""
+        for one in self._all.values():
+            self._read(one)
 
     def _read(self, one: Interpreter) -> None:
         while one.link is not None:
@@ -240,6 +252,8 @@ class Preloads:
             try:
                 _send(one.link, request)
             except BlockingIOError:
+                break
+            except ConnectionError:  # it has died: what was not asked for waits for the next one
                 break
             except OSError as error:
                 one.waiting.popleft()

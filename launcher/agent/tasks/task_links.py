@@ -95,7 +95,7 @@ class TaskLinks:
             self._links.discard(link)
 
     def _greet(self, link: TaskLink, hello: protocol.TaskHello) -> None:
-        if self._attempts.find(str(hello.task), hello.attempt) is None:
+        if not self._attempts.is_of(str(hello.task), hello.attempt, link.wire.peer_pid()):
             self._complain(link)
             return
         link.task, link.attempt = hello.task, hello.attempt

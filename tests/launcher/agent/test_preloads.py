@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +31,13 @@ def ready(host: Host, count: int = 1) -> protocol.PreloadState:
         lambda body: sum(state.state == "ready" for state in host.bodies(protocol.PreloadState)) >= count,
     )
     return [state for state in host.bodies(protocol.PreloadState) if state.state == "ready"][-1]
+
+
+def kill_after(pid: int, delay_s: float) -> None:
+    """At some moment of what happens meanwhile: which one is not this test's to say."""
+    timer = threading.Timer(delay_s, kill, [pid])
+    timer.start()
+    timer.join()
 
 
 def test_tasks_asked_for_before_it_is_ready_are_forked_from_it(host: Host) -> None:
@@ -84,6 +95,55 @@ def test_its_death_ends_no_task_and_it_is_started_again(host: Host, tmp_path: Pa
     fork(host, "worker:1", "exit=0")
     assert host.wait(protocol.Exited).task == "worker:1"
     assert host.started("worker:1").start == "fork"
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, 2, 3, 5, 8, 12, 20, 30, 45])
+def test_whenever_it_is_killed_every_task_runs_once(host: Host, delay_ms: int) -> None:
+    """Among its forks some have answered and some have not; these must leave, since others take their place."""
+    preload(host)
+    pid = ready(host).pid
+    names = [f"worker:{index}" for index in range(10)]
+    for name in names:
+        fork(host, name, "argv", "exit=0")
+    kill_after(pid, delay_ms / 1000)
+    ends = {}
+    for name in names:
+        ends[name] = host.wait(protocol.Exited, lambda body, name=name: body.task == name)
+        assert ends[name].exit_code == 0, ends[name]
+        text = host.wait_output(f"{name.replace(':', '-')}.1", ends[name].output_bytes)
+        assert text.count(b'"exit=0"') == 1, text
+    started = [body.task for body in host.bodies(protocol.Started)]
+    assert sorted(started) == names
+    assert not host.bodies(protocol.Refused)
+
+
+def test_what_is_asked_for_as_it_dies_waits_for_the_next_one(host: Host) -> None:
+    preload(host)
+    pid = ready(host).pid
+    os.kill(pid, signal.SIGSTOP)  # it reads no more, so that what is asked for is answered by its death alone
+    for index in range(3):
+        fork(host, f"worker:{index}", "exit=0")
+    kill(pid)
+    for index in range(3, 6):
+        fork(host, f"worker:{index}", "exit=0")
+    for index in range(6):
+        assert host.wait(protocol.Exited, lambda body, index=index: body.task == f"worker:{index}").exit_code == 0
+    assert not host.bodies(protocol.Refused)
+
+
+def test_a_greeting_of_another_process_counts_for_nothing(host: Host, tmp_path: Path) -> None:
+    preload(host)
+    fork(host, "worker:0", f"touch={tmp_path}/up", "hang")
+    until((tmp_path / "up").exists, "the task")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+        stranger.connect(str(Path(host.options.folder) / "task.sock"))
+        hello = protocol.TaskHello(task="worker:0", attempt=1, pid=os.getpid())
+        stranger.sendall(protocol.encode(hello) + protocol.encode(protocol.Finished(global_step=7, local_steps=7)))
+        fork(host, "worker:1", "exit=0")
+        host.wait(protocol.Exited)
+    host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0))
+    host.wait(protocol.Exited, lambda body: body.task == "worker:0")
+    assert not [body for body in host.bodies(protocol.Reported) if isinstance(body.report, protocol.Finished)]
 
 
 @pytest.mark.parametrize(("modules", "python"), [(("no_such_module",), sys.executable), ((), "/no/such/python")])
