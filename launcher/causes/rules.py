@@ -156,6 +156,13 @@ RULES: tuple[Rule, ...] = (
         permanent=True,
     ),
     Rule(
+        kind="exception",
+        names=_names("GlobalStepError"),
+        title="training does not count its steps",
+        advice="give minimize, or apply_gradients, the global step: global_step=tf.compat.v1.train.get_global_step()",
+        permanent=True,
+    ),
+    Rule(
         kind="disk_full",
         pattern=_any(r"No space left on device", r"Disk quota exceeded", r"\[Errno (?:28|122)\]"),
         title="the disk is full",
@@ -263,6 +270,14 @@ RULES: tuple[Rule, ...] = (
         names=_names("UnrecognizedFlagError IllegalFlagValueError FlagsError ArgumentError UsageError"),
         title="the script refuses its arguments",
         advice="correct the command's arguments",
+        permanent=True,
+    ),
+    Rule(
+        kind="tf_config",
+        names=_names("NoServerError ValueError"),
+        pattern=_any(r"Estimator\.train alone does not train", r"Train has been called wrong configuration"),
+        title="Estimator.train alone does not train in a cluster",
+        advice="call tf.estimator.train_and_evaluate instead, in every role: it starts the servers, too",
         permanent=True,
     ),
     Rule(

@@ -23,7 +23,6 @@ from launcher.wire.protocol import (
     ExitNow,
     Gate,
     Message,
-    ModelDir,
     ProtocolError,
     Step,
     StopTraining,
@@ -48,17 +47,18 @@ class LauncherGoneError(ConnectionError):
 class Channel:
     """Sends reports and keeps what was told. Connects at the first ``open()``; thread-safe; never blocks a sender.
 
-    ``drain``, ``stop`` and ``gate`` are the last message of their kind, None if there was none. A single daemon thread
-    reads, and writes what the socket would not take at once.
+    ``stop`` and ``gate`` are the last message of their kind, None if there was none; ``barriers``: trainings whose
+    barrier is open; ``drained``: those whose evaluation is to end, of all if the empty name is among them. A single
+    daemon thread reads, and writes what the socket would not take at once.
     """
 
     def __init__(self, *, path: str | None, task: str = "", attempt: int = 1) -> None:
         self.task = task
         self.attempt = attempt
         self.gate: Gate | None = None
-        self.drain: Drain | None = None
         self.stop: StopTraining | None = None
-        self.barrier = False
+        self.barriers: set[str] = set()
+        self.drained: set[str] = set()
         self._path = path
         self._pid = os.getpid()
         self._changed = threading.Condition()
@@ -101,21 +101,22 @@ class Channel:
                 with contextlib.suppress(OSError):  # full: the thread is being woken as it is
                     self._wake.send(b"\0", socket.MSG_DONTWAIT)
 
-    def wait_gate(self, is_over: Callable[[], bool] = lambda: False, *, model_dir: str = "") -> Gate | None:
-        """Block until every ps is proven or ``is_over()``; None at once if no agent was ever there.
-
-        ``model_dir``: the chief's; the gate is open to it only when this run has locked that folder, too. Raises
-        LauncherGoneError if the agent leaves while the gate is shut.
-        """
+    def wait_gate(
+        self, admits: Callable[[Gate], bool] = lambda gate: gate.open, is_over: Callable[[], bool] = lambda: False
+    ) -> Gate | None:
+        """Block until there is a gate that ``admits`` this task, or ``is_over()``; None at once if no agent was ever
+        there. Raises LauncherGoneError if the agent leaves before."""
         if not self.open() and not self._was_open:
             return None
-        if not self._is_gate_open(model_dir):
-            if model_dir:
-                self.send(ModelDir(path=model_dir))
+
+        def may_pass() -> bool:
+            return self.gate is not None and admits(self.gate)
+
+        if not may_pass():
             self.send(Waiting(what="gate"))
-            self.wait(lambda: self._is_gate_open(model_dir) or not self.is_open or is_over())
+            self.wait(lambda: may_pass() or not self.is_open or is_over())
             self.send(Waiting(what=""))
-        if not self.is_open and not self._is_gate_open(model_dir):
+        if not self.is_open and not may_pass():
             raise LauncherGoneError("the launcher left before the parameter servers were proven to be its own")
         return self.gate
 
@@ -149,9 +150,6 @@ class Channel:
                 end.close()
         self._socket = self._wake = self._woken = None
         self._queue.clear()
-
-    def _is_gate_open(self, model_dir: str) -> bool:
-        return self.gate is not None and self.gate.open and model_dir in ("", self.gate.model_dir)
 
     def _has_unsent(self) -> bool:
         return bool(self._queue or self._partial)
@@ -242,9 +240,9 @@ class Channel:
             if isinstance(message, Gate):
                 self.gate = message
             elif isinstance(message, Barrier):
-                self.barrier = True
+                self.barriers.add(message.training)
             elif isinstance(message, Drain):
-                self.drain = message
+                self.drained.add(message.training)
             elif isinstance(message, StopTraining):
                 self.stop = message
             elif isinstance(message, ExitNow):

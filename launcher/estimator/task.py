@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +15,34 @@ from launcher.wire.protocol import ATTEMPT_VARIABLE, REPORT_STEPS_VARIABLE, TASK
 
 
 @dataclass
-class Task:
-    """One attempt of a task: its channel to the agent, and what its sessions have in common.
+class Training:
+    """One training of this process (see ``trainings``), over all of its sessions.
 
-    ``examples``: examples trained by this attempt, None if the job never said. ``sessions``: sessions opened so far.
-    ``terminated``: SIGTERM came and was turned into a stop at the next step. ``kept``: the newest session kept the
-    live variables of the parameter servers. ``end_reason``: why it ends training by itself, empty for the usual
-    reasons. ``loss``: the tensor that the Estimator now in training fetches. ``report_steps``: global steps that are to
+    ``name``: the same in every task; ``model_dir``: as an absolute path. ``sessions``: opened so far. ``kept``: the
+    newest one kept the live variables of the parameter servers. ``loss``: the tensor that the Estimator fetches.
+    ``end_reason``: why it ends by itself, empty for the usual reasons. ``saved``: a checkpoint was written.
+    ``may_be_left_out``: the call that trains can return without a session.
+    """
+
+    name: str
+    model_dir: str
+    may_be_left_out: bool = True
+    sessions: int = 0
+    kept: bool = False
+    loss: Any = None
+    end_reason: str = ""
+    saved: bool = False
+
+
+@dataclass
+class Task:
+    """One attempt of a task: its channel to the agent, and what its trainings have in common.
+
+    ``cluster``: the addresses of each role, as TF_CONFIG had them at the start. ``training``: the one under way;
+    ``is_beside``: in a call that trains nothing; ``calls``: how many trainings of each kind there have been;
+    ``servers``: its TensorFlow servers, by address.
+    ``examples``: examples trained by this attempt, None if the job never said; ``local_steps``: its steps.
+    ``terminated``: SIGTERM came and was turned into a stop at the next step. ``report_steps``: global steps that are to
     be reported as soon as they are done. ``input_wait``: the tensor of the seconds that a step waits for its input,
     None if that is not measured. ``waited_s``: seconds spent waiting for input, None if nobody measures.
     ``before_finish``: what is to be done after the last step, before ``Finished``. ``adjustments``: the names of those
@@ -30,12 +52,14 @@ class Task:
     channel: Channel
     role: str = ""
     index: int = 0
+    cluster: Mapping[str, Any] = field(default_factory=dict)
+    training: Training | None = None
+    is_beside: bool = False
+    calls: Counter[str] = field(default_factory=Counter)
+    servers: dict[str, Any] = field(default_factory=dict)
     examples: int | None = None
-    sessions: int = 0
+    local_steps: int = 0
     terminated: bool = False
-    kept: bool = False
-    end_reason: str = ""
-    loss: Any = None
     input_wait: Any = None
     waited_s: float | None = None
     report_steps: tuple[int, ...] = ()
@@ -47,6 +71,17 @@ class Task:
     def is_stopping(self) -> bool:
         """Whether training is to end at the next step."""
         return self.terminated or self.channel.stop is not None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this is a chief without parameter servers and workers."""
+        others = set(self.cluster) - {"evaluator"}
+        return self.role == "chief" and others == {"chief"}
+
+    def is_over(self, training: Training) -> bool:
+        """Whether the agent has said that this training has ended."""
+        gate = self.channel.gate
+        return gate is not None and training.name in gate.over
 
 
 _current = Task(channel=Channel(path=None))
@@ -65,7 +100,9 @@ def begin(environ: Mapping[str, str]) -> Task:
     attempt = int(environ.get(ATTEMPT_VARIABLE, "1"))
     channel = Channel(path=environ.get(TASK_SOCKET_VARIABLE), task=name, attempt=attempt)
     steps = tuple(map(int, filter(None, environ.get(REPORT_STEPS_VARIABLE, "").split(","))))
-    _current = Task(channel=channel, role=role, index=index, report_steps=steps)
+    cluster = _tf_config(environ).get("cluster")
+    known = cluster if isinstance(cluster, dict) else {}
+    _current = Task(channel=channel, role=role, index=index, cluster=known, report_steps=steps)
     return _current
 
 

@@ -24,12 +24,13 @@ The rules:
 
 from __future__ import annotations
 
+from launcher.lifecycle.clock import next_wakeup
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import agent_renewed, prepare, restart_asked, stop_asked
 from launcher.lifecycle.moves import host_lost
 from launcher.lifecycle.reports import ON_TOLD
 from launcher.lifecycle.rules import settle
-from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, initial, next_wakeup
+from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, initial
 from launcher.lifecycle.values import (
     Action,
     AgentRenewed,

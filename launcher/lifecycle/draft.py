@@ -29,6 +29,10 @@ class Draft:
     def set(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]
 
+    def training(self, **changes: object) -> None:
+        """Changes what is known of the chief's training."""
+        self.set(training=replace(self.state.training, **changes))  # type: ignore[arg-type]
+
     def do(self, action: Action) -> None:
         self.actions.append(action)
 
@@ -104,7 +108,11 @@ class Draft:
             stepped_at=0.0,
             restart_at=math.inf,
             restart_wanted=False,
+            training="",
+            folders=(),
             finished=False,
+            left_out="",
+            doing="",
             term_at=math.inf,
         )
         self.move(record, TaskState.STARTING)

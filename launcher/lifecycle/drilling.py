@@ -11,9 +11,10 @@ import signal
 from dataclasses import replace
 
 from launcher.causes import Cause
+from launcher.lifecycle.clock import drill_due_at
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.outages import continued, keep_drill, paused, tell_drill_over
-from launcher.lifecycle.state import DrillRecord, TaskRecord, drill_due_at
+from launcher.lifecycle.state import DrillRecord, TaskRecord
 from launcher.lifecycle.values import SignalTask, TellTask
 from launcher.record import events
 from launcher.record.states import Phase, TaskState

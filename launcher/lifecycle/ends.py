@@ -21,12 +21,12 @@ MOST_ALIKE = 3
 
 
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
-    record = draft.update(record, running=False, waits_for="", missing="", term_at=math.inf)
+    record = draft.update(record, running=False, waits_for="", missing="", training="", doing="", term_at=math.inf)
     death_known(draft, record)
     if record.task.role is Role.PS:
         draft.set(initialised=False)
     if record.task.role is Role.CHIEF:
-        draft.set(barrier_open=False)  # another attempt is told again
+        draft.training(barrier_open=False)  # another attempt is told again
     if record.restart_wanted and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
         draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now)
         lost(draft, record, detected_s=body.since_s)

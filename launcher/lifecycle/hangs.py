@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable
 
 from launcher import causes
+from launcher.lifecycle.clock import STACKS_PATIENCE_S
 from launcher.lifecycle.draft import Draft
-from launcher.lifecycle.state import STACKS_PATIENCE_S, TaskRecord
+from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import TakeStacks
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId

@@ -115,7 +115,7 @@ def _move(draft: Draft, lost: HostLost, gone: frozenset[TaskId]) -> Move:
         detected_s=lost.silent_s,
         dead_at=lost.dead_at,
         tasks=gone,
-        trained=draft.state.saved_last,
+        trained=draft.state.training.saved_last,
         step=draft.state.global_step,
     )
     before = draft.state.move
@@ -162,9 +162,7 @@ def _begin_generation(draft: Draft, move: Move) -> None:
         launched=False,
         gate=SHUT,
         initialised=False,
-        barrier_at=math.inf,
-        barrier_open=False,
-        saved_last=move.trained,
+        training=replace(draft.state.training, barrier_at=math.inf, barrier_open=False, saved_last=move.trained),
         progress_at=draft.now,
         drain_until=math.inf,
         asked_at={},

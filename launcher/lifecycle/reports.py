@@ -10,10 +10,10 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
-from launcher.lifecycle.state import TRANSITIONS, TaskRecord
+from launcher.lifecycle.state import TRANSITIONS, TaskRecord, Training
 from launcher.lifecycle.values import LockModelDir, ProveTask, SeeModelDir
 from launcher.record import events
-from launcher.record.states import TaskState
+from launcher.record.states import Phase, TaskState
 from launcher.wire import protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId
 
@@ -125,11 +125,11 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
     if record.task.role is Role.PS:
         return  # its own word is no proof: see ``on_listening``
     if record.task.role is Role.CHIEF:
-        draft.set(initialised=True)
+        draft.set(initialised=True, holds=record.training)
         resumed_from(draft, report.global_step)
         moved_back(draft, report.global_step)
     record = draft.update(record, ready=True, early_deaths=0)
-    if record.state is TaskState.STARTING:
+    if record.state in (TaskState.STARTING, TaskState.FINISHED):
         draft.move(record, TaskState.READY, reason="kept the live variables" if report.kept else "")
 
 
@@ -181,8 +181,9 @@ def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> N
 
 def on_checkpoint(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.CheckpointSaved)
-    if record.task.role is Role.CHIEF and draft.state.barrier_open:
-        draft.set(saved_last=True)
+    if record.task.role is Role.CHIEF and draft.state.training.barrier_open:
+        draft.training(saved_last=True)
+        training_over(draft, record)
     draft.record(events.CheckpointWritten(task=record.task.name, global_step=report.global_step, path=report.path))
 
 
@@ -208,25 +209,61 @@ def on_waiting(draft: Draft, record: TaskRecord, report: protocol.Message) -> No
     draft.update(record, waits_for=report.what, missing=report.missing)
 
 
-def on_model_dir(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
-    assert isinstance(report, protocol.ModelDir)
-    if record.task.role is Role.CHIEF and report.path != draft.state.trains_in:
-        draft.set(trains_in=report.path)
-        draft.record(events.ModelDirKnown(path=report.path))
-        if report.path not in draft.state.locked:
-            draft.do(LockModelDir(path=report.path))
+def on_begun(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Begun)
+    folders = (*record.folders, report.model_dir)
+    step = 0 if record.training else record.global_step
+    record = draft.update(record, training=report.training, folders=folders, finished=False, global_step=step)
+    if record.task.role is Role.CHIEF:
+        _chief_begins(draft, report)
+    elif record.state is TaskState.DRAINING and draft.state.phase is Phase.TRAINING:
+        draft.move(record, TaskState.READY, reason="for the next training")
+
+
+def _chief_begins(draft: Draft, report: protocol.Begun) -> None:
+    former, folder = draft.state.training, report.model_dir
+    if former.name == "":
+        draft.training(name=report.training)  # what is known of it so far is the plan's
+    elif former.name != report.training:
+        draft.set(training=Training(name=report.training), global_step=0)
+    if not folder or folder == draft.state.trains_in:
+        return
+    draft.set(trains_in=folder, folders=draft.state.folders | {folder})
+    draft.record(events.ModelDirKnown(path=folder))
+    if folder not in draft.state.locked:
+        draft.do(LockModelDir(path=folder))
+
+
+def on_ended(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Ended)
+    if record.task.role is Role.CHIEF:
+        training_over(draft, record)
+
+
+def training_over(draft: Draft, chief: TaskRecord) -> None:
+    """Whoever comes to the chief's training now has nothing to do in it; not if it only stops, to go on later."""
+    name = draft.state.training.name
+    if name and name not in draft.state.over and chief.state is not TaskState.STOPPING and not chief.restart_wanted:
+        draft.set(over=(*draft.state.over, name))
+
+
+def on_doing(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Doing)
+    draft.update(record, doing=report.what)
 
 
 def on_max_steps(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.MaxSteps)
-    if report.max_steps != draft.state.max_steps and record.task.role is Role.CHIEF:
-        draft.set(max_steps=report.max_steps)
+    if report.max_steps != draft.state.training.max_steps and record.task.role is Role.CHIEF:
+        draft.training(max_steps=report.max_steps)
         draft.record(events.TargetKnown(max_steps=report.max_steps))
 
 
 def progressed(draft: Draft) -> None:
     """The run is where its foremost trainer is. Each reports for itself; after a roll-back all report less."""
-    steps = [record.global_step for record in draft.of_role(*TRAINERS) if record.alive and record.speaks]
+    name = draft.state.training.name
+    there = [record for record in draft.of_role(*TRAINERS) if record.training in ("", name)]
+    steps = [record.global_step for record in there if record.alive and record.speaks]
     if steps and max(steps) != draft.state.global_step:
         draft.set(global_step=max(steps), progress_at=draft.now)
 
@@ -257,6 +294,8 @@ _ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protoco
         protocol.Evaluated: on_evaluated,
         protocol.Waiting: on_waiting,
         protocol.MaxSteps: on_max_steps,
-        protocol.ModelDir: on_model_dir,
+        protocol.Begun: on_begun,
+        protocol.Ended: on_ended,
+        protocol.Doing: on_doing,
     }
 )

@@ -6,22 +6,21 @@ import math
 from dataclasses import replace
 
 from launcher import causes
+from launcher.lifecycle.clock import (
+    hang_deadline,
+    is_elsewhere,
+    may_train,
+    run_deadline,
+    start_deadline,
+    straggler_deadline,
+)
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
 from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings
 from launcher.lifecycle.moves import watch_move, watch_moved
 from launcher.lifecycle.outages import watch_outages
-from launcher.lifecycle.state import (
-    TRANSITIONS,
-    RunState,
-    TaskRecord,
-    hang_deadline,
-    may_train,
-    run_deadline,
-    start_deadline,
-    straggler_deadline,
-)
+from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
 from launcher.lifecycle.values import End, TellTask
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec.policy import Success
@@ -101,7 +100,12 @@ def watch_gate(draft: Draft) -> None:
     trains_in = draft.state.trains_in
     locked = not trains_in or trains_in in draft.state.locked
     gate = protocol.Gate(
-        open=proven and locked, variables_alive=draft.state.initialised, model_dir=trains_in if locked else ""
+        open=proven and locked,
+        variables_alive=draft.state.initialised,
+        model_dir=trains_in if locked else "",
+        training=draft.state.holds,
+        over=draft.state.over,
+        closed=all(chief.state.final for chief in draft.of_role(Role.CHIEF)),
     )
     if gate != draft.state.gate:
         draft.set(gate=gate)
@@ -127,22 +131,27 @@ def restart_the_dead(draft: Draft) -> None:
 
 def watch_barrier(draft: Draft) -> None:
     chief = next(iter(draft.of_role(Role.CHIEF)))
-    arrived = chief.state is TaskState.FINISHED or (chief.state is TaskState.STOPPING and chief.speaks)
-    if not arrived or draft.state.barrier_open:
-        draft.set(barrier_at=math.inf)
+    finished = chief.state is TaskState.FINISHED and chief.finished
+    arrived = finished or (chief.state is TaskState.STOPPING and chief.speaks)
+    if not arrived or draft.state.training.barrier_open:
+        draft.training(barrier_at=math.inf)
         return
-    if math.isinf(draft.state.barrier_at):
-        draft.set(barrier_at=draft.now)
+    if math.isinf(draft.state.training.barrier_at):
+        draft.training(barrier_at=draft.now)
     for record in draft.of_role(Role.WORKER):
         if draft.now >= straggler_deadline(draft.state, record):
             leave_behind(draft, record)
     if not any(may_train(draft.state, record) for record in draft.of_role(Role.WORKER)):
-        draft.set(barrier_open=True)
-        draft.do(TellTask(task=chief.task, message=protocol.Barrier()))
+        draft.training(barrier_open=True)
+        draft.do(TellTask(task=chief.task, message=protocol.Barrier(training=draft.state.training.name)))
 
 
 def leave_behind(draft: Draft, record: TaskRecord) -> None:
-    """The chief waits no longer for a worker that hangs. Where each worker matters, that is the run's failure."""
+    """The chief waits no longer for a worker that hangs. Where each worker matters, that is the run's failure. One that
+    only has not come from its former training may do what it likes."""
+    if is_elsewhere(draft.state, record):
+        draft.update(record, left_out=draft.state.training.name)
+        return
     if not inspected(draft, [record]):
         return
     late = standing(draft, record.task)
@@ -158,9 +167,11 @@ def leave_behind(draft: Draft, record: TaskRecord) -> None:
 
 def drain_early(draft: Draft) -> None:
     """When the last checkpoint is there, the evaluator need not wait until the trainers' processes have gone."""
-    if draft.state.saved_last and draft.state.phase is Phase.TRAINING and _evaluates_at_the_end(draft.state):
+    training = draft.state.training
+    if training.saved_last and draft.state.phase is Phase.TRAINING and _evaluates_at_the_end(draft.state):
         for record in draft.of_role(Role.EVALUATOR):
-            drain(draft, record)
+            if record.training in ("", training.name):
+                drain(draft, record, training.name)
 
 
 def _evaluates_at_the_end(state: RunState) -> bool:
@@ -181,12 +192,13 @@ def watch_training(draft: Draft) -> None:
 
 
 def stop_late_workers(draft: Draft) -> None:
-    """After the chief has gone nothing that workers train is saved; they get the grace period to end."""
+    """After the chief has gone nothing that workers train is saved; they get the grace period to end. Those that are
+    known to do something else may do it."""
     grace_s = draft.state.plan.policy.grace_s
     if math.isinf(draft.state.drain_until):
         draft.set(drain_until=draft.now + grace_s)
     elif draft.now >= draft.state.drain_until:
-        late = [record for record in draft.of_role(Role.WORKER) if not record.state.final]
+        late = [record for record in draft.of_role(Role.WORKER) if not record.state.final and not record.doing]
         if not inspected(draft, late):
             return
         draft.set(drain_until=draft.now + grace_s)
@@ -212,11 +224,13 @@ def training_over(draft: Draft, chief: TaskRecord) -> None:
         drain(draft, record)
 
 
-def drain(draft: Draft, record: TaskRecord) -> None:
-    """Tells an evaluator that runs to end. One that is being restarted is told when it runs."""
+def drain(draft: Draft, record: TaskRecord, training: str = "") -> None:
+    """Tells an evaluator that runs to end, or to end this training's evaluation. One that is being restarted is told
+    when it runs."""
     if TaskState.DRAINING in TRANSITIONS[record.state]:
         draft.move(record, TaskState.DRAINING)
-        draft.do(TellTask(task=record.task, message=protocol.Drain(global_step=draft.state.global_step or None)))
+        step = draft.state.global_step or None
+        draft.do(TellTask(task=record.task, message=protocol.Drain(global_step=step, training=training)))
 
 
 def watch_drain(draft: Draft) -> None:

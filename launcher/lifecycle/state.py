@@ -1,4 +1,4 @@
-"""What is known of a run and its tasks, and which ways a task may go. The clock's bounds are read off it, too."""
+"""What is known of a run and its tasks, and which ways a task may go."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from launcher.causes import Cause
 from launcher.plan.model import Plan, PlannedTask
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec import drills
-from launcher.spec.drills import AtStep, Drill, Exit, Pause
-from launcher.spec.policy import Success
+from launcher.spec.drills import Drill, Pause
 from launcher.wire import protocol
-from launcher.wire.roles import TRAINERS, Role, TaskId
+from launcher.wire.roles import Role, TaskId
 
 _RUNNING = (
     TaskState.STARTING,
@@ -25,7 +24,6 @@ _RUNNING = (
     TaskState.DRAINING,
     TaskState.STOPPING,
 )
-STACKS_PATIENCE_S = 4.0
 SHUT = protocol.Gate(open=False)
 _ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED})
 _DEATHS = _ENDS | {TaskState.BACKOFF, TaskState.STOPPING}
@@ -38,8 +36,8 @@ TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
         TaskState.READY: _DEATHS | {TaskState.TRAINING, TaskState.EVALUATING, TaskState.FINISHED, TaskState.DRAINING},
         TaskState.TRAINING: _DEATHS | {TaskState.FINISHED},
         TaskState.EVALUATING: _DEATHS | {TaskState.DRAINING},
-        TaskState.FINISHED: _DEATHS,
-        TaskState.DRAINING: _DEATHS,
+        TaskState.FINISHED: _DEATHS | {TaskState.READY},  # for its next training
+        TaskState.DRAINING: _DEATHS | {TaskState.READY},
         TaskState.STOPPING: _ENDS | {TaskState.BACKOFF},
         TaskState.BACKOFF: frozenset({TaskState.WAITING, TaskState.STARTING, TaskState.STOPPED, TaskState.FAILED}),
         TaskState.SUCCEEDED: frozenset(),
@@ -55,8 +53,10 @@ class TaskRecord:
 
     ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was;
     ``alike_at``: when it died in the same way (``likeness``) in a row; ``restarts``: how often it
-    was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``finished``: its last
-    gradient is applied; ``stepped_at``: when it last did a step; ``term_at``: when SIGTERM follows the word to stop.
+    was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``training``: the one that
+    it has begun last, empty where tasks name none, ``folders``: of all that it has begun; ``finished``: its last
+    gradient in that is applied; ``left_out``: a training that does not wait for it; ``doing``: what it does outside of
+    any training; ``stepped_at``: when it last did a step; ``term_at``: when SIGTERM follows the word to stop.
     """
 
     planned: PlannedTask
@@ -77,7 +77,11 @@ class TaskRecord:
     global_step: int = 0
     stepped_at: float = 0.0
     restart_wanted: bool = False
+    training: str = ""
+    folders: tuple[str, ...] = ()
     finished: bool = False
+    left_out: str = ""
+    doing: str = ""
     term_at: float = math.inf
 
     @property
@@ -88,6 +92,21 @@ class TaskRecord:
     def alive(self) -> bool:
         """Whether a process of it may exist."""
         return self.state in _RUNNING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What the chief trains, or has trained last (see ``protocol.Begun``).
+
+    ``name``: empty where tasks name none. ``barrier_at``: when the chief arrived at the barrier; ``saved_last``: it has
+    saved behind the barrier.
+    """
+
+    name: str = ""
+    max_steps: int | None = None
+    barrier_at: float = math.inf
+    barrier_open: bool = False
+    saved_last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,9 +174,9 @@ class DrillRecord:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunState:
     """Everything that decides. ``locked``: folders that are, and that all hosts have seen; ``unseen``: hosts that have
-    not seen one yet. ``gate``: as it was last told to the tasks; ``initialised``: the parameter servers hold
-    variables; ``trains_in``: the folder that the chief has named; ``barrier_at``: when the chief arrived at the
-    barrier; ``saved_last``: it has saved behind the barrier; ``endless``: the input ends when it is stopped;
+    not seen one yet. ``gate``: as it was last told to the tasks; ``holds``: the training whose variables the
+    parameter servers were given last, ``initialised``: they have them; ``trains_in``: the folder that the chief has
+    named last, ``folders``: all of them; ``over``: trainings that are; ``endless``: the input ends when it is stopped;
     ``drain_until``: when patience with late workers, or with the evaluator, ends; ``failures``: every death so far, in
     order; ``metrics``: names of those that were evaluated; ``asked_at``: when it was last asked what a task does,
     ``stacks``: the answers; ``lost``: hosts that are not used any more; ``moves``: how many of them were left behind by
@@ -177,11 +196,11 @@ class RunState:
     trains_in: str = ""
     launched: bool = False
     gate: protocol.Gate = SHUT
+    holds: str = ""
     initialised: bool = False
-    barrier_at: float = math.inf
-    barrier_open: bool = False
-    saved_last: bool = False
-    max_steps: int | None = None
+    folders: frozenset[str] = frozenset()
+    training: Training = Training()
+    over: tuple[str, ...] = ()
     endless: bool = False
     global_step: int = 0
     progress_at: float = 0.0
@@ -205,113 +224,6 @@ def initial(plan: Plan) -> RunState:
     return RunState(
         plan=plan,
         tasks={planned.task: TaskRecord(planned=planned) for planned in plan.tasks},
-        max_steps=plan.max_steps,
+        training=Training(max_steps=plan.max_steps),
         drills=tuple(DrillRecord(drill=drills.parse(text)) for text in plan.inject),
     )
-
-
-def next_wakeup(state: RunState) -> float:
-    """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
-    if unanswered := [at for task, at in state.asked_at.items() if task not in state.stacks]:
-        return min(unanswered) + STACKS_PATIENCE_S  # whatever else is due waits for that
-    due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
-    due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
-    due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)
-    if state.phase in (Phase.STARTING, Phase.TRAINING, Phase.MOVING):
-        due.append(run_deadline(state))
-    if state.phase is Phase.MOVING and state.move is not None:
-        due.append(math.inf if any(record.alive for record in state.tasks.values()) else state.move.dead_at)
-    if state.phase in (Phase.STARTING, Phase.TRAINING):
-        due.extend(start_deadline(state, record) for record in state.tasks.values())
-        due.append(hang_deadline(state))
-    return min(due)
-
-
-def run_deadline(state: RunState) -> float:
-    timeout_s = state.plan.policy.timeout_s
-    return math.inf if timeout_s is None or state.stop_how else state.began_at + timeout_s
-
-
-def start_deadline(state: RunState, record: TaskRecord) -> float:
-    """When a started task must be ready. Only parameter servers must be by themselves; trainers once they speak,
-    since a command that is no Estimator job never says that it is ready."""
-    if not record.running or record.ready or record.state is not TaskState.STARTING:
-        return math.inf
-    if record.task.role is Role.PS or (record.task.role.trains and record.speaks and state.gate.open):
-        return record.started_at + state.plan.policy.start_timeout_s
-    return math.inf
-
-
-def may_train(state: RunState, record: TaskRecord) -> bool:
-    """Whether a worker may still apply gradients. One that is not ready when the last step is reached will not."""
-    if record.finished or record.state.final or (state.phase is Phase.MOVING and not record.running):
-        return False
-    if record.state is TaskState.STOPPING:
-        return record.running and record.ready
-    return record.ready if last_step_reached(state) else True
-
-
-def last_step_reached(state: RunState) -> bool:
-    return state.max_steps is not None and state.global_step >= state.max_steps
-
-
-def straggler_deadline(state: RunState, record: TaskRecord) -> float:
-    """Until when the chief waits for a worker before its last save: after the last step a worker has the grace time to
-    notice; before it, it must go on training."""
-    waited_for = not state.barrier_open and may_train(state, record)
-    if math.isinf(state.barrier_at) or not waited_for or record.state is TaskState.STOPPING:
-        return math.inf
-    if last_step_reached(state):
-        return state.barrier_at + state.plan.policy.grace_s
-    hang_s = state.plan.policy.hang_timeout_s
-    if hang_s is None or record.state is TaskState.BACKOFF:
-        return math.inf
-    return max(record.stepped_at, record.started_at, state.barrier_at) + hang_s
-
-
-def hang_deadline(state: RunState) -> float:
-    """When it has lasted too long that somebody ought to train and nobody does."""
-    hang_s = state.plan.policy.hang_timeout_s
-    waits_for_stragglers = math.isfinite(state.barrier_at)
-    if (
-        hang_s is None
-        or waits_for_stragglers
-        or not any(_ought_to_train(state, item) for item in state.of_role(*TRAINERS))
-    ):
-        return math.inf
-    return state.progress_at + hang_s
-
-
-def _ought_to_train(state: RunState, record: TaskRecord) -> bool:
-    """A trainer that trains or could; one that waits for its session though it may have one; and, where each counts,
-    one that is still on its way when the chief has ended."""
-    if record.state in (TaskState.TRAINING, TaskState.READY):
-        return True
-    if record.state is not TaskState.STARTING or not record.running:
-        return False
-    waits = record.waits_for == "session" and state.gate.open
-    chief_ended = any(chief.state is TaskState.SUCCEEDED for chief in state.of_role(Role.CHIEF))
-    return waits or (chief_ended and state.plan.policy.success is Success.ALL_WORKERS)
-
-
-def drill_due_at(state: RunState, item: DrillRecord) -> float:
-    """When a drill is to be carried out; infinity while its task cannot be reached, or when it has been."""
-    record = state.tasks.get(item.drill.task)
-    if item.fired or record is None or not _can_be_drilled(state, record, item):
-        return math.inf
-    when = item.drill.when
-    if isinstance(when, AtStep):
-        return -math.inf if state.global_step >= when.step else math.inf
-    return item.ready_at + when.seconds
-
-
-def _can_be_drilled(state: RunState, record: TaskRecord, item: DrillRecord) -> bool:
-    if state.phase not in (Phase.TRAINING, Phase.DRAINING) or state.stop_how:
-        return False
-    if not record.running or not record.alive or record.state is TaskState.STOPPING or record.restart_wanted:
-        return False
-    dying = any(
-        other.fired and other.drill.task == record.task and other.attempt == record.attempt and not other.is_pause
-        for other in state.drills
-    )
-    return not dying and (record.speaks or not isinstance(item.drill, Exit))

@@ -522,18 +522,36 @@ class Waiting(Message, kind="waiting"):
 
 
 class Finished(Message, kind="finished"):
-    """The trainer's loop is over, all its gradients are applied. The chief now waits for the barrier."""
+    """The trainer's loop is over, all its gradients are applied. The chief now waits for the barrier. ``nothing_left``:
+    there was no loop, since the last step had been reached before."""
 
     global_step: int
     local_steps: int
     examples: int | None = None
     reason: str = ""
+    nothing_left: bool = False
 
 
-class ModelDir(Message, kind="model_dir"):
-    """The chief is about to train in this folder: it waits until a ``Gate`` says that the run has locked it."""
+class Begun(Message, kind="begun"):
+    """A training begins in this task, or the evaluation of one: what is said until the next is about it. ``training``:
+    its name, the same in every task and attempt; ``model_dir``: where it is saved. The chief waits until a ``Gate``
+    says that the run has locked that folder."""
 
-    path: str
+    training: str
+    model_dir: str
+
+
+class Ended(Message, kind="ended"):
+    """The training is over in this task, and saved. ``saved``: whether a checkpoint was written."""
+
+    training: str
+    saved: bool
+
+
+class Doing(Message, kind="doing"):
+    """What a task does outside of any training: ``evaluate``, ``predict`` or ``export``; empty when that is over."""
+
+    what: str
 
 
 class MaxSteps(Message, kind="max_steps"):
@@ -547,23 +565,32 @@ class MaxSteps(Message, kind="max_steps"):
 
 class Gate(Message, kind="gate"):
     """Whether every ps address is proven to be served by this run. Sent again at every change.
-    ``variables_alive``: the ps hold variables of this generation, so that a restarted chief may keep them;
-    ``model_dir``: the folder that this run has locked because the chief asked for it."""
+    ``training``: the one whose variables the ps were given last, empty before the first; ``variables_alive``: they
+    still hold them, so that a chief that comes back to it may keep them; ``over``: trainings that are; ``closed``: the
+    chief has ended, and begins no more; ``model_dir``: the folder that this run has locked because the chief asked for
+    it."""
 
     open: bool
     generation: int = 1
     variables_alive: bool = False
     model_dir: str = ""
+    training: str = ""
+    over: tuple[str, ...] = ()
+    closed: bool = False
 
 
 class Barrier(Message, kind="barrier"):
-    """No trainer that may still apply gradients is left: the chief may save for the last time."""
+    """No trainer that may still apply gradients in this training is left: the chief may save for the last time."""
+
+    training: str = ""
 
 
 class Drain(Message, kind="drain"):
-    """To the evaluator: training is over; evaluate the last checkpoint unless that is done, then end."""
+    """To the evaluator: this training is over, or every one if it is empty; evaluate the last checkpoint unless that is
+    done, then end."""
 
     global_step: int | None = None
+    training: str = ""
 
 
 class StopTraining(Message, kind="stop_training"):

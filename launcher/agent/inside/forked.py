@@ -119,6 +119,7 @@ def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
     hidden = template.hidden
     untouched = _relevant_environment(template.env, hidden)
     waiting = list(template.effects)
+    at_start = dict(os.environ)
 
     def check(other: str | None) -> None:
         if other is not None or (waiting and _relevant_environment(os.environ, hidden) != untouched):
@@ -129,7 +130,7 @@ def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
             waiting.remove(effects)
             _repeat(effects)
         if "tensorflow" in names and template.adjust is not None:
-            tensorflow_hooks.adjust(template.adjust)
+            tensorflow_hooks.adjust(template.adjust, at_start)
 
     sys.meta_path.insert(0, importing.Finder(hidden, check, given))
     if "tensorflow" not in hidden:

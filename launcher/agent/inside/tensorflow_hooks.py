@@ -17,6 +17,7 @@ from launcher.wire.variables import TUNE_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 
@@ -28,31 +29,32 @@ def load_adjust() -> Any:
     return _load("launcher.estimator.adjustments.adjust")
 
 
-def adjust(module: Any) -> None:
-    """Applies the adjustments that the environment names."""
-    names = _names()
+def adjust(module: Any, environ: Mapping[str, str]) -> None:
+    """Applies the adjustments that the environment names. ``environ``: as it was at the start."""
+    names = _names(environ)
     if names:
-        module.apply(names)
+        module.apply(names, environ)
 
 
 def at_import(hidden: importing.Hidden) -> None:
     """Arranges for ``tf.estimator`` and the adjustments to be there when the program has imported TensorFlow; a program
     that never does is spared their imports. To be called while ``sys.path`` is the interpreter's own."""
-    post_import.after_import("tensorflow", partial(_bring_in, hidden, tuple(sys.path), _names()))
+    post_import.after_import("tensorflow", partial(_bring_in, hidden, tuple(sys.path), dict(os.environ)))
 
 
-def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], names: frozenset[str]) -> None:
+def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    names = _names(environ)
     with importing.as_before(hidden, path):
         compat = _load("launcher.estimator.compat")
         module = load_adjust() if names else None
     if compat is not None:
         compat.install_if_possible()
     if module is not None:
-        module.apply_on_import(names)
+        module.apply_on_import(names, environ)
 
 
-def _names() -> frozenset[str]:
-    return frozenset(name for name in os.environ.get(TUNE_VARIABLE, "").split(",") if name)
+def _names(environ: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(name for name in environ.get(TUNE_VARIABLE, "").split(",") if name)
 
 
 def _load(name: str) -> Any:

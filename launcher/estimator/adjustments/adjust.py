@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,9 +20,9 @@ from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler
 from launcher.estimator.adjustments.saving import retention
 from launcher.estimator.adjustments.saving.final_save import FinalSave
-from launcher.estimator.adjustments.sessions import sessions, trainer
+from launcher.estimator.adjustments.sessions import sessions, trainer, trainings
 from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
-from launcher.estimator.adjustments.start import cluster_pieces, device_filters, model_dirs, preflight
+from launcher.estimator.adjustments.start import cluster_pieces, device_filters, model_dirs, preflight, servers
 from launcher.estimator.compat import install
 from launcher.estimator.task import Task
 from launcher.wire import adjustments
@@ -42,23 +42,24 @@ class _Step:
     make: Change
 
 
-def apply(names: Iterable[str]) -> None:
-    """Make the adjustments ``names`` in this process, for the task that its environment names; call it in a fresh
-    fork, before the script runs. Connects nothing. Called again, it replaces what it did before.
+def apply(names: Iterable[str], environ: Mapping[str, str] | None = None) -> None:
+    """Make the adjustments ``names`` in this process, for the task that its environment names. Connects nothing. Called
+    again, it replaces what it did before. ``environ``: the environment that the process was started with, where the
+    script may have changed it since.
 
     Raises ValueError for an unknown name.
     """
     chosen = frozenset(names)
-    task = _begin(chosen)
+    task = _begin(chosen, environ)
     for step in _steps(chosen):
         importlib.import_module(step.module)
         step.make(_applied, task)
 
 
-def apply_on_import(names: Iterable[str]) -> None:
+def apply_on_import(names: Iterable[str], environ: Mapping[str, str] | None = None) -> None:
     """As ``apply``, but each change is made when the script has imported the module that it changes."""
     chosen = frozenset(names)
-    task = _begin(chosen)
+    task = _begin(chosen, environ)
     for step in _steps(chosen):
         after_import(step.module, partial(step.make, _applied, task))
 
@@ -81,20 +82,24 @@ def undo() -> None:
     _made.clear()
 
 
-def _begin(names: frozenset[str]) -> Task:
+def _begin(names: frozenset[str], environ: Mapping[str, str] | None = None) -> Task:
     unknown = adjustments.unknown(names)
     if unknown:
         raise ValueError(f"no such adjustment: {', '.join(unknown)}; there are {', '.join(adjustments.NAMES)}")
     undo()
     _made.update(names)
-    cluster_pieces.join(os.environ)
-    task = tasks.begin(os.environ)
+    at_start = dict(os.environ if environ is None else environ)
+    for known in (os.environ, at_start):
+        cluster_pieces.join(known)
+    task = tasks.begin(at_start)
     task.adjustments = names
     return task
 
 
 def _steps(names: frozenset[str]) -> Iterator[_Step]:
     """The changes in the order in which they are to be made: a later one wraps an earlier one of the same function."""
+    if names & _OF_A_TRAINING:
+        yield from _TRAININGS
     for name, step in _SIMPLE:
         if name in names:
             yield step
@@ -121,6 +126,15 @@ def _add_hooks(patches: Patches, task: Task, hooks: list[trainer.HookFactory]) -
     trainer.Sessions(task, hooks).watch(patches)
 
 
+_OF_A_TRAINING = frozenset(
+    {"session-gate", "chief-rejoin", "final-save", "save-on-term", "heartbeat", "eval-drain", "eval-delay"}
+)
+_TRAININGS = (
+    _Step(module=trainings.ESTIMATOR, make=trainings.watch_calls),
+    _Step(module=trainings.EXECUTOR, make=trainings.watch_executors),
+    _Step(module=trainings.SAVER, make=trainings.watch_saves),
+    _Step(module=servers.SERVER, make=servers.share),
+)
 _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("model-dir", _Step(module=model_dirs.ESTIMATOR, make=model_dirs.default_to_the_runs)),
     ("chief-rejoin", _Step(module=sessions.SESSION_MANAGER, make=sessions.keep_live_variables)),

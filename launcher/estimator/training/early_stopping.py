@@ -147,7 +147,7 @@ class EarlyStoppingHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc
     def begin(self) -> None:
         """Adds to the graph; the chief begins to count evaluations here."""
         self._reason = ""
-        self._flag = _Flag(self._estimator.config)
+        self._flag = _Flag(self._estimator.config, _training_name())
         self._step = tf.compat.v1.train.get_or_create_global_step()
         if self._estimator.config.is_chief:
             self._log = EvaluationLog(self._estimator.model_dir, self._eval_dir, self._past())
@@ -194,28 +194,31 @@ class EarlyStoppingHook(tf.compat.v1.train.SessionRunHook):  # type: ignore[misc
         if not self._reason:
             _log.info("Training ends early: %s.", reason)
         self._reason = reason
-        tasks.current().end_reason = f"early stopping: {reason}"
+        if (training := tasks.current().training) is not None:
+            training.end_reason = f"early stopping: {reason}"
         run_context.request_stop()
 
     def _past(self) -> dict[str, int]:
         """What a job finds is none of its own evaluations, unless it is a restarted chief's."""
         run = os.environ.get(RUN_VARIABLE, "")
         note = self._note.read()
-        if run and note.get("run") == run and _is_restart():
+        name = _training_name()
+        if run and (note.get("run"), note.get("training")) == (run, name) and _is_restart():
             return {str(path): int(size) for path, size in note.get("past", {}).items()}
         past = EvaluationLog(self._estimator.model_dir, self._eval_dir).sizes()
-        self._note.write({"run": run, "past": past, "stopped_at_step": None})
+        self._note.write({"run": run, "training": name, "past": past, "stopped_at_step": None})
         return past
 
 
 class _Flag:
-    """A resource without a value: it exists or not. On the first parameter server, else in this process."""
+    """A resource without a value: it exists or not. On the first parameter server, else in this process; each training
+    has its own."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, training: str) -> None:
         device = "/job:ps/task:0/device:CPU:0" if config.num_ps_replicas else "/device:CPU:0"
         with tf.device(device):
             handle = tf.raw_ops.VarHandleOp(
-                dtype=tf.bool, shape=[], shared_name="tflaunch_early_stopping", name="early_stopping"
+                dtype=tf.bool, shape=[], shared_name=f"tflaunch_early_stopping{training}", name="early_stopping"
             )
             self.is_up = tf.raw_ops.VarIsInitializedOp(resource=handle)
             self.put_up = tf.raw_ops.AssignVariableOp(resource=handle, value=tf.constant(True))
@@ -242,6 +245,11 @@ class _Note:
         with tf.io.gfile.GFile(f"{self._path}.new", "w") as file:
             file.write(json.dumps(value))
         tf.io.gfile.rename(f"{self._path}.new", self._path, overwrite=True)
+
+
+def _training_name() -> str:
+    training = tasks.current().training
+    return training.name if training is not None else ""
 
 
 def _is_restart() -> bool:

@@ -32,7 +32,7 @@ class Agent:
         self.changed = threading.Condition()
         self._lines: dict[str, socket.socket] = {}
         self._standing: list[Message] = []
-        self._model_dir = ""
+        self._begun: dict[str, protocol.Begun] = {}
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
         self._server.listen()
@@ -45,13 +45,20 @@ class Agent:
             self.tell(task, *messages)
 
     def tell(self, task: str, *messages: Message) -> None:
-        """Say this to one task. A gate names the folder that the chief has asked for, as if it had been locked."""
-        messages = tuple(
-            changed(message, model_dir=self._model_dir) if isinstance(message, protocol.Gate) else message
-            for message in messages
-        )
+        """Say this to one task, about the training that it has begun last. A gate names the folder of the chief's, as
+        if it had been locked."""
+        messages = tuple(self._about(task, message) for message in messages)
         with contextlib.suppress(OSError):
             self._lines[task].sendall(b"".join(protocol.encode(message) for message in messages))
+
+    def _about(self, task: str, message: Message) -> Message:
+        own, chiefs = self._begun.get(task), self._begun.get("chief:0")
+        if isinstance(message, protocol.Gate):
+            live = own.training if own and message.variables_alive and not message.training else message.training
+            return changed(message, model_dir=chiefs.model_dir if chiefs else "", training=live)
+        if isinstance(message, (protocol.Barrier, protocol.Drain)) and own and not message.training:
+            return changed(message, training=own.training)
+        return message
 
     def of(self, task: str, kind: type[Message], attempt: int | None = None) -> list[Any]:
         return [
@@ -92,8 +99,8 @@ class Agent:
                     hello = message
                     self._lines[hello.task] = line
                     self.tell(hello.task, *self._standing)
-                if isinstance(message, protocol.ModelDir):
-                    self._model_dir = message.path
+                if isinstance(message, protocol.Begun):
+                    self._begun[hello.task] = message
                     self.tell(hello.task, *self._standing)
                 with self.changed:
                     self.reports.append((hello.task, hello.attempt, message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 from launcher.estimator import UnknownMetricError
 from launcher.estimator import task as tasks
 from launcher.estimator.adjustments import adjust
-from launcher.estimator.channel import Channel
 from tests.launcher.estimator.cluster import Cluster, Zygote, cluster_of
 from tests.launcher.estimator.small_models import embedding, eval_input_fn, input_fn, model, serving_input_fn
 
@@ -107,7 +107,9 @@ def test_arguments_are_those_of_tf_estimator(name: str) -> None:
 
 def be_attempt(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFLAUNCH_RUN", "run")
-    monkeypatch.setattr(tasks, "_current", tasks.Task(channel=Channel(path=None, attempt=number)))
+    monkeypatch.setenv("TFLAUNCH_ATTEMPT", str(number))
+    adjust.undo()  # another process would begin with nothing made
+    monkeypatch.setattr(tasks, "_current", tasks.begin(os.environ))
 
 
 @pytest.mark.parametrize(("attempt", "last_step"), [(1, 60), (2, 41)])

@@ -15,7 +15,7 @@ from launcher.estimator.adjustments.reporting.heartbeat import Pace, numeric
 from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
 from launcher.estimator.adjustments.sessions.trainer import Trainer
 from launcher.estimator.channel import Channel
-from launcher.estimator.task import Task
+from launcher.estimator.task import Task, Training
 from launcher.wire.protocol import StopTraining
 
 
@@ -31,7 +31,9 @@ class Context:
 @pytest.fixture
 def trainer() -> Iterator[Trainer]:
     before = signal.getsignal(signal.SIGTERM)
-    yield Trainer(task=Task(channel=Channel(path=None)), monitored=SimpleNamespace(_hooks=()), is_chief=True)
+    training = Training(name="/model#1", model_dir="/model")
+    monitored = SimpleNamespace(_hooks=())
+    yield Trainer(task=Task(channel=Channel(path=None)), training=training, monitored=monitored, is_chief=True)
     signal.signal(signal.SIGTERM, before)
 
 

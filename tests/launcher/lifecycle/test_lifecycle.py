@@ -371,7 +371,7 @@ def test_a_lost_ps_shuts_the_gate_and_a_chief_must_restore() -> None:
 def test_the_gate_waits_until_the_folder_that_the_chief_names_is_locked() -> None:
     run = Run(make_plan()).begin()
     run.started(*ONE_OF_EACH)
-    actions = run.report("chief:0", protocol.ModelDir(path="/own"))
+    actions = run.report("chief:0", protocol.Begun(training="/own#1", model_dir="/own"))
     assert lifecycle.LockModelDir(path="/own") in actions
     run.listening("ps:0")
     assert not any(gate.open for gate in run.told_to(None, protocol.Gate))

@@ -85,7 +85,9 @@ class _Evaluation:
         self._listener = executor._continuous_eval_listener
         self._estimator = executor._estimator
         self._evaluator = self._training._TrainingExecutor._Evaluator(self._estimator, self._spec, self._max_steps)
+        self._task = task
         self._channel = task.channel
+        self._evaluated = task.training
         self._rules = rules
         self._endings = [hook.training_is_over for hook in executor._train_spec.hooks if hasattr(hook, _ENDING)]
         self._last: Any = None
@@ -156,13 +158,18 @@ class _Evaluation:
 
     def _is_drained(self) -> bool:
         """Told by the agent; where there is none, by a hook of the training."""
-        if self._rules.drains and self._channel.drain is not None:
+        if self._rules.drains and self._is_told():
             return True
         return not self._channel.is_open and any(is_over() for is_over in self._endings)
 
+    def _is_told(self) -> bool:
+        """Of this training, or of all."""
+        training, drained = self._evaluated, self._channel.drained
+        return "" in drained or (training is not None and (training.name in drained or self._task.is_over(training)))
+
     def _expects_drain(self) -> bool:
         """Whether the end is told; else, and when the agent is gone, it is found as in the original loop."""
-        return self._rules.drains and (self._channel.is_open or self._channel.drain is not None)
+        return self._rules.drains and (self._channel.is_open or self._is_told())
 
     def _has_reached_end(self) -> bool:
         if self._expects_drain() or self._last is None or not self._max_steps:

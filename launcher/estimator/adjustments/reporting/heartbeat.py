@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.sessions import global_steps
 from launcher.estimator.adjustments.sessions.trainer import ESTIMATOR, Hook, Trainer
 from launcher.estimator.task import Task
 from launcher.wire.protocol import CheckpointSaved, Evaluated, MaxSteps, Ready, Step
@@ -59,6 +60,7 @@ class Heartbeat(Hook):
         self._pace = Pace(trainer.task.report_steps)
         self._max_steps: int | None = None
         self._has_said_max_steps = False
+        self._first: tuple[int, int] | None = None
         self._waited: tuple[float, float | None] = (0.0, None)
 
     def begin(self) -> None:
@@ -67,8 +69,8 @@ class Heartbeat(Hook):
             return
         session_run_hook: Any = importlib.import_module("tensorflow.python.training.session_run_hook")
         wanted = {"step": trainer.global_step_tensor}
-        if trainer.loss is not None:
-            wanted["loss"] = trainer.loss
+        if trainer.training.loss is not None:
+            wanted["loss"] = trainer.training.loss
         waited = trainer.task.input_wait
         if waited is not None and waited.graph is trainer.global_step_tensor.graph:
             wanted["waited"] = waited
@@ -76,7 +78,7 @@ class Heartbeat(Hook):
 
     def after_create_session(self, session: Any, coord: Any) -> None:
         trainer = self._trainer
-        self._channel.send(Ready(global_step=trainer.read_global_step(session), kept=trainer.task.kept))
+        self._channel.send(Ready(global_step=trainer.read_global_step(session), kept=trainer.training.kept))
         self._say_max_steps()
         self._due_at = 0.0
 
@@ -91,12 +93,13 @@ class Heartbeat(Hook):
         self._say_max_steps()
         trainer = self._trainer
         trainer.global_step = int(results["step"])
+        self._check_global_step()
         now = monotonic()
         self._due_at = now + self._pace.wait_s(trainer.global_step, now)
         self._channel.send(
             Step(
                 global_step=trainer.global_step,
-                local_steps=trainer.local_steps,
+                local_steps=trainer.task.local_steps,
                 examples=trainer.task.examples,
                 loss=_number(results.get("loss")),
                 input_wait=self._input_wait(results, now),
@@ -112,8 +115,22 @@ class Heartbeat(Hook):
             return _share(_number(results.get("waited")), now - self._began_at)
         return None if at is None else _share(waited_s - before_s, now - at)
 
+    def _check_global_step(self) -> None:
+        """Raises GlobalStepError. The first step that is seen is counted from, not the session's beginning: others
+        train meanwhile."""
+        trainer = self._trainer
+        now = (trainer.global_step or 0, trainer.task.local_steps)
+        if self._first is None or self._first[0] != now[0]:
+            self._first = now
+        graph = trainer.global_step_tensor.graph
+        global_steps.check(graph, self._first[0], now[0], now[1] - self._first[1])
+
     def end(self, session: Any) -> None:
+        """Raises GlobalStepError."""
         self._trainer.finish(session)
+        tensor, first = self._trainer.global_step_tensor, self._first
+        if tensor is not None and first is not None and self._trainer.task.local_steps > first[1]:
+            global_steps.check_end(tensor.graph, first[0], self._trainer.global_step or 0)
 
     def _say_max_steps(self) -> None:
         """A ``StopAtStepHook`` with ``num_steps`` knows its last step only once its session is there."""

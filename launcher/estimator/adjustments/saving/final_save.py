@@ -36,7 +36,8 @@ class FinalSave(Hook):
         self._report(self._trainer.read_global_step(session))
 
     def _may_leave(self) -> bool:
-        return self._channel.barrier or self._trainer.task.terminated or not self._channel.is_open
+        is_open = self._trainer.training.name in self._channel.barriers
+        return is_open or self._trainer.task.terminated or not self._channel.is_open
 
     def _look_after(self, session: Any) -> Any:
         """Report and save what the workers train; the session to go on with, a new one if this one is broken."""
@@ -55,7 +56,7 @@ class FinalSave(Hook):
     def _report(self, step: int) -> None:
         trainer = self._trainer
         trainer.global_step = step
-        self._channel.send(Step(global_step=step, local_steps=trainer.local_steps, examples=trainer.task.examples))
+        self._channel.send(Step(global_step=step, local_steps=trainer.task.local_steps, examples=trainer.task.examples))
 
     def _save_if_due(self, session: Any, step: int) -> None:
         hooks: Any = importlib.import_module("tensorflow.python.training.basic_session_run_hooks")

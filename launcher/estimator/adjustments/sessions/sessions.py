@@ -2,7 +2,7 @@
 
 All three change ``SessionManager`` (``tensorflow/python/training/session_manager.py``), which is asked for a session
 at the start and after each recovery, by the chief with ``prepare_session`` and by workers with ``wait_for_session``.
-Sessions of this process alone (``master=''``: evaluation) are left as they are.
+Sessions of this process alone (``master=''``) that do not train are left as they are.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
-from launcher.estimator.task import Task
-from launcher.wire.protocol import CLOSING_THREAD, Waiting
+from launcher.estimator.adjustments.sessions.trainings import TrainingOverError
+from launcher.estimator.task import Task, Training
+from launcher.wire.protocol import CLOSING_THREAD, Gate, Waiting
 
 SESSION_MANAGER = "tensorflow.python.training.session_manager"
 SESSION = "tensorflow.python.client.session"
@@ -34,24 +36,44 @@ _Original = Callable[..., Any]
 
 
 def gate_sessions(patches: Patches, task: Task) -> None:
-    """session-gate: a session is opened only while the agent says that every ps is proven, and by the chief only in a
-    folder that the run has locked."""
+    """session-gate: a session is opened only while the agent says that every ps is proven; to train, by the chief only
+    in a folder that the run has locked, and by a worker only in the training whose variables the ps hold."""
 
-    def gated(original: _Original, manager: Any, master: str, *args: Any, **kwargs: Any) -> Any:
+    def prepare_session(original: _Original, manager: Any, master: str, *args: Any, **kwargs: Any) -> Any:
+        training = task.training
+        if training is not None:
+            _pass_gate(task, lambda gate: gate.open and training.model_dir in ("", gate.model_dir))
+        elif master:
+            _pass_gate(task, lambda gate: gate.open)
+        return original(manager, master, *args, **kwargs)
+
+    def wait_for_session(original: _Original, manager: Any, master: str, *args: Any, **kwargs: Any) -> Any:
         if master:
-            folder = kwargs.get("checkpoint_dir") or ""
-            task.channel.wait_gate(lambda: task.terminated, model_dir=_absolute(folder))
-            _end_if_terminated(task)
+            _pass_gate(task, partial(_admits_worker, task.training))
         return original(manager, master, *args, **kwargs)
 
     manager = _session_manager()
-    patches.wrap(manager, "prepare_session", gated)
-    patches.wrap(manager, "wait_for_session", gated)
+    patches.wrap(manager, "prepare_session", prepare_session)
+    patches.wrap(manager, "wait_for_session", wait_for_session)
 
 
-def _absolute(folder: str) -> str:
-    """One name for a folder; one with a scheme, such as ``hdfs://``, has it already."""
-    return folder if not folder or "://" in folder else os.path.realpath(folder)
+def _admits_worker(training: Training | None, gate: Gate) -> bool:
+    if training is None or gate.training in ("", training.name):
+        return gate.open
+    return gate.open and (gate.closed or training.name in gate.over)
+
+
+def _pass_gate(task: Task, admits: Callable[[Gate], bool]) -> None:
+    """Raises TrainingOverError where the training under way has ended without this task."""
+    gate = task.channel.wait_gate(admits, lambda: task.terminated)
+    _end_if_terminated(task)
+    training = task.training
+    if gate is None or training is None or training.sessions or not training.may_be_left_out:
+        return
+    if training.name in gate.over:
+        raise TrainingOverError(f"the training in {training.model_dir} has ended already")
+    if gate.closed:
+        raise TrainingOverError(f"the chief has ended, and nobody saves what is trained in {training.model_dir}")
 
 
 def _end_if_terminated(task: Task) -> None:
@@ -137,20 +159,21 @@ def keep_live_variables(patches: Patches, task: Task) -> None:
     """chief-rejoin: a chief that comes back, or lost its link only, restores nothing that is still alive."""
 
     def prepare_session(original: _Original, manager: Any, master: str, *args: Any, **kwargs: Any) -> Any:
-        task.kept = False
-        session = _live_session(manager, master, kwargs) if master and _may_be_alive(task) else None
-        if session is None:
+        training = task.training
+        if not master or training is None or kwargs.get("checkpoint_filename_with_path"):
             return original(manager, master, *args, **kwargs)
-        task.kept = True
-        return session
+        session = _live_session(manager, master, kwargs) if _may_be_alive(task, training) else None
+        training.kept = session is not None
+        return original(manager, master, *args, **kwargs) if session is None else session
 
     patches.wrap(_session_manager(), "prepare_session", prepare_session)
 
 
-def _may_be_alive(task: Task) -> bool:
+def _may_be_alive(task: Task, training: Training) -> bool:
+    """Whether the parameter servers may hold the variables of this very training from before."""
     gate = task.channel.gate
-    came_back = task.channel.attempt > 1 or task.sessions > 0
-    return came_back and gate is not None and gate.variables_alive
+    came_back = task.channel.attempt > 1 or training.sessions > 0
+    return came_back and gate is not None and gate.variables_alive and gate.training == training.name
 
 
 def _live_session(manager: Any, master: str, options: dict[str, Any]) -> Any:

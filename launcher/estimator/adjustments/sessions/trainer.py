@@ -1,9 +1,8 @@
 """The sessions of a trainer: one place from which the adjustments reach each of them.
 
-Every way to train in a cluster, Estimator or not, ends in a ``_MonitoredSession`` with the address of a server
-(``tensorflow/python/training/monitored_session.py``). Sessions without one (evaluation, local training) are left
-alone. Hooks of ours come first, and so does their ``end()``: before the CheckpointSaverHook's last save, which is among
-the chief's own hooks.
+Every way to train, Estimator or not, ends in a ``_MonitoredSession``
+(``tensorflow/python/training/monitored_session.py``). Sessions that do not train are left alone. Hooks of ours come
+first, and so does their ``end()``: before the CheckpointSaverHook's last save, which is among the chief's own hooks.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
-from launcher.estimator.task import Task
+from launcher.estimator.adjustments.sessions import global_steps, trainings
+from launcher.estimator.adjustments.start import given_cluster
+from launcher.estimator.task import Task, Training
 from launcher.wire.protocol import Finished
 
 MONITORED_SESSION = "tensorflow.python.training.monitored_session"
@@ -54,17 +55,17 @@ class Hook:
 
 
 class Trainer:
-    """One training run of this task: its monitored session, and how far it is.
+    """A training in this task: its monitored session, and how far it is. ``global_step`` is the last one seen, None
+    before the first."""
 
-    ``local_steps`` counts over recoveries. ``global_step`` is the last one seen, None before the first.
-    """
-
-    def __init__(self, *, task: Task, monitored: Any, is_chief: bool, loss: Any = None) -> None:
+    def __init__(
+        self, *, task: Task, training: Training, monitored: Any, is_chief: bool, is_by_hand: bool = False
+    ) -> None:
         self.task = task
+        self.is_by_hand = is_by_hand
+        self.training = training
         self.monitored = monitored
         self.is_chief = is_chief
-        self.loss = loss
-        self.local_steps = 0
         self.global_step: int | None = None
         self.global_step_tensor: Any = None
         self.hooks: list[Hook] = []
@@ -87,17 +88,17 @@ class Trainer:
         self.task.channel.send(
             Finished(
                 global_step=self.read_global_step(session),
-                local_steps=self.local_steps,
+                local_steps=self.task.local_steps,
                 examples=self.task.examples,
-                reason=_reason(self.task),
+                reason=_reason(self.task, self.training),
             )
         )
 
 
-def _reason(task: Task) -> str:
+def _reason(task: Task, training: Training) -> str:
     if task.terminated:
         return "SIGTERM"
-    return (task.channel.stop.reason or "stop") if task.channel.stop else task.end_reason
+    return (task.channel.stop.reason or "stop") if task.channel.stop else training.end_reason
 
 
 class _Counter(Hook):
@@ -111,10 +112,10 @@ class _Counter(Hook):
         self._trainer.global_step_tensor = training_util._get_or_create_global_step_read()
 
     def after_create_session(self, session: Any, coord: Any) -> None:
-        self._trainer.task.sessions += 1
+        self._trainer.training.sessions += 1
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        self._trainer.local_steps += 1
+        self._trainer.task.local_steps += 1
 
 
 class _Together(Hook):
@@ -154,18 +155,16 @@ def watch_losses(patches: Patches, task: Task) -> None:
     """Know the loss that an Estimator fetches at each step anyway."""
 
     def train(original: Callable[..., Any], estimator: Any, spec: Any, *args: Any, **kwargs: Any) -> Any:
-        task.loss = spec.loss
-        try:
-            return original(estimator, spec, *args, **kwargs)
-        finally:
-            task.loss = None
+        if task.training is not None:
+            task.training.loss = spec.loss
+        return original(estimator, spec, *args, **kwargs)
 
     patches.wrap(importlib.import_module(ESTIMATOR).Estimator, "_train_with_estimator_spec", train)
 
 
 class Sessions:
-    """Gives every monitored session of this process that trains in a cluster a Trainer, and it the hooks of
-    ``factories``; hooks run in that order."""
+    """Gives every monitored session of this process that trains a Trainer, and it the hooks of ``factories``; hooks run
+    in that order."""
 
     def __init__(self, task: Task, factories: Sequence[HookFactory]) -> None:
         self._task = task
@@ -180,13 +179,18 @@ class Sessions:
     def _init(
         self, original: Callable[..., Any], monitored: Any, session_creator: Any, hooks: Any, *args: Any, **kwargs: Any
     ) -> None:
-        if not getattr(session_creator, "_master", None):
+        by_hand = _begin_by_hand(self._task, session_creator)
+        training = by_hand or self._task.training
+        if training is None:
             original(monitored, session_creator, hooks, *args, **kwargs)
             return
-        self._task.channel.open()
         chief: Any = importlib.import_module(MONITORED_SESSION).ChiefSessionCreator
         trainer = Trainer(
-            task=self._task, monitored=monitored, is_chief=isinstance(session_creator, chief), loss=self._task.loss
+            task=self._task,
+            training=training,
+            monitored=monitored,
+            is_chief=isinstance(session_creator, chief),
+            is_by_hand=by_hand is not None,
         )
         trainer.hooks = [_Counter(trainer), *(factory(trainer) for factory in self._factories)]
         monitored._tflaunch_trainer = trainer
@@ -197,14 +201,51 @@ class Sessions:
             raise
 
 
-def _close(original: Callable[..., Any], monitored: Any, *args: Any, **kwargs: Any) -> Any:
+def _begin_by_hand(task: Task, session_creator: Any) -> Training | None:
+    """A training without an Estimator, which begins and ends with its session."""
+    if task.training is not None or task.is_beside or not task.role or not _trains():
+        return None
+    if not getattr(session_creator, "_master", None) and not task.is_alone:
+        given_cluster.check_alone(task)
+        return None
+    folder = getattr(session_creator, "_checkpoint_dir", None) or ""
+    task.training = trainings.begin(task, folder, trainings.BY_HAND)
+    return task.training
+
+
+def _trains() -> bool:
+    """Whether the graph has a step to do, and not only something to predict or to evaluate."""
+    ops: Any = importlib.import_module("tensorflow.python.framework.ops")
+    graph = ops.get_default_graph()
+    return bool(graph.get_collection(ops.GraphKeys.TRAIN_OP)) or global_steps.is_written(graph)
+
+
+def _close(original: Callable[..., Any], monitored: Any, exception_type: Any = None) -> Any:
     try:
-        return original(monitored, *args, **kwargs)
+        result = original(monitored, exception_type)
+        _end_by_hand(monitored, exception_type)
+        return result
     finally:
         _notify_closed(monitored)
 
 
+def _end_by_hand(monitored: Any, exception_type: Any) -> None:
+    trainer: Trainer | None = getattr(monitored, "_tflaunch_trainer", None)
+    if trainer is not None and trainer.is_by_hand and exception_type in (None, *_good_ends()):
+        trainings.end(trainer.task, trainer.training)
+
+
+def _good_ends() -> tuple[type[Exception], ...]:
+    """What ``_MonitoredSession.__exit__`` takes for the end of the input."""
+    errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
+    return (errors.OutOfRangeError, StopIteration)
+
+
 def _notify_closed(monitored: Any) -> None:
     trainer: Trainer | None = getattr(monitored, "_tflaunch_trainer", None)
-    for hook in trainer.hooks if trainer else ():
+    if trainer is None:
+        return
+    for hook in trainer.hooks:
         hook.closed()
+    if trainer.is_by_hand:
+        trainer.task.training = None

@@ -1,0 +1,68 @@
+"""Whether a program trains in the cluster that it was started in. One that drops TF_CONFIG, or writes its own, would
+train alone in each task, or wait for addresses at which nobody is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from launcher.estimator.task import Task
+
+_EVALUATOR = "evaluator"
+
+
+class TfConfigError(RuntimeError):
+    """The program is about to train elsewhere."""
+
+
+def check_config(task: Task, config: Any) -> None:
+    """``config``: an Estimator's RunConfig. Raises TfConfigError."""
+    if not task.cluster:
+        return
+    role, index = str(config.task_type), int(config.task_id or 0)
+    if (role, index) != (task.role, task.index):
+        spec = config.cluster_spec.as_dict() if config.cluster_spec else {}
+        raise _refusal(task, f"is {role}:{index} of a cluster of its own" if spec else "trains alone")
+    if role != _EVALUATOR:
+        _compare(task, config.cluster_spec.as_dict())
+
+
+def check_server(task: Task, definition: Any) -> None:
+    """``definition``: the ServerDef of a server that is to be started. Raises TfConfigError."""
+    if task.cluster and (definition.job_name, definition.task_index) == (task.role, task.index):
+        found = {job.name: dict(job.tasks) for job in definition.cluster.job}
+        own, given = found[task.role].get(task.index), _addresses(task.cluster.get(task.role)).get(task.index)
+        if own != given:
+            raise _refusal(task, f"starts a server at {own} instead of {given}")
+
+
+def check_alone(task: Task) -> None:
+    """Before training without any server. Raises TfConfigError."""
+    if task.cluster and not task.is_alone and task.role != _EVALUATOR and not task.servers:
+        raise _refusal(task, "trains alone")
+
+
+def _compare(task: Task, found: Mapping[str, Any]) -> None:
+    given = {role: _addresses(value) for role, value in task.cluster.items() if role != _EVALUATOR}
+    wanted = {role: _addresses(value) for role, value in found.items() if role != _EVALUATOR}
+    if wanted == given:
+        return
+    for role in sorted({*given, *wanted}):
+        if wanted.get(role) != given.get(role):
+            theirs = ", ".join(wanted.get(role, {}).values()) or "nowhere"
+            raise _refusal(task, f"looks for {role} at {theirs}, which is at {', '.join(given.get(role, {}).values())}")
+
+
+def _addresses(value: Any) -> dict[int, str]:
+    """Of one role, in either of the forms that a ClusterSpec takes."""
+    if isinstance(value, Mapping):
+        return {int(index): str(address) for index, address in value.items()}
+    return {index: str(address) for index, address in enumerate(value or ())}
+
+
+def _refusal(task: Task, what: str) -> TfConfigError:
+    sizes = ", ".join(f"{len(_addresses(value))} {role}" for role, value in sorted(task.cluster.items()))
+    return TfConfigError(
+        f"TF_CONFIG was changed or removed after the start: {task.role}:{task.index} of a cluster of {sizes} {what}. "
+        "Let the script take TF_CONFIG as it is given to each task, and change nothing in it"
+    )

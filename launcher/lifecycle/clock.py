@@ -1,0 +1,139 @@
+"""When something is due, or has lasted too long: what the state says about time. Monotonic seconds."""
+
+from __future__ import annotations
+
+import math
+
+from launcher.lifecycle.state import DrillRecord, RunState, TaskRecord
+from launcher.record.states import Phase, TaskState
+from launcher.spec.drills import AtStep, Exit
+from launcher.spec.policy import Success
+from launcher.wire.roles import TRAINERS, Role
+
+STACKS_PATIENCE_S = 4.0
+
+
+def next_wakeup(state: RunState) -> float:
+    """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
+    if unanswered := [at for task, at in state.asked_at.items() if task not in state.stacks]:
+        return min(unanswered) + STACKS_PATIENCE_S  # whatever else is due waits for that
+    due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
+    due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
+    due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)
+    if state.phase in (Phase.STARTING, Phase.TRAINING, Phase.MOVING):
+        due.append(run_deadline(state))
+    if state.phase is Phase.MOVING and state.move is not None:
+        due.append(math.inf if any(record.alive for record in state.tasks.values()) else state.move.dead_at)
+    if state.phase in (Phase.STARTING, Phase.TRAINING):
+        due.extend(start_deadline(state, record) for record in state.tasks.values())
+        due.append(hang_deadline(state))
+    return min(due)
+
+
+def run_deadline(state: RunState) -> float:
+    timeout_s = state.plan.policy.timeout_s
+    return math.inf if timeout_s is None or state.stop_how else state.began_at + timeout_s
+
+
+def start_deadline(state: RunState, record: TaskRecord) -> float:
+    """When a started task must be ready. Only parameter servers must be by themselves; trainers once they speak,
+    since a command that is no Estimator job never says that it is ready."""
+    if not record.running or record.ready or record.state is not TaskState.STARTING:
+        return math.inf
+    if record.task.role is Role.PS or (record.task.role.trains and record.speaks and state.gate.open):
+        return record.started_at + state.plan.policy.start_timeout_s
+    return math.inf
+
+
+def may_train(state: RunState, record: TaskRecord) -> bool:
+    """Whether a worker may still apply gradients in the chief's training."""
+    if record.state.final or (state.phase is Phase.MOVING and not record.running):
+        return False
+    if is_elsewhere(state, record):
+        return is_between(state, record) and record.left_out != state.training.name
+    if record.finished:
+        return False
+    if record.state is TaskState.STOPPING:
+        return record.running and record.ready
+    return record.ready if last_step_reached(state) else True  # one that comes after the last step will not
+
+
+def is_elsewhere(state: RunState, record: TaskRecord) -> bool:
+    """Whether a worker was last in another training than the chief."""
+    return record.training not in ("", state.training.name)
+
+
+def is_between(state: RunState, record: TaskRecord) -> bool:
+    """Whether a worker that is elsewhere has done with that, and may come to the chief's training for all we know."""
+    is_done = record.finished or record.training in state.over
+    return is_done and record.running and not record.doing and record.state is not TaskState.STOPPING
+
+
+def last_step_reached(state: RunState) -> bool:
+    max_steps = state.training.max_steps
+    return max_steps is not None and state.global_step >= max_steps
+
+
+def straggler_deadline(state: RunState, record: TaskRecord) -> float:
+    """Until when the chief waits for a worker before its last save: after the last step a worker has the grace time to
+    notice; before it, it must go on training."""
+    barrier_at = state.training.barrier_at
+    waited_for = not state.training.barrier_open and may_train(state, record)
+    if math.isinf(barrier_at) or not waited_for or record.state is TaskState.STOPPING:
+        return math.inf
+    if last_step_reached(state) or is_elsewhere(state, record):
+        return barrier_at + state.plan.policy.grace_s
+    hang_s = state.plan.policy.hang_timeout_s
+    if hang_s is None or record.state is TaskState.BACKOFF:
+        return math.inf
+    return max(record.stepped_at, record.started_at, barrier_at) + hang_s
+
+
+def hang_deadline(state: RunState) -> float:
+    """When it has lasted too long that somebody ought to train and nobody does."""
+    hang_s = state.plan.policy.hang_timeout_s
+    waits_for_stragglers = math.isfinite(state.training.barrier_at)
+    if (
+        hang_s is None
+        or waits_for_stragglers
+        or not any(_ought_to_train(state, item) for item in state.of_role(*TRAINERS))
+    ):
+        return math.inf
+    return state.progress_at + hang_s
+
+
+def _ought_to_train(state: RunState, record: TaskRecord) -> bool:
+    """A trainer that trains or could; one that waits for its session though it may have one; and, where each counts,
+    one that is still on its way when the chief has ended."""
+    if record.state in (TaskState.TRAINING, TaskState.READY):
+        return True
+    if record.state is TaskState.FINISHED and not record.finished:
+        return True  # on its way to its next training
+    if record.state is not TaskState.STARTING or not record.running:
+        return False
+    waits = record.waits_for == "session" and state.gate.open
+    chief_ended = any(chief.state is TaskState.SUCCEEDED for chief in state.of_role(Role.CHIEF))
+    return waits or (chief_ended and state.plan.policy.success is Success.ALL_WORKERS)
+
+
+def drill_due_at(state: RunState, item: DrillRecord) -> float:
+    """When a drill is to be carried out; infinity while its task cannot be reached, or when it has been."""
+    record = state.tasks.get(item.drill.task)
+    if item.fired or record is None or not _can_be_drilled(state, record, item):
+        return math.inf
+    when = item.drill.when
+    if isinstance(when, AtStep):
+        return -math.inf if state.global_step >= when.step else math.inf
+    return item.ready_at + when.seconds
+
+
+def _can_be_drilled(state: RunState, record: TaskRecord, item: DrillRecord) -> bool:
+    if state.phase not in (Phase.TRAINING, Phase.DRAINING) or state.stop_how:
+        return False
+    if not record.running or not record.alive or record.state is TaskState.STOPPING or record.restart_wanted:
+        return False
+    dying = any(
+        other.fired and other.drill.task == record.task and other.attempt == record.attempt and not other.is_pause
+        for other in state.drills
+    )
+    return not dying and (record.speaks or not isinstance(item.drill, Exit))
