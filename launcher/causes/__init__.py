@@ -11,7 +11,15 @@ from launcher.causes.evidence import Known
 from launcher.causes.exits import of_exit
 from launcher.causes.folding import first, its_restarts, used_up
 from launcher.causes.hangs import Standing, does, drain_timeout, hang, not_ready, straggler
-from launcher.causes.others import deadline, host_lost, launcher_failed, not_started, refused
+from launcher.causes.others import (
+    deadline,
+    host_lost,
+    launcher_failed,
+    model_dirs_differ,
+    not_started,
+    refused,
+    untrained,
+)
 
 __all__ = [
     "KINDS",
@@ -26,11 +34,13 @@ __all__ = [
     "host_lost",
     "its_restarts",
     "launcher_failed",
+    "model_dirs_differ",
     "not_ready",
     "not_started",
     "of_exit",
     "refused",
     "straggler",
     "to_json",
+    "untrained",
     "used_up",
 ]

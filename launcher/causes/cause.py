@@ -55,6 +55,7 @@ KINDS = {
     "signal": "a signal that nobody of the launcher sent",
     "syntax": "the program is no Python of this version",
     "tf_config": "the script changes or misreads TF_CONFIG",
+    "untrained": "no trainer has trained a step, or not where the others do",
     "timeout": "something took longer than its policy allows",
 }
 

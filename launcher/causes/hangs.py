@@ -18,7 +18,8 @@ _SHOWN_FRAMES = 10
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """A task while nothing goes on. ``since_s``: since its last step, or its start; ``stacks``: what it does, None if
-    that could not be had; ``missing``: variables it waits for that nobody initialises."""
+    that could not be had; ``missing``: variables it waits for that nobody initialises;
+    ``doing``: what it does outside of any training."""
 
     task: str
     role: Role
@@ -28,6 +29,7 @@ class Standing:
     finished: bool
     waits_for: str
     missing: str = ""
+    doing: str = ""
     global_step: int
     since_s: float
     stacks: protocol.Stacks | None
@@ -96,13 +98,19 @@ def straggler(late: Standing) -> Cause:
 def drain_timeout(late: Standing, bound_s: float) -> Cause:
     """The cause of a run whose evaluator does not come to an end."""
     what = f"{late.task} has not evaluated the last checkpoint within policy.evaluator_drain_s = {bound_s:g} s"
+    advice = f"give EvalSpec fewer steps or raise policy.evaluator_drain_s; {_advice(late)}"
+    if late.doing == "evaluate" and not late.paused:
+        what += ": this evaluation never ends"
+        advice = (
+            "give EvalSpec(steps=...), or evaluate, a number of steps, or an input with an end (no repeat()); or raise "
+            "policy.evaluator_drain_s if it only takes long"
+        )
     return Cause(
         task=late.task,
         host=late.host,
         kind="timeout",
         message=f"{what}: it {does(late)}",
-        advice="the model is trained and saved; give EvalSpec fewer steps or raise policy.evaluator_drain_s; "
-        + _advice(late),
+        advice=f"the model is trained and saved; {advice}",
         tail=_tail(late),
     )
 

@@ -39,6 +39,32 @@ def not_started(task: str, host: str, message: str) -> Cause:
     )
 
 
+def model_dirs_differ(task: str, host: str, own: str, chiefs: str) -> Cause:
+    """A name that each task makes for itself, such as one with the time in it."""
+    return Cause(
+        task=task,
+        host=host,
+        kind="untrained",
+        permanent=True,
+        message=f"model_dir differs: chief:0 has {chiefs}, and {task} has {own}",
+        advice="let every task have the same model_dir: make a name with the time, or a random number, in it once, and "
+        "pass it to the command (--model-dir, or an argument)",
+    )
+
+
+def untrained(task: str, host: str, why: str) -> Cause:
+    """A run in which no trainer has done a step, and nothing says that there was nothing left to do."""
+    return Cause(
+        task=task,
+        host=host,
+        kind="untrained",
+        permanent=True,
+        message=f"no trainer has trained a step; {task}: {why}",
+        advice="see that the program calls tf.estimator.train_and_evaluate, and that its input has examples for every "
+        "trainer",
+    )
+
+
 def host_lost(host: str, message: str, advice: str = "") -> Cause:
     what = f"host {host}: {message}"
     return Cause(task=None, host=host, kind="host", message=what, advice=advice or "see that it is up, and start again")

@@ -167,6 +167,17 @@ class Channel:
         threading.Thread(target=self._serve, args=arguments, name="tflaunch-channel", daemon=True).start()
         atexit.register(self._flush_at_exit)
 
+    def say_last(self, message: Message) -> None:
+        """Report at the end of the program, when no thread can be started any more; waits until it is sent."""
+        if self.is_open:
+            self.send(message)
+            self.flush(_FLUSH_AT_EXIT_S)
+        elif not self._opened and (connection := _connected(self._path)) is not None:
+            connection.settimeout(_FLUSH_AT_EXIT_S)
+            with connection, contextlib.suppress(OSError):
+                hello = TaskHello(task=self.task, attempt=self.attempt, pid=self._pid)
+                connection.sendall(encode(hello) + encode(message))
+
     def _flush_at_exit(self) -> None:
         if self.is_open:
             self.flush(_FLUSH_AT_EXIT_S)

@@ -40,7 +40,7 @@ class Task:
 
     ``cluster``: the addresses of each role, as TF_CONFIG had them at the start. ``training``: the one under way;
     ``is_beside``: in a call that trains nothing; ``calls``: how many trainings of each kind there have been;
-    ``servers``: its TensorFlow servers, by address.
+    ``servers``: its TensorFlow servers, by address; ``uses``: what it has used of it.
     ``examples``: examples trained by this attempt, None if the job never said; ``local_steps``: its steps.
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``report_steps``: global steps that are to
     be reported as soon as they are done. ``input_wait``: the tensor of the seconds that a step waits for its input,
@@ -57,6 +57,7 @@ class Task:
     is_beside: bool = False
     calls: Counter[str] = field(default_factory=Counter)
     servers: dict[str, Any] = field(default_factory=dict)
+    uses: set[str] = field(default_factory=set)
     examples: int | None = None
     local_steps: int = 0
     terminated: bool = False

@@ -19,6 +19,7 @@ def next_wakeup(state: RunState) -> float:
         return min(unanswered) + STACKS_PATIENCE_S  # whatever else is due waits for that
     due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
     due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
+    due.extend(leaving_deadline(state, record) for record in state.tasks.values())
     due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)
     if state.phase in (Phase.STARTING, Phase.TRAINING, Phase.MOVING):
         due.append(run_deadline(state))
@@ -26,6 +27,7 @@ def next_wakeup(state: RunState) -> float:
         due.append(math.inf if any(record.alive for record in state.tasks.values()) else state.move.dead_at)
     if state.phase in (Phase.STARTING, Phase.TRAINING):
         due.extend(start_deadline(state, record) for record in state.tasks.values())
+        due.extend(evaluation_deadline(state, record) for record in state.of_role(*TRAINERS))
         due.append(hang_deadline(state))
     return min(due)
 
@@ -37,12 +39,29 @@ def run_deadline(state: RunState) -> float:
 
 def start_deadline(state: RunState, record: TaskRecord) -> float:
     """When a started task must be ready. Only parameter servers must be by themselves; trainers once they speak,
-    since a command that is no Estimator job never says that it is ready."""
-    if not record.running or record.ready or record.state is not TaskState.STARTING:
+    since a command that is no Estimator job never says that it is ready; they have the time since the gate opened."""
+    if not record.running or record.ready or record.state is not TaskState.STARTING or math.isfinite(record.leaving_at):
         return math.inf
-    if record.task.role is Role.PS or (record.task.role.trains and record.speaks and state.gate.open):
+    if record.task.role is Role.PS:
         return record.started_at + state.plan.policy.start_timeout_s
+    if record.task.role.trains and record.speaks and state.gate.open:
+        return max(record.started_at, state.gate_at) + state.plan.policy.start_timeout_s
     return math.inf
+
+
+def leaving_deadline(state: RunState, record: TaskRecord) -> float:
+    """When a task whose program has ended must have gone."""
+    if not record.alive or record.hurried or record.state is TaskState.STOPPING:
+        return math.inf
+    return record.leaving_at + state.plan.policy.grace_s
+
+
+def evaluation_deadline(state: RunState, record: TaskRecord) -> float:
+    """When an evaluation that a trainer makes after training must be done; that of the evaluator is bounded by the
+    drain."""
+    if not record.alive or record.doing != "evaluate" or not record.finished:
+        return math.inf
+    return record.doing_at + state.plan.policy.evaluator_drain_s
 
 
 def may_train(state: RunState, record: TaskRecord) -> bool:

@@ -113,6 +113,12 @@ class Draft:
             finished=False,
             left_out="",
             doing="",
+            leaving_at=math.inf,
+            threads=(),
+            hurried=False,
+            uses="",
+            used_nothing=False,
+            nothing_left=False,
             term_at=math.inf,
         )
         self.move(record, TaskState.STARTING)

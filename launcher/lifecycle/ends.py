@@ -33,11 +33,12 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     elif draft.state.phase is Phase.MOVING and not ended_for_good(draft, record, body):
         reason = "its host is lost" if record.planned.host in draft.state.lost else "stopped, for a new generation"
         draft.move(record, TaskState.BACKOFF, reason=reason, exited=body, restart_at=math.inf)
-    elif record.state is TaskState.STOPPING:
+    elif record.hurried and not body.raised:
+        draft.move(record, TaskState.SUCCEEDED, exited=body)
+    elif record.state is TaskState.STOPPING and not record.hurried:
         ended_well = body.exit_code == 0 and record.task.role is not Role.PS
         draft.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
     elif body.exit_code == 0 and not ended_early(draft, record):
-        tell_if_idle(draft, record)
         draft.move(record, TaskState.SUCCEEDED, exited=body)
     else:
         died(draft, record, body)
@@ -58,16 +59,6 @@ def ended_early(draft: Draft, record: TaskRecord) -> bool:
     return record.task.role is Role.PS and any(
         trainer.ready or trainer.waits_for for trainer in draft.of_role(*TRAINERS) if trainer.alive
     )
-
-
-def tell_if_idle(draft: Draft, record: TaskRecord) -> None:
-    """A chief that returns has done what its script says; that it never trained is worth a word."""
-    others = (trainer for trainer in draft.of_role(*TRAINERS) if trainer.task != record.task)
-    if record.task.role is not Role.CHIEF or record.stepped_at:
-        return
-    if record.ready or any(trainer.ready or trainer.stepped_at for trainer in others):
-        words = "returned without a training step: is its input empty, or the last step reached already?"
-        draft.notice("warning", f"{record.task} {words}", record.task)
 
 
 def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:

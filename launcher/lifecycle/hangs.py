@@ -61,6 +61,7 @@ def _standing(draft: Draft, record: TaskRecord) -> causes.Standing:
         finished=record.finished,
         waits_for=record.waits_for,
         missing=record.missing,
+        doing=record.doing,
         global_step=record.global_step,
         since_s=draft.now - max(record.stepped_at, record.started_at),
         stacks=stacks if stacks is not None and stacks.attempt == record.attempt else None,

@@ -10,10 +10,19 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
-from launcher.lifecycle.state import TRANSITIONS, TaskRecord, Training
-from launcher.lifecycle.values import LockModelDir, ProveTask, SeeModelDir
+from launcher.lifecycle.state import TRANSITIONS, TaskRecord
+from launcher.lifecycle.trainings import (
+    end_training,
+    on_begun,
+    on_doing,
+    on_ended,
+    on_leaving,
+    on_max_steps,
+    on_uses,
+)
+from launcher.lifecycle.values import ProveTask, SeeModelDir
 from launcher.record import events
-from launcher.record.states import Phase, TaskState
+from launcher.record.states import TaskState
 from launcher.wire import protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId
 
@@ -135,8 +144,11 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
 
 def on_step(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Step)
-    stepped_at = draft.now if report.local_steps > 0 else record.stepped_at
-    record = draft.update(record, global_step=report.global_step, stepped_at=stepped_at)
+    has_trained = report.local_steps > 0
+    stepped_at = draft.now if has_trained else record.stepped_at
+    record = draft.update(
+        record, global_step=report.global_step, stepped_at=stepped_at, trained=record.trained or has_trained
+    )
     progressed(draft)
     draft.record(
         events.Progressed(
@@ -155,8 +167,11 @@ def on_step(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
 
 def on_input(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.InputState)
-    if not report.pending and not report.held:
+    exhausted = not report.pending and not report.held
+    if exhausted:
         draft.set(progress_at=draft.now)  # there is nothing to train on: nobody hangs
+    if exhausted != draft.state.exhausted:
+        draft.set(exhausted=exhausted)
     if report.endless != draft.state.endless:
         draft.set(endless=report.endless)
     draft.record(events.InputCounted(**{name: getattr(report, name) for name in report.fields}))
@@ -173,7 +188,14 @@ def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> N
             examples=report.examples,
         )
     )
-    record = draft.update(record, global_step=report.global_step, ready=True, finished=True)
+    record = draft.update(
+        record,
+        global_step=report.global_step,
+        ready=True,
+        finished=True,
+        nothing_left=report.nothing_left,
+        trained=record.trained or report.local_steps > 0,
+    )
     progressed(draft)
     if TaskState.FINISHED in TRANSITIONS[record.state]:
         draft.move(record, TaskState.FINISHED, reason=report.reason)
@@ -183,7 +205,7 @@ def on_checkpoint(draft: Draft, record: TaskRecord, report: protocol.Message) ->
     assert isinstance(report, protocol.CheckpointSaved)
     if record.task.role is Role.CHIEF and draft.state.training.barrier_open:
         draft.training(saved_last=True)
-        training_over(draft, record)
+        end_training(draft, record)
     draft.record(events.CheckpointWritten(task=record.task.name, global_step=report.global_step, path=report.path))
 
 
@@ -198,6 +220,8 @@ def on_evaluated(draft: Draft, record: TaskRecord, report: protocol.Message) -> 
             name=report.name,
         )
     )
+    if odd := [name for name, value in report.metrics.items() if value is None]:
+        draft.notice("warning", f"{record.task}: not a finite number in the evaluation: {', '.join(odd)}", record.task)
     draft.set(metrics=tuple(sorted({*draft.state.metrics, *report.metrics})))
     record = draft.update(record, ready=True, early_deaths=0)
     if record.task.role is Role.EVALUATOR and record.state in (TaskState.STARTING, TaskState.READY):
@@ -207,56 +231,6 @@ def on_evaluated(draft: Draft, record: TaskRecord, report: protocol.Message) -> 
 def on_waiting(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Waiting)
     draft.update(record, waits_for=report.what, missing=report.missing)
-
-
-def on_begun(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
-    assert isinstance(report, protocol.Begun)
-    folders = (*record.folders, report.model_dir)
-    step = 0 if record.training else record.global_step
-    record = draft.update(record, training=report.training, folders=folders, finished=False, global_step=step)
-    if record.task.role is Role.CHIEF:
-        _chief_begins(draft, report)
-    elif record.state is TaskState.DRAINING and draft.state.phase is Phase.TRAINING:
-        draft.move(record, TaskState.READY, reason="for the next training")
-
-
-def _chief_begins(draft: Draft, report: protocol.Begun) -> None:
-    former, folder = draft.state.training, report.model_dir
-    if former.name == "":
-        draft.training(name=report.training)  # what is known of it so far is the plan's
-    elif former.name != report.training:
-        draft.set(training=Training(name=report.training), global_step=0)
-    if not folder or folder == draft.state.trains_in:
-        return
-    draft.set(trains_in=folder, folders=draft.state.folders | {folder})
-    draft.record(events.ModelDirKnown(path=folder))
-    if folder not in draft.state.locked:
-        draft.do(LockModelDir(path=folder))
-
-
-def on_ended(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
-    assert isinstance(report, protocol.Ended)
-    if record.task.role is Role.CHIEF:
-        training_over(draft, record)
-
-
-def training_over(draft: Draft, chief: TaskRecord) -> None:
-    """Whoever comes to the chief's training now has nothing to do in it; not if it only stops, to go on later."""
-    name = draft.state.training.name
-    if name and name not in draft.state.over and chief.state is not TaskState.STOPPING and not chief.restart_wanted:
-        draft.set(over=(*draft.state.over, name))
-
-
-def on_doing(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
-    assert isinstance(report, protocol.Doing)
-    draft.update(record, doing=report.what)
-
-
-def on_max_steps(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
-    assert isinstance(report, protocol.MaxSteps)
-    if report.max_steps != draft.state.training.max_steps and record.task.role is Role.CHIEF:
-        draft.training(max_steps=report.max_steps)
-        draft.record(events.TargetKnown(max_steps=report.max_steps))
 
 
 def progressed(draft: Draft) -> None:
@@ -297,5 +271,7 @@ _ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protoco
         protocol.Begun: on_begun,
         protocol.Ended: on_ended,
         protocol.Doing: on_doing,
+        protocol.Uses: on_uses,
+        protocol.Leaving: on_leaving,
     }
 )

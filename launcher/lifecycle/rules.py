@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from launcher import causes
 from launcher.lifecycle.clock import (
+    evaluation_deadline,
     hang_deadline,
     is_elsewhere,
+    leaving_deadline,
     may_train,
     run_deadline,
     start_deadline,
@@ -18,6 +20,7 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
 from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings
+from launcher.lifecycle.judging import judge_training
 from launcher.lifecycle.moves import watch_move, watch_moved
 from launcher.lifecycle.outages import watch_outages
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
@@ -38,6 +41,7 @@ def settle(draft: Draft) -> None:
     watch_gate(draft)
     restart_the_dead(draft)
     hurry_the_stopping(draft)
+    hurry_the_leaving(draft)
     watch_barrier(draft)
     drain_early(draft)
     watch_training(draft)
@@ -66,6 +70,12 @@ def look_at_the_clock(draft: Draft) -> None:
             if inspected(draft, draft.tasks.values()):
                 late = standing(draft, record.task)
                 cause = causes.not_ready(standings(draft), late, policy.start_timeout_s)
+                draft.fail(cause, outcome=Outcome.TIMED_OUT)
+            return
+    for record in draft.of_role(*TRAINERS):
+        if draft.now >= evaluation_deadline(draft.state, record):
+            if inspected(draft, [record]):
+                cause = causes.drain_timeout(standing(draft, record.task), policy.evaluator_drain_s)
                 draft.fail(cause, outcome=Outcome.TIMED_OUT)
             return
     hangs = draft.now >= hang_deadline(replace(draft.state, tasks=draft.tasks))
@@ -108,6 +118,8 @@ def watch_gate(draft: Draft) -> None:
         closed=all(chief.state.final for chief in draft.of_role(Role.CHIEF)),
     )
     if gate != draft.state.gate:
+        if gate.open != draft.state.gate.open:
+            draft.set(gate_at=draft.now if gate.open else math.inf)
         draft.set(gate=gate)
         draft.do(TellTask(task=None, message=gate))
     if gate.open:
@@ -121,6 +133,18 @@ def hurry_the_stopping(draft: Draft) -> None:
     for record in list(draft.tasks.values()):
         if record.state is TaskState.STOPPING and draft.now >= record.term_at:
             draft.stop(record, min(5.0, draft.state.plan.policy.grace_s), "did not stop when it was told to")
+
+
+def hurry_the_leaving(draft: Draft) -> None:
+    """A task whose program has ended, and whose process has not, has done what it was to do."""
+    for record in list(draft.tasks.values()):
+        if draft.now >= leaving_deadline(draft.state, record) and inspected(draft, [record]):
+            last = draft.state.plan.policy.grace_s
+            threads = ", ".join(record.threads[:3])
+            what = f"thread {threads} goes on" if threads else f"it {causes.does(standing(draft, record.task))}"
+            words = f"{record.task} had not exited {last:g} s after its program's end, since {what}: it was ended"
+            draft.notice("warning", words, record.task)
+            draft.stop(draft.update(record, hurried=True), 0.0, "")
 
 
 def restart_the_dead(draft: Draft) -> None:
@@ -213,6 +237,9 @@ def stop_late_workers(draft: Draft) -> None:
 
 def training_over(draft: Draft, chief: TaskRecord) -> None:
     draft.set(drain_until=math.inf)
+    judge_training(draft)
+    if draft.state.phase is Phase.STOPPING:
+        return
     if not _evaluates_at_the_end(draft.state):
         draft.go(Phase.STOPPING, "stopped")
         return

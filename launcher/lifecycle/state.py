@@ -56,7 +56,10 @@ class TaskRecord:
     was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``training``: the one that
     it has begun last, empty where tasks name none, ``folders``: of all that it has begun; ``finished``: its last
     gradient in that is applied; ``left_out``: a training that does not wait for it; ``doing``: what it does outside of
-    any training; ``stepped_at``: when it last did a step; ``term_at``: when SIGTERM follows the word to stop.
+    any training, since ``doing_at``; ``leaving_at``: when its program had ended, ``threads``: what it waits for since,
+    ``hurried``: it is ended for that; ``uses``, ``used_nothing``: see ``protocol.Uses`` and ``Leaving``;
+    ``nothing_left``: its last step had been reached before; ``trained``: it has done a step, in any attempt;
+    ``stepped_at``: when it last did a step; ``term_at``: when SIGTERM follows the word to stop.
     """
 
     planned: PlannedTask
@@ -82,6 +85,14 @@ class TaskRecord:
     finished: bool = False
     left_out: str = ""
     doing: str = ""
+    doing_at: float = 0.0
+    leaving_at: float = math.inf
+    threads: tuple[str, ...] = ()
+    hurried: bool = False
+    uses: str = ""
+    used_nothing: bool = False
+    nothing_left: bool = False
+    trained: bool = False
     term_at: float = math.inf
 
     @property
@@ -176,11 +187,12 @@ class RunState:
     """Everything that decides. ``locked``: folders that are, and that all hosts have seen; ``unseen``: hosts that have
     not seen one yet. ``gate``: as it was last told to the tasks; ``holds``: the training whose variables the
     parameter servers were given last, ``initialised``: they have them; ``trains_in``: the folder that the chief has
-    named last, ``folders``: all of them; ``over``: trainings that are; ``endless``: the input ends when it is stopped;
-    ``drain_until``: when patience with late workers, or with the evaluator, ends; ``failures``: every death so far, in
-    order; ``metrics``: names of those that were evaluated; ``asked_at``: when it was last asked what a task does,
-    ``stacks``: the answers; ``lost``: hosts that are not used any more; ``moves``: how many of them were left behind by
-    new generations; ``move``: the last of these, until everybody trains again."""
+    named last, ``folders``: all of them; ``over``: trainings that are; ``endless``: the input ends when it is stopped,
+     ``exhausted``: nothing of it is left; ``gate_at``: when the gate was opened last; ``drain_until``: when the
+    patience with late workers, or with the evaluator, ends; ``failures``: every death so far, in order;
+    ``metrics``: names of those that were evaluated; ``asked_at``: when it was last asked what a task does,
+    ``stacks``: the answers; ``lost``: hosts that are not used any more; ``moves``: how many of them were left
+    behind by new generations; ``move``: the last of these, until everybody trains again."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
@@ -202,6 +214,8 @@ class RunState:
     training: Training = Training()
     over: tuple[str, ...] = ()
     endless: bool = False
+    exhausted: bool = False
+    gate_at: float = math.inf
     global_step: int = 0
     progress_at: float = 0.0
     drain_until: float = math.inf

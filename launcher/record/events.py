@@ -137,9 +137,11 @@ class CheckpointWritten(RunEvent, kind="checkpoint_written"):
 
 
 class EvaluationDone(RunEvent, kind="evaluation_done"):
+    """One evaluation: its metrics by name, None for one that is not a finite number."""
+
     task: str
     global_step: int
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     checkpoint: str = ""
     name: str = ""
 

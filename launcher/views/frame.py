@@ -220,8 +220,9 @@ def _evaluation(view: RunView, width: int, glyphs: Glyphs) -> Line:
         if name == "global_step":
             continue
         more: list[Span] = [(glyphs.dot, "dim"), (f"{one_line(name)} ", "magenta"), (number(value), "bold")]
-        if name in former:
-            more.append((f" {value - former[name]:+.4f}", "dim"))
+        was = former.get(name)
+        if value is not None and was is not None:
+            more.append((f" {value - was:+.4f}", "dim"))
         if line_width(line) + line_width(more) > width:
             break
         line += more

@@ -191,8 +191,10 @@ def count(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}"
 
 
-def number(value: float) -> str:
-    """A metric: four significant digits."""
+def number(value: float | None) -> str:
+    """A metric: four significant digits; ``nan`` for one that is no finite number."""
+    if value is None:
+        return "nan"
     if value == int(value) and abs(value) < 1e6 if math.isfinite(value) else False:
         return str(int(value))
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"

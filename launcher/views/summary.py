@@ -49,8 +49,9 @@ def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
     lines: list[Line] = [
         ((one_line(f"{view.name or folder.run} {words}"), OUTCOME_STYLES[outcome]), (f"  {', '.join(head)}", ""))
     ]
-    parts = (_end_lines, _cause_lines, _warning_lines, _move_lines, _restart_lines, _drill_lines, _metric_lines)
-    lines += itertools.chain.from_iterable(part(view) for part in parts)
+    ending = (_end_lines, _checked_lines, _cause_lines, _warning_lines)
+    course = (_move_lines, _restart_lines, _drill_lines, _metric_lines)
+    lines += itertools.chain.from_iterable(part(view) for part in (*ending, *course))
     return lines + _place_lines(view, folder)
 
 
@@ -59,6 +60,14 @@ def _end_lines(view: RunView) -> list[Line]:
     chief = next((task for task in view.ordered() if task.task.role is Role.CHIEF), None)
     reason = chief.attempts[-1].reason if chief and chief.attempts else ""
     return [_row("ended", reason)] if reason and outcome_of(view) is Outcome.SUCCEEDED else []
+
+
+def _checked_lines(view: RunView) -> list[Line]:
+    """Of a success that nothing but exit codes tells of."""
+    trainers = [task for task in view.ordered() if task.task.role.trains]
+    if outcome_of(view) is not Outcome.SUCCEEDED or any(task.local_steps is not None for task in trainers):
+        return []
+    return [_row("checked", "nothing but exit codes: no task has said that it trains")]
 
 
 def _cause_lines(view: RunView) -> list[Line]:

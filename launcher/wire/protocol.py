@@ -496,10 +496,11 @@ class CheckpointSaved(Message, kind="checkpoint_saved"):
 
 
 class Evaluated(Message, kind="evaluated"):
-    """One evaluation: its metrics by name. ``name`` is the EvalSpec's, if it has one."""
+    """One evaluation: its metrics by name, None for one that is not a finite number. ``name`` is the EvalSpec's, if it
+    has one."""
 
     global_step: int
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     checkpoint: str = ""
     name: str = ""
 
@@ -546,6 +547,20 @@ class Ended(Message, kind="ended"):
 
     training: str
     saved: bool
+
+
+class Uses(Message, kind="uses"):
+    """The program has made an ``estimator``, or a monitored ``session``: from then on its steps are reported."""
+
+    what: str
+
+
+class Leaving(Message, kind="leaving"):
+    """The program of the task has come to its end, and its process is about to. ``threads``: those that it waits for;
+    ``used_nothing``: it imported TensorFlow and has used nothing of it that could train."""
+
+    threads: tuple[str, ...] = ()
+    used_nothing: bool = False
 
 
 class Doing(Message, kind="doing"):

@@ -104,7 +104,7 @@ class Attempt:
             tail=tail,
             since_s=round(now - self.ended_at, 3),
             excerpt=excerpt,
-            raised=last_words.take_raised(home, self.task, self.number) if failed else "",
+            raised=last_words.take_raised(home, self.task, self.number) if code != 0 else "",
             crash=crash,
             facts=self._facts(),
         )

@@ -17,7 +17,7 @@ from typing import Any
 from launcher.estimator import task as tasks
 from launcher.estimator.adjustments.evaluation import evaluator
 from launcher.estimator.adjustments.patches import Patches
-from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler
+from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler, uses
 from launcher.estimator.adjustments.saving import retention
 from launcher.estimator.adjustments.saving.final_save import FinalSave
 from launcher.estimator.adjustments.sessions import sessions, trainer, trainings
@@ -134,6 +134,8 @@ _TRAININGS = (
     _Step(module=trainings.EXECUTOR, make=trainings.watch_executors),
     _Step(module=trainings.SAVER, make=trainings.watch_saves),
     _Step(module=servers.SERVER, make=servers.share),
+    _Step(module=uses.ESTIMATOR_MODULE, make=uses.watch_estimators),
+    _Step(module=uses.SESSION_MODULE, make=uses.watch_uses),
 )
 _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("model-dir", _Step(module=model_dirs.ESTIMATOR, make=model_dirs.default_to_the_runs)),

@@ -104,7 +104,7 @@ def test_metrics_are_numbers() -> None:
         "matrix": numpy.zeros([2, 2]),
         "text": "x",
     }
-    assert numeric(metrics) == {"loss": 0.5, "global_step": 7.0, "plain": 3.0}
+    assert numeric(metrics) == {"loss": 0.5, "global_step": 7.0, "plain": 3.0, "nan": None}
 
 
 def fetches(pace: Pace, steps_per_s: float, *, until: int) -> list[int]:

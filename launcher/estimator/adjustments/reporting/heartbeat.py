@@ -197,16 +197,16 @@ def report_evaluations(patches: Patches, task: Task) -> None:
     patches.wrap(importlib.import_module(ESTIMATOR).Estimator, "evaluate", evaluate)
 
 
-def numeric(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are one number; summaries (bytes) and arrays are left out."""
-    values = {name: _number(value) for name, value in metrics.items()}
-    return {name: value for name, value in values.items() if value is not None}
+def numeric(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The metrics that are one number, None for NaN and infinity; summaries (bytes) and arrays are left out."""
+    return {name: _number(value) for name, value in metrics.items() if isinstance(_scalar(value), numbers.Real)}
+
+
+def _scalar(value: Any) -> Any:
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _number(value: Any) -> float | None:
     """A finite number, of Python or numpy; None for anything else: JSON has neither NaN nor infinity."""
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        value = value.item()
-    if not isinstance(value, numbers.Real):
-        return None
-    return float(value) if math.isfinite(value) else None
+    value = _scalar(value)
+    return float(value) if isinstance(value, numbers.Real) and math.isfinite(value) else None

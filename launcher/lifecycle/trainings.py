@@ -1,0 +1,91 @@
+"""What tasks say of their trainings: that one begins or ends, how far it goes, and what they do beside it."""
+
+from __future__ import annotations
+
+from launcher import causes
+from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.state import TaskRecord, Training
+from launcher.lifecycle.values import LockModelDir
+from launcher.record import events
+from launcher.record.states import Phase, TaskState
+from launcher.wire import protocol
+from launcher.wire.roles import Role
+
+
+def on_begun(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Begun)
+    folders = (*record.folders, report.model_dir)
+    step = 0 if record.training else record.global_step
+    record = draft.update(record, training=report.training, folders=folders, finished=False, global_step=step)
+    if record.task.role is Role.CHIEF:
+        _chief_begins(draft, report)
+    compare_folders(draft)
+    if record.task.role is Role.CHIEF:
+        return
+    if record.state is TaskState.DRAINING and draft.state.phase is Phase.TRAINING:
+        draft.move(record, TaskState.READY, reason="for the next training")
+
+
+def _chief_begins(draft: Draft, report: protocol.Begun) -> None:
+    former, folder = draft.state.training, report.model_dir
+    if former.name == "":
+        draft.training(name=report.training)  # what is known of it so far is the plan's
+    elif former.name != report.training:
+        draft.set(training=Training(name=report.training), global_step=0)
+    if not folder or folder == draft.state.trains_in:
+        return
+    draft.set(trains_in=folder, folders=draft.state.folders | {folder})
+    draft.record(events.ModelDirKnown(path=folder))
+    if folder not in draft.state.locked:
+        draft.do(LockModelDir(path=folder))
+
+
+def compare_folders(draft: Draft) -> None:
+    """Fails the run whose tasks train, or evaluate, in different folders: one that has begun as many trainings as the
+    chief, and names a folder for the last of them that the chief never has."""
+    chief = draft.of_role(Role.CHIEF)[0]
+    for record in draft.of_role(Role.WORKER, Role.EVALUATOR):
+        count = len(record.folders)
+        own = record.folders[-1] if count else ""
+        theirs = chief.folders[count - 1] if 0 < count <= len(chief.folders) else ""
+        if own and theirs and own not in draft.state.folders and theirs not in record.folders:
+            draft.fail(causes.model_dirs_differ(record.task.name, record.planned.host, own, theirs))
+
+
+def on_ended(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Ended)
+    if record.task.role is not Role.CHIEF:
+        return
+    if not report.saved and record.trained:
+        draft.notice("warning", "nothing was saved: checkpoints are off", record.task)
+    end_training(draft, record)
+
+
+def end_training(draft: Draft, chief: TaskRecord) -> None:
+    """Whoever comes to the chief's training now has nothing to do in it; not if it only stops, to go on later."""
+    name = draft.state.training.name
+    if name and name not in draft.state.over and chief.state is not TaskState.STOPPING and not chief.restart_wanted:
+        draft.set(over=(*draft.state.over, name))
+
+
+def on_doing(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Doing)
+    draft.update(record, doing=report.what, doing_at=draft.now)
+
+
+def on_uses(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Uses)
+    draft.update(record, uses=report.what)
+
+
+def on_leaving(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Leaving)
+    used_nothing = report.used_nothing
+    draft.update(record, leaving_at=draft.now, threads=report.threads, used_nothing=used_nothing, doing="")
+
+
+def on_max_steps(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.MaxSteps)
+    if report.max_steps != draft.state.training.max_steps and record.task.role is Role.CHIEF:
+        draft.training(max_steps=report.max_steps)
+        draft.record(events.TargetKnown(max_steps=report.max_steps))
