@@ -44,7 +44,7 @@ def on_locked(draft: Draft, host: str, body: protocol.Message) -> None:
     else:
         draft.set(locked=draft.state.locked | {body.path})
     if body.note:
-        draft.notice("info", body.note)
+        draft.notice("warning" if body.emptied else "info", body.note)
 
 
 def on_seen(draft: Draft, host: str, body: protocol.Message) -> None:

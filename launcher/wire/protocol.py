@@ -331,10 +331,12 @@ class Refused(Message, kind="refused"):
 
 
 class Locked(Message, kind="locked"):
-    """The model_dir is this run's. ``note`` says whose stale lock was replaced, if any."""
+    """The model_dir is this run's. ``note`` says whose stale lock was replaced, if any. ``emptied``: somebody had
+    removed the lock, and most likely all that was in the folder."""
 
     path: str
     note: str = ""
+    emptied: bool = False
 
 
 class Seen(Message, kind="seen"):

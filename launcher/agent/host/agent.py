@@ -17,6 +17,7 @@ from types import MappingProxyType
 from launcher.agent.host import folder, lock
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.host.lease import Lease
+from launcher.agent.host.model_locks import ModelLocks
 from launcher.agent.host.options import Inheritance, Options
 from launcher.agent.host.outbox import Outbox
 from launcher.agent.host.supervisor_link import SupervisorLink
@@ -74,6 +75,7 @@ class Agent:
         base, open_files = dict(os.environ), inheritance.open_files
         self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
         self._reservations = Reservations(self._keeper)
+        self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run)
         self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)
         self._prover = Prover(self._loop, say, self._attempts, self._reservations)
         self._lease = Lease(self._loop, options, self._attempts, self._finish)
@@ -139,23 +141,11 @@ class Agent:
             return
         self._say(protocol.Reserved(generation=command.generation, ports=held))
 
-    def _lock_model_dir(self, command: protocol.LockModelDir) -> None:
-        name = f"lock {command.path}"
-        if lock.is_remote(command.path):
-            note = "folders of this kind cannot be locked; see to it that no other run trains in it"
-            self._say(protocol.Locked(path=command.path, note=note))
-            return
-        note = ""
-        if name not in self._keeper.held:
-            try:
-                fd, note = lock.lock(command.path, _owner(self._options.run))
-            except lock.LockError as error:
-                self._refuse(command, str(error))
-                return
-            if fd is not None:
-                self._keeper.hold(name, [fd])
-                os.close(fd)
-        self._say(protocol.Locked(path=command.path, note=note))
+    def _lock(self, command: protocol.LockModelDir) -> None:
+        try:
+            self._model_locks.lock(command.path)
+        except lock.LockError as error:
+            self._refuse(command, str(error))
 
     def _see_model_dir(self, command: protocol.SeeModelDir, waited_s: float = 0.0) -> None:
         if lock.holder(command.path).get("run") == self._options.run:
@@ -182,10 +172,7 @@ class Agent:
     def _finish(self) -> None:
         """Nothing is left when the supervisor sees its line close: no process, no lock, no port, no file."""
         processes.kill_descendants()
-        for name, fds in self._keeper.held.items():
-            kind, _, path = name.partition(" ")
-            if kind == "lock":
-                lock.unlock(path, fds[0], socket.gethostname())
+        self._model_locks.release()
         self._reservations.release()
         self._keeper.forget()
         folder.remove(self._home)
@@ -197,7 +184,7 @@ class Agent:
 _COMMANDS: Mapping[type[protocol.Message], Callable[[Agent, Any], None]] = MappingProxyType(
     {
         protocol.Reserve: Agent._reserve,
-        protocol.LockModelDir: Agent._lock_model_dir,
+        protocol.LockModelDir: lambda agent, command: agent._lock(command),
         protocol.SeeModelDir: Agent._see_model_dir,
         protocol.Preload: lambda agent, command: agent._attempts.preloads.prepare(command),
         protocol.Start: Agent._start,
@@ -223,7 +210,3 @@ def _welcome(incarnation: str) -> protocol.Welcome:
         memory_mib=memory_mib(),
         gpus=len([name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]),  # noqa: PTH208
     )
-
-
-def _owner(run: str) -> lock.Owner:
-    return {"run": run, "host": socket.gethostname(), "pid": os.getpid(), "since": processes.utc(time.time())}

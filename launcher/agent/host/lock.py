@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import zlib
 from pathlib import Path
 
 LOCK_FILE = ".tflaunch.lock"
 _MAX_BYTES = 65536
 _MAX_TRIES = 100
+_NAME_BYTES = 100
 
 Owner = dict[str, object]
 
@@ -34,23 +36,46 @@ def lock(path: str, owner: Owner) -> tuple[int | None, str]:
     Returns the descriptor that holds the lock and a note for people. No descriptor: another agent of the same run
     holds it already. Raises LockError.
     """
-    file = Path(path) / LOCK_FILE
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(_MAX_TRIES):
-            fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            former = _read(fd)
-            if not _try(fd):
-                os.close(fd)
-                return None, _same_run(path, former, owner)
-            if _is(fd, file):
-                _write(fd, owner)
-                return fd, _note(former, owner)
-            os.close(fd)  # its owner removed it after we had opened it
+        return _lock(Path(path) / LOCK_FILE, path, owner)
     except OSError as error:
         why = "it is no folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
         raise LockError(f"cannot use {path} as model_dir: {why}; choose a folder that you may write to") from error
-    raise LockError(f"cannot lock {path}: somebody keeps replacing {LOCK_FILE} in it; try again")
+
+
+def lock_name(path: str, owner: Owner, names: Path) -> int | None:
+    """Locks the name of a folder on this host, by a file in ``names``: that holds although the folder is removed and
+    made again. No descriptor where it cannot be had. Raises LockError."""
+    try:
+        return _lock(name_file(path, names), path, owner)[0]
+    except OSError:
+        return None
+
+
+def name_file(path: str, names: Path) -> Path:
+    """Where the name of that folder is locked."""
+    whole = os.fsencode(os.path.realpath(path))
+    return names / f"{whole[-_NAME_BYTES:].hex()}-{zlib.crc32(whole):08x}"
+
+
+def is_held(path: str, fd: int) -> bool:
+    """Whether the lock file in the folder is still the one that this descriptor holds."""
+    return _is(fd, Path(path) / LOCK_FILE)
+
+
+def _lock(file: Path, path: str, owner: Owner) -> tuple[int | None, str]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(_MAX_TRIES):
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        former = _read(fd)
+        if not _try(fd):
+            os.close(fd)
+            return None, _same_run(path, former, owner)
+        if _is(fd, file):
+            _write(fd, owner)
+            return fd, _note(former, owner)
+        os.close(fd)  # its owner removed it after we had opened it
+    raise LockError(f"cannot lock {path}: somebody keeps replacing {file}; try again")
 
 
 def holder(path: str) -> Owner:
@@ -62,10 +87,9 @@ def holder(path: str) -> Owner:
         return {}
 
 
-def unlock(path: str, fd: int, host: str) -> None:
-    """Removes the lock file of a lock that is still held by ``host``, so that nobody locks a file that is about to
-    vanish. A host that was cut off may find that another one of the run has taken the lock over."""
-    file = Path(path) / LOCK_FILE
+def unlock(file: Path, fd: int, host: str) -> None:
+    """Removes a lock file that is still held by ``host``, so that nobody locks a file that is about to vanish. A host
+    that was cut off may find that another one of the run has taken the lock over."""
     if _is(fd, file) and _read(fd).get("host") == host:
         file.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
+_IN_ATTRIB, _IN_DELETE_SELF, _IN_MOVE_SELF = 0x4, 0x400, 0x800
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,6 +37,22 @@ def punch_hole(fd: int, size: int) -> bool:
     """Gives the first ``size`` bytes of a file back to the disk without moving the rest; False where unsupported."""
     mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
     return int(_libc.fallocate(fd, mode, ctypes.c_int64(0), ctypes.c_int64(size))) == 0
+
+
+def watch_file(path: str) -> int:
+    """A descriptor that can be read when the file is removed, moved or changed in its attributes. See inotify(7);
+    raises OSError."""
+    fd = int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "inotify_init1")
+    if (
+        _libc.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(_IN_ATTRIB | _IN_MOVE_SELF | _IN_DELETE_SELF))
+        < 0
+    ):
+        number = ctypes.get_errno()
+        os.close(fd)
+        raise OSError(number, "inotify_add_watch", path)
+    return fd
 
 
 def raise_open_files() -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from launcher.agent.host import sweep
+from launcher.agent.host import lock, sweep
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, alive, kill, until
 
@@ -162,6 +163,22 @@ def test_a_stale_lock_is_taken_over_and_named(make_host: MakeHost, tmp_path: Pat
     second.send(protocol.LockModelDir(path=str(tmp_path)))
     assert first.options.run in second.wait(protocol.Locked).note
     assert json.loads((tmp_path / ".tflaunch.lock").read_text())["run"] == second.options.run
+
+
+def test_a_lock_holds_although_the_folder_is_removed_and_made_again(make_host: MakeHost, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    first, second = make_host().connect(), make_host().connect()
+    first.send(protocol.LockModelDir(path=str(model)))
+    first.wait(protocol.Locked)
+    shutil.rmtree(model)
+    second.send(protocol.LockModelDir(path=str(model)))
+    assert f"in use by run {first.options.run}" in second.wait(protocol.Refused).message
+    assert "was emptied" in first.wait(protocol.Locked, lambda locked: locked.emptied).note
+    assert lock.holder(str(model))["run"] == first.options.run, "other hosts see it again"
+    first.send(protocol.Finish())
+    first.wait_closed()
+    second.send(protocol.LockModelDir(path=str(model)))
+    second.wait(protocol.Locked)
 
 
 def test_another_host_of_the_run_sees_the_lock_and_only_that_of_the_run(make_host: MakeHost, tmp_path: Path) -> None:
