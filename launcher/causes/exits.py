@@ -31,6 +31,7 @@ _NO_MODULE = re.compile(r"No module named '?([\w.]+)'?\)?\s*\Z")
 _NO_SCRIPT = re.compile(
     r"can't open file '?(.+?)'?: \[Errno 2\]|can't find '__main__' module in '?(.+?)'?$", re.MULTILINE
 )
+_NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NOT_FOUND = re.compile(r"^(.*: (?:command )?not found|.*: No such file or directory)$", re.MULTILINE)
 
 
@@ -73,6 +74,18 @@ def _killed_for_memory(evidence: Evidence) -> Cause | None:
         message=f"{body.task} was killed by the kernel: out of memory{peak(body)}",
         advice="use fewer tasks on this host, a smaller batch or model, or a smaller shuffle buffer; "
         f"or give it more memory{limits(body)}",
+    )
+
+
+def _compressed(evidence: Evidence) -> Cause | None:
+    """What the task itself has found: a file that nothing can be read from as it is."""
+    if not (path := remark(evidence, protocol.COMPRESSED_FILE)):
+        return None
+    return evidence.make(
+        kind="bad_input",
+        message=f"{evidence.body.task}: {path} is compressed (gzip), and is read as if it were not",
+        advice="read it with compression_type='GZIP' (TFRecordDataset, TextLineDataset), or unpack it",
+        permanent=True,
     )
 
 
@@ -241,6 +254,7 @@ def _by_code(evidence: Evidence) -> Cause | None:
 
 _JUDGES: tuple[Callable[[Evidence], Cause | None], ...] = (
     _killed_for_memory,
+    _compressed,
     _by_rule,
     _by_arguments,
     _by_exception,
@@ -271,12 +285,24 @@ def _filled(advice: str, evidence: Evidence, where: str, link: Raised | None = N
         metrics=metrics_there(known.metrics, link.text if link is not None else ""),
         limit=limits(body),
         key=_key(link),
+        tf1=_of_tensorflow_1(link),
         file=remark(evidence, protocol.DAMAGED_FILE) or "that file",
         paths=shlex.quote(remark(evidence, protocol.DAMAGED_FILE))
         if remark(evidence, protocol.DAMAGED_FILE)
         else "PATHS",
         good=remark(evidence, protocol.GOOD_CHECKPOINT) or "an older checkpoint that is whole",
     )
+
+
+def _of_tensorflow_1(link: Raised | None) -> str:
+    """What to write for a name that TensorFlow 2 does not have."""
+    found = _NO_ATTRIBUTE.search(link.text) if link is not None else None
+    if found is None:
+        return "tf.compat.v1"
+    if found[2] == "contrib":
+        return "what tf.compat.v1 or another package has in place of tf.contrib, which is gone"
+    module = found[1].rpartition("v2.")[2] + "." if "v2." in found[1] else ""
+    return f"tf.compat.v1.{module}{found[2]} (or `import tensorflow.compat.v1 as tf`)"
 
 
 def _key(link: Raised | None) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from launcher.causes.tf1_names import TF1_NAMES
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
@@ -101,6 +103,78 @@ RULES: tuple[Rule, ...] = (
         title="the model_dir has checkpoints, but its file 'checkpoint' names none",
         advice="write into that file the newest whole checkpoint, as the message says, or train in a new folder "
         "(--model-dir)",
+        permanent=True,
+    ),
+    Rule(
+        kind="import",
+        names=_names("AttributeError"),
+        pattern=_any(rf"module '(?:tensorflow|tf)[\w.]*' has no attribute '(?:{'|'.join(sorted(TF1_NAMES))})'"),
+        title="the script is written for TensorFlow 1",
+        advice="write {tf1}; see https://www.tensorflow.org/guide/migrate",
+        permanent=True,
+    ),
+    Rule(
+        kind="import",
+        names=_names("AttributeError"),
+        pattern=_any(r"module 'tensorflow[\w.]*' has no attribute "),
+        title="TensorFlow has no such name",
+        advice="correct {where}; if the script is written for TensorFlow 1: {tf1}",
+        permanent=True,
+    ),
+    Rule(
+        kind="import",
+        names=_names("ModuleNotFoundError ImportError"),
+        pattern=_any(r"No module named 'tensorflow\.(?:contrib|examples|models)\b", r"from 'tensorflow\.contrib"),
+        title="the script is written for TensorFlow 1",
+        advice="TensorFlow 2 has no tensorflow.contrib and no tensorflow.examples: use what tf.compat.v1 has, and read "
+        "data with tf.data; see https://www.tensorflow.org/guide/migrate",
+        permanent=True,
+    ),
+    Rule(
+        kind="bad_input",
+        names=_names("FailedPreconditionError"),
+        pattern=_any(r"iterator has not been initialized", r"GetNext\(\) failed because the iterator"),
+        title="an iterator of the input is never initialised",
+        advice="return the dataset itself from input_fn: the Estimator makes its iterator and initialises it; or add "
+        "iterator.initializer to the collection tf.compat.v1.GraphKeys.TABLE_INITIALIZERS",
+        permanent=True,
+    ),
+    Rule(
+        kind="exception",
+        names=_names("FailedPreconditionError"),
+        pattern=_any(r"[Tt]able not initialized", r"[Tt]able .*(?:not|un)[ -]?initialized"),
+        title="a lookup table is never initialised",
+        advice="make the table in model_fn or input_fn, in the graph that trains, and leave it in the collection "
+        "TABLE_INITIALIZERS; a Scaffold of your own needs local_init_op=tf.compat.v1.tables_initializer()",
+        permanent=True,
+    ),
+    Rule(
+        kind="exception",
+        pattern=_any(
+            r"larger than 2 ?GB",
+            r"exceeds? maximum protobuf size",
+            r"Exceeded maximum protobuf size",
+            r"GraphDef cannot be larger",
+            r"Failed to serialize proto",
+        ),
+        title="the graph is larger than 2 GB",
+        advice="keep large arrays out of the graph: give them to the dataset by a generator or from files, and load "
+        "large tables from a checkpoint, not from a constant",
+        permanent=True,
+    ),
+    Rule(
+        kind="missing_input",
+        pattern=_any(r"File system scheme '\w+' not implemented"),
+        title="TensorFlow cannot read this kind of address",
+        advice="import the plug-in for it first (tensorflow-io: `import tensorflow_io`), or name a folder that every "
+        "host has mounted",
+        permanent=True,
+    ),
+    Rule(
+        kind="bad_input",
+        pattern=_any(r"inflate\(\) failed", r"incorrect header check"),
+        title="the input is read as compressed, and is not",
+        advice="read it without compression_type",
         permanent=True,
     ),
     Rule(

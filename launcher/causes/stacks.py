@@ -9,7 +9,7 @@ from launcher.causes.traces import Frame
 _THREAD = re.compile(r"^(?:Current thread|Thread) 0x[0-9a-f]+.*$", re.MULTILINE)
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)\n?(?:    (.+))?$', re.MULTILINE)
 _FRAMEWORK = re.compile(r"/(?:tensorflow|tensorflow_estimator|tf_keras|keras)/")
-_OURS = re.compile(r"/launcher/(?:agent|estimator)/\w+\.py$")
+_OURS = re.compile(r"/launcher/(?:agent|estimator)/(?:\w+/)*\w+\.py$")
 # What the innermost of these functions says about a thread inside TensorFlow.
 _OPERATIONS = (
     ("_save", "saves a checkpoint"),

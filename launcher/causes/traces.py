@@ -20,7 +20,8 @@ _SYNTAX_ERRORS = ("SyntaxError", "IndentationError", "TabError")
 _THREAD = re.compile(r"^Exception in thread (.+?)(?: \(.*\))?:$")
 _MOST_MESSAGE_LINES = 400
 _LIBRARIES = re.compile(
-    r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/launcher/(?:agent|estimator)/\w+\.py$"
+    r"/(?:site|dist)-packages/|/lib(?:64)?/python\d[^/]*/|^<frozen |/launcher/(?:agent|estimator)/(?:\w+/)*\w+\.py$"
+    r"|/__autograph_generated_file\w*\.py$"
 )
 
 
@@ -187,12 +188,16 @@ _FRAMEWORK = re.compile(
     r"|[WEI]\d{4} \d\d:.*|Errors may have originated from .*|Input Source operations.*|Operation defined at.*|Hint: .*"
     r"|\d+ (?:successful operations|derived errors).*|node .* defined at .*|\s*)$"
 )
+_USER_CODE = "in user code:"  # autograph: then frames with their lines, and what was raised in the last of them
+_IN_USER_CODE = re.compile(r"^ {4}(?=\w*(?:Error|Exception|Warning)\b)", re.MULTILINE)
 _SECTION = re.compile(r"^(?=Detected at node |Original stack trace )", re.MULTILINE)  # the last one may be cut short
 _SOURCE_LINE = re.compile(r'^\s+File "(.+)", line (\d+), in (.+)$')
 
 
 def gist(text: str, *, lines: int = 2) -> str:
     """What an exception says, in one line: without what TensorFlow puts around it."""
+    if (inner := [*_IN_USER_CODE.finditer(text)]) and _USER_CODE in text:
+        text = text[inner[-1].start() :]
     said: list[str] = []
     for line in text.splitlines():
         line = _IN_FRONT.sub("", line).strip()
@@ -210,7 +215,7 @@ def defined_at(text: str) -> Frame | None:
     """Where in the user's code the operation was made that TensorFlow complains of; of several, the first."""
     for section in _SECTION.split(text):
         found = [_SOURCE_LINE.match(line) for line in section.splitlines()]
-        frames = [Frame(path=match[1], line=int(match[2]), function=match[3]) for match in found if match]
+        frames = [Frame(path=match[1], line=int(match[2]), function=match[3].rstrip(" *")) for match in found if match]
         own = [frame for frame in frames if not frame.is_library and frame.function != "<module>"]
         if own:
             return own[-1]

@@ -72,7 +72,7 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         refusal is not None
         and not cause.permanent
         and restarts_left(draft, record) <= 0
-        and len(record.alike_at) < MOST_ALIKE
+        and len(record.alike_at) < most_alike(record)
     ):
         cause = causes.used_up(cause, record.task.role, draft.state.plan.policy.restarts[record.task.role])
     draft.set(failures=(*draft.state.failures, cause))
@@ -128,12 +128,18 @@ def no_restart(draft: Draft, record: TaskRecord, body: protocol.Exited, cause: C
         return "not started again, since it would fail the same way"
     if body.signal is None and record.early_deaths >= 2:
         return "not started again, since it failed twice before it was ready"
-    if len(record.alike_at) >= MOST_ALIKE:
-        return "not started again, since it failed three times the same way"
+    if len(record.alike_at) >= most_alike(record):
+        how_often = "twice" if most_alike(record) == 2 else "three times"
+        return f"not started again, since it failed {how_often} the same way"
     if restarts_left(draft, record) <= 0:
         used = draft.state.plan.policy.restarts[record.task.role]
         return causes.its_restarts(used) if used else f"policy.restarts.{record.task.role} is 0"
     return None
+
+
+def most_alike(record: TaskRecord) -> int:
+    """How often it may die of one exception at one line: a program that has never trained gets one more try."""
+    return MOST_ALIKE if record.trained or not record.task.role.trains else MOST_ALIKE - 1
 
 
 def count_alike(draft: Draft, record: TaskRecord, cause: Cause) -> TaskRecord:

@@ -37,6 +37,7 @@ else:
 VERSION = 1
 # What a task notes of itself after its traceback, a line each: "NAME: PATH".
 DAMAGED_FILE = "[tflaunch] damaged file"
+COMPRESSED_FILE = "[tflaunch] compressed file"
 DAMAGED_CHECKPOINT = "[tflaunch] damaged checkpoint"
 GOOD_CHECKPOINT = "[tflaunch] whole checkpoint"
 MAX_LINE_BYTES = 16 * 1024 * 1024

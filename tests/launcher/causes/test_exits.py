@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import launcher
 from launcher import causes
+from launcher.causes.traces import Frame
 from launcher.wire import protocol
 
 TRACEBACK = """Traceback (most recent call last):
@@ -171,3 +175,91 @@ def test_a_misspelt_metric_is_corrected() -> None:
     )
     cause = causes.of_exit("here", body, causes.Known(metrics=("accuracy", "loss")))
     assert cause.advice.endswith(": there are accuracy, loss; did you mean 'accuracy' instead of 'acuracy'?")
+
+
+USER_CODE = """x.TypeError: in user code:
+
+    File "/work/train.py", line 12, in input_fn  *
+        return tf.reshape(x, [1])
+    File "/venv/lib/python3.11/site-packages/keras/engine.py", line 9, in call
+        return inner(x)
+
+    ValueError: Input 0 of layer "dense" is incompatible with the layer: expected min_ndim=2
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "advice"),
+    [
+        (
+            "AttributeError: module 'tensorflow' has no attribute 'contrib'",
+            "written for TensorFlow 1",
+            "tf.contrib, which is gone",
+        ),
+        (
+            "AttributeError: module 'tensorflow' has no attribute 'placeholder'",
+            "written for TensorFlow 1",
+            "tf.compat.v1.placeholder (or `import tensorflow.compat.v1 as tf`)",
+        ),
+        (
+            "AttributeError: module 'tensorflow._api.v2.train' has no attribute 'AdamOptimizer'. Did you mean: 'x'?",
+            "TensorFlow has no such name",
+            "tf.compat.v1.train.AdamOptimizer",
+        ),
+        (
+            "AttributeError: module 'tensorflow' has no attribute 'plceholder'",
+            "TensorFlow has no such name",
+            "correct /work/train.py:5 in main",
+        ),
+        (
+            "ModuleNotFoundError: No module named 'tensorflow.examples'",
+            "written for TensorFlow 1",
+            "tensorflow.examples",
+        ),
+        (
+            "x.FailedPreconditionError: GetNext() failed because the iterator has not been initialized.",
+            "an iterator of the input is never initialised",
+            "return the dataset itself",
+        ),
+        ("x.FailedPreconditionError: Table not initialized.", "lookup table is never", "tables_initializer"),
+        (
+            "ValueError: Cannot create a tensor proto whose content is larger than 2GB.",
+            "larger than 2 GB",
+            "keep large arrays out of the graph",
+        ),
+        (
+            "x.UnimplementedError: File system scheme 's3' not implemented (file: 's3://bucket/x')",
+            "cannot read this kind of address",
+            "tensorflow_io",
+        ),
+        (
+            "x.DataLossError: inflate() failed with error -3: incorrect header check",
+            "read as compressed, and is not",
+            "compression_type",
+        ),
+    ],
+)
+def test_what_people_really_do_wrong_is_final_the_first_time(text: str, words: str, advice: str) -> None:
+    cause = causes.of_exit("here", exited(raised(text)))
+    assert cause.permanent and words in cause.message and advice in cause.advice, (cause.message, cause.advice)
+
+
+def test_what_autograph_and_keras_wrap_is_told_with_the_users_line() -> None:
+    library = "/tmp/__autograph_generated_fileabc123.py"
+    cause = causes.of_exit("here", exited(raised(USER_CODE, path=library)))
+    assert 'Input 0 of layer "dense" is incompatible' in cause.message
+    assert "/work/train.py:12 in input_fn" in cause.message and "autograph" not in cause.message
+
+
+def test_a_file_that_is_gzip_and_read_as_plain_is_named() -> None:
+    tail = raised("x.DataLossError: corrupted record at 0") + f"{protocol.COMPRESSED_FILE}: /data/a.tfrecord\n"
+    body = protocol.changed(exited(), raised=tail)
+    cause = causes.of_exit("here", body)
+    assert (cause.kind, cause.permanent) == ("bad_input", True)
+    assert "/data/a.tfrecord is compressed (gzip)" in cause.message and "GZIP" in cause.advice
+
+
+@pytest.mark.parametrize("room", ["agent", "estimator"])
+def test_our_own_frames_are_nobodys_fault(room: str) -> None:
+    folder = Path(launcher.__file__).parent / room
+    assert all(Frame(path=str(path), line=1, function="f").is_library for path in folder.rglob("*.py"))

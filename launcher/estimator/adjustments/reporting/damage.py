@@ -25,6 +25,7 @@ from launcher.wire import protocol
 
 BUDGET_S = 10.0
 _AT = re.compile(r"(?:corrupted|truncated) record at (\d+)")
+_FROM_THE_START = re.compile(r"corrupted record at 0\b|Field \d+ in record|Expect \d+ fields but have|\\x1f|\\037")
 _RESTORING = re.compile(r"Read less bytes|[Cc]hecksum|[Uu]nable to open table file|not an sstable|corrupt")
 _HEAD_BYTES, _TAIL_BYTES = 12, 4  # of a record: its length and a checksum of that; a checksum of its data
 _MOST_FILES = 10_000
@@ -39,6 +40,8 @@ def remarks(error: BaseException) -> list[str]:
         whole = _whole_before(prefix)
         found = [f"{protocol.DAMAGED_CHECKPOINT}: {prefix}"]
         return found + [f"{protocol.GOOD_CHECKPOINT}: {whole}"] * bool(whole)
+    if _FROM_THE_START.search(text) and (packed := next(filter(_is_gzip, _input_files(error)), "")):
+        return [f"{protocol.COMPRESSED_FILE}: {packed}"]
     if at := _AT.search(text):
         path = damaged_at(_input_files(error), int(at[1]))
         return [f"{protocol.DAMAGED_FILE}: {path}"] * bool(path)
@@ -57,6 +60,15 @@ def damaged_at(paths: Iterator[str], offset: int) -> str:
         if _is_bad_at(path, offset, until):
             return path
     return ""
+
+
+def _is_gzip(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return head.startswith(b"\x1f\x8b\x08")
 
 
 def _is_bad_at(path: str, offset: int, until: float) -> bool:
