@@ -14,10 +14,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from launcher.estimator.streaming.formats.index import list_shards
     from launcher.estimator.streaming.formats.inference import find_format, find_spec, infer_spec
     from launcher.estimator.streaming.formats.options import ReadingOptions
     from launcher.estimator.streaming.formats.row_groups import encode_groups
-    from launcher.estimator.streaming.formats.sources import list_shards
     from launcher.estimator.streaming.reading.dataset import read, read_shards
     from launcher.estimator.streaming.stream import Files, Folder, Stream
     from launcher.estimator.streaming.tools.convert import write_groups
@@ -43,7 +43,7 @@ _MODULES = {
     "find_format": "formats.inference",
     "find_spec": "formats.inference",
     "infer_spec": "formats.inference",
-    "list_shards": "formats.sources",
+    "list_shards": "formats.index",
     "read": "reading.dataset",
     "read_shards": "reading.dataset",
     "write_groups": "tools.convert",

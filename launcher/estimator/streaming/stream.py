@@ -16,7 +16,7 @@ from typing import Any
 
 from launcher.estimator import task as tasks
 from launcher.estimator.streaming.errors import SourceError, StreamingError
-from launcher.estimator.streaming.formats.sources import list_shards
+from launcher.estimator.streaming.formats.index import list_shards
 from launcher.estimator.streaming.queue.feeding import Feeder, ListFeeder
 from launcher.estimator.streaming.queue.folder import FolderFeeder
 from launcher.estimator.streaming.queue.numbers import Source

@@ -30,7 +30,7 @@ def test_small_ids_stay_and_too_many_share() -> None:
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(("rows", "files"), [(10, 1), (3000, 2), (9000, 8), (20_000, 3)])
 def test_files_are_full_or_many(rows: int, files: int, tmp_path: Path) -> None:
-    from launcher.estimator.streaming.formats.sources import list_shards
+    from launcher.estimator.streaming.formats.index import list_shards
 
     output = TrainFiles(tmp_path / "train", ["x"], rows_per_file=9001, seed=0)
     for part in np.array_split(np.arange(rows), 7):

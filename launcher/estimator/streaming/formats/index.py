@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from launcher.estimator.streaming.formats.checksums import masked_crc
 from launcher.estimator.streaming.formats.files import is_local, open_data
 from launcher.estimator.streaming.formats.framing import HEAD_BYTES, TAIL_BYTES
 from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.formats.sources import list_files
 
 VERSION = 1
 MAX_OFFSETS = 65_536
@@ -36,6 +37,19 @@ class Index:
     offsets: tuple[int, ...]
     fingerprint: tuple[int, int, int]
     version: int = VERSION
+
+
+def list_shards(sources: Sequence[str], *, slice_records: int | None = None) -> tuple[Shard, ...]:
+    """Every file of ``sources`` as shards, in the order of :func:`list_files`.
+
+    ``slice_records``: plain TFRecord files with more records than this are cut into shards of so many; None leaves all
+    files whole. A file that cannot be cut, damaged ones included, stays whole: what is wrong with it is found when it
+    is read. Raises SourceError.
+    """
+    files = list_files(sources)
+    if slice_records is None:
+        return tuple(Shard(path=path) for path in files)
+    return tuple(shard for path in files for shard in slice_file(path, slice_records))
 
 
 def slice_file(path: str, slice_records: int) -> tuple[Shard, ...]:

@@ -1,4 +1,4 @@
-"""What there is to read: sources (files, globs, folders) become files, files become shards."""
+"""What there is to read: sources (files, globs, folders) become files. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 
 from launcher.estimator.streaming.errors import SourceError
-from launcher.estimator.streaming.formats.index import slice_file
-from launcher.estimator.streaming.formats.shards import Shard
 
 _DATA_FILE = re.compile(r"[^._].*(\.tfrecords?(\.gz)?([-._]\d+(-of-\d+)?)?(\.gz)?|\.csv(\.gz)?)$", re.DOTALL)
 _GLOB = re.compile(r"[*?\[]")
@@ -31,19 +29,6 @@ def list_files(sources: Sequence[str]) -> tuple[str, ...]:
     if not found:
         raise SourceError("no data: no source is given; name files, globs or folders")
     return tuple(found)
-
-
-def list_shards(sources: Sequence[str], *, slice_records: int | None = None) -> tuple[Shard, ...]:
-    """Every file of ``sources`` as shards, in the order of :func:`list_files`.
-
-    ``slice_records``: plain TFRecord files with more records than this are cut into shards of so many (see
-    ``index.py``); None leaves all files whole. A file that cannot be cut, damaged ones included, stays whole: what is
-    wrong with it is found when it is read. Raises SourceError.
-    """
-    files = list_files(sources)
-    if slice_records is None:
-        return tuple(Shard(path=path) for path in files)
-    return tuple(shard for path in files for shard in slice_file(path, slice_records))
 
 
 def _files_of(source: str) -> list[str]:

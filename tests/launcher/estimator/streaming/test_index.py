@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from launcher.estimator.streaming.formats import index as index_module
-from launcher.estimator.streaming.formats.index import MAX_OFFSETS, slice_file
+from launcher.estimator.streaming.formats.index import MAX_OFFSETS, list_shards, slice_file
 from launcher.estimator.streaming.formats.shards import Shard
-from launcher.estimator.streaming.formats.sources import list_shards
 from tests.launcher.estimator.streaming.data import batches, ids_of, options, write_ids
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]

@@ -118,7 +118,7 @@ def test_every_kind_of_feature_arrives(tmp_path: Path, as_groups: bool, shuffle_
 
 
 def test_slices_are_read_by_offset(tmp_path: Path) -> None:
-    from launcher.estimator.streaming.formats.sources import list_shards
+    from launcher.estimator.streaming.formats.index import list_shards
 
     path = write_ids(tmp_path / "a.tfrecord", range(100))
     shards = list_shards([path], slice_records=30)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from launcher.estimator.streaming.errors import SourceError
+from launcher.estimator.streaming.formats.index import list_shards
 from launcher.estimator.streaming.formats.shards import Shard
-from launcher.estimator.streaming.formats.sources import is_data_file, list_files, list_shards
+from launcher.estimator.streaming.formats.sources import is_data_file, list_files
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
 
