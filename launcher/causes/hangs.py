@@ -215,7 +215,7 @@ def does(item: Standing) -> str:
 
 
 _WAITS = {
-    "gate": "waits for the parameter servers to listen",
+    "gate": "waits for the parameter servers to listen, or for the chief to begin this training",
     "session": "waits for the chief to initialise the variables",
     "barrier": "waits for the other trainers to finish",
     "checkpoint": "waits for a checkpoint",

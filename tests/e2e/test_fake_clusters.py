@@ -37,6 +37,13 @@ def test_a_good_run(tmp_path: Path) -> None:
     assert alive(run_id(done.run_dir)) == []
 
 
+def test_a_success_that_only_exit_codes_tell_of_says_so(tmp_path: Path) -> None:
+    silent = {"chief": "exit=0", "worker": "exit=0", "evaluator": "exit=0"}
+    done = local(tmp_path, roles={**GOOD, **silent})
+    assert done.code == 0, done.stdout + done.stderr
+    assert "  checked   nothing but exit codes" in done.stdout
+
+
 def test_every_byte_of_output_arrives_and_no_merged_line_is_mixed(tmp_path: Path) -> None:
     size = int(os.environ.get("TFLAUNCH_TEST_SPAM_BYTES", 4_000_000))
     writers = int(os.environ.get("TFLAUNCH_TEST_WRITERS", 8))

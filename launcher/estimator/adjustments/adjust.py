@@ -127,7 +127,7 @@ def _add_hooks(patches: Patches, task: Task, hooks: list[trainer.HookFactory]) -
 
 
 _OF_A_TRAINING = frozenset(
-    {"session-gate", "chief-rejoin", "final-save", "save-on-term", "heartbeat", "eval-drain", "eval-delay"}
+    {"session-gate", "chief-rejoin", "final-save", "save-on-term", "heartbeat", "eval-drain", "eval-delay", "profile"}
 )
 _TRAININGS = (
     _Step(module=trainings.ESTIMATOR, make=trainings.watch_calls),

@@ -15,6 +15,7 @@ import pytest
 from launcher.wire.adjustments import DEFAULT
 from launcher.wire.protocol import (
     Barrier,
+    Begun,
     CheckpointSaved,
     Drain,
     Evaluated,
@@ -162,6 +163,23 @@ def test_a_chief_that_dies_and_one_that_is_told_to_end(cluster: Cluster) -> None
     assert called.exists()
     assert "returned" in cluster.log("chief:0")
     assert saved_variables(cluster)["global_step"] == finished.global_step > last
+
+
+def test_a_worker_trains_in_the_chiefs_training_or_not_at_all(cluster: Cluster) -> None:
+    """session-gate: the parameter servers hold another training's variables until the chief begins this one."""
+    agent, name = cluster.agent, f"{cluster.model_dir}#1"
+    agent.greet(Gate(open=True, training="/other#1"))
+    for task in ("ps:0", "worker:0", "worker:1"):
+        cluster.start(task)
+    for task in ("worker:0", "worker:1"):
+        assert agent.expect(task, Begun) == Begun(training=name, model_dir=str(cluster.model_dir))
+        agent.expect(task, Waiting, lambda message: message.what == "gate")
+    agent.tell("worker:0", Gate(open=True, training="/other#1", over=(name,)))
+    assert cluster.wait("worker:0") == 0
+    assert "returned" in cluster.log("worker:0") and "has ended already" in cluster.log("worker:0")
+    assert not agent.of("worker:0", Ready) and not agent.of("worker:1", Ready)
+    agent.tell("worker:1", Gate(open=True, training=name))
+    agent.expect("worker:1", Waiting, lambda message: message.what == "session")
 
 
 def test_an_evaluator_ends_without_any_checkpoint(cluster: Cluster) -> None:

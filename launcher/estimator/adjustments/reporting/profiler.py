@@ -29,13 +29,13 @@ _LABEL = re.compile(r"^.*? = ([^(\s]+)\(")
 
 
 def take_profiles(patches: Patches, task: Task) -> None:
-    """Watch every session of this process that trains in a cluster, and those in which an evaluator evaluates."""
+    """Watch every session of this process that trains, and those in which an evaluator evaluates."""
     every_steps = _every_steps()
 
     def init(
         original: Callable[..., Any], monitored: Any, session_creator: Any, hooks: Any, *args: Any, **kwargs: Any
     ) -> None:
-        if getattr(session_creator, "_master", None) or task.role == EVALUATOR:
+        if task.training is not None or task.role == EVALUATOR:
             hooks = [*(hooks or ()), Profiler(task, every_steps)]
         original(monitored, session_creator, hooks, *args, **kwargs)
 

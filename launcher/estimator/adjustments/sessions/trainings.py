@@ -41,10 +41,6 @@ class TrainingOverError(Exception):
     was to train returns."""
 
 
-class NoServerError(RuntimeError):
-    """A program calls ``Estimator.train`` in a cluster, and has no server."""
-
-
 def begin(task: Task, model_dir: str, call: str) -> Training:
     """Begin the next training of that kind, and say so."""
     folder = absolute(model_dir)
@@ -130,11 +126,10 @@ def _train(task: Task, original: _Original, estimator: Any, *args: Any, **kwargs
     if task.role == "evaluator" and task.calls:
         _log.info("An evaluator trains nothing: what the chief trains is evaluated.")
         return estimator
-    if estimator.config.master and not task.servers:
-        raise NoServerError(
-            "Estimator.train alone does not train in a cluster, since nobody starts the servers: call "
-            "tf.estimator.train_and_evaluate, in every role"
-        )
+    given_cluster.check_served(task, estimator.config)
+    if task.is_stopping:
+        _log.warning("Nothing is trained: this task was told to end.")
+        return estimator
     with _within(task, task.training or begin(task, estimator.model_dir, _BY_ESTIMATOR)) as training:
         try:
             _say_if_nothing_is_left(task, training, estimator, *args, **kwargs)

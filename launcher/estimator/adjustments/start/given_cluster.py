@@ -15,9 +15,13 @@ class TfConfigError(RuntimeError):
     """The program is about to train elsewhere."""
 
 
+class NoServerError(RuntimeError):
+    """The program calls ``Estimator.train`` in a cluster, and has no server."""
+
+
 def check_config(task: Task, config: Any) -> None:
     """``config``: an Estimator's RunConfig. Raises TfConfigError."""
-    if not task.cluster:
+    if not _is_given(task):
         return
     role, index = str(config.task_type), int(config.task_id or 0)
     if (role, index) != (task.role, task.index):
@@ -29,7 +33,7 @@ def check_config(task: Task, config: Any) -> None:
 
 def check_server(task: Task, definition: Any) -> None:
     """``definition``: the ServerDef of a server that is to be started. Raises TfConfigError."""
-    if task.cluster and (definition.job_name, definition.task_index) == (task.role, task.index):
+    if _is_given(task) and (definition.job_name, definition.task_index) == (task.role, task.index):
         found = {job.name: dict(job.tasks) for job in definition.cluster.job}
         own, given = found[task.role].get(task.index), _addresses(task.cluster.get(task.role)).get(task.index)
         if own != given:
@@ -38,8 +42,22 @@ def check_server(task: Task, definition: Any) -> None:
 
 def check_alone(task: Task) -> None:
     """Before training without any server. Raises TfConfigError."""
-    if task.cluster and not task.is_alone and task.role != _EVALUATOR and not task.servers:
+    if _is_given(task) and not task.is_alone and task.role != _EVALUATOR and not task.servers:
         raise _refusal(task, "trains alone")
+
+
+def check_served(task: Task, config: Any) -> None:
+    """Before an Estimator trains, outside of ``train_and_evaluate``. Raises NoServerError."""
+    if config.master and _is_given(task) and not task.servers:
+        raise NoServerError(
+            "Estimator.train alone does not train in a cluster, since nobody starts the servers: call "
+            "tf.estimator.train_and_evaluate, in every role"
+        )
+
+
+def _is_given(task: Task) -> bool:
+    """Whether a launcher has made the cluster. Of any other only the program knows what it ought to be."""
+    return bool(task.cluster) and task.channel.open()
 
 
 def _compare(task: Task, found: Mapping[str, Any]) -> None:
