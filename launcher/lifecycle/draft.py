@@ -110,6 +110,7 @@ class Draft:
             restart_wanted=False,
             training="",
             folders=(),
+            began=False,
             finished=False,
             left_out="",
             doing="",

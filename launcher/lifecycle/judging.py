@@ -44,6 +44,6 @@ def _was_done_before(draft: Draft, trainers: list[TaskRecord]) -> bool:
 def _why_not(record: TaskRecord) -> str:
     if record.used_nothing:
         return "it imports TensorFlow, and then makes no Estimator and no session (is `main` called?)"
-    if record.uses and not record.folders:
+    if record.uses and not record.began:
         return "it makes an Estimator, and trains nothing with it"
     return "it came late, or its share of the input was empty"

@@ -54,7 +54,8 @@ class TaskRecord:
     ``ready``: this attempt has been ready; ``early_deaths``: deaths in a row before it was;
     ``alike_at``: when it died in the same way (``likeness``) in a row; ``restarts``: how often it
     was started again, ``restarted_at`` when of late; ``restart_at``: when the back-off ends; ``training``: the one that
-    it has begun last, empty where tasks name none, ``folders``: of all that it has begun; ``finished``: its last
+    it has begun last, empty where tasks name none, ``folders``: of all that it has begun by
+    ``train_and_evaluate``, ``began``: any; ``finished``: its last
     gradient in that is applied; ``left_out``: a training that does not wait for it; ``doing``: what it does outside of
     any training, since ``doing_at``; ``leaving_at``: when its program had ended, ``threads``: what it waits for since,
     ``hurried``: it is ended for that; ``uses``, ``used_nothing``: see ``protocol.Uses`` and ``Leaving``;
@@ -82,6 +83,7 @@ class TaskRecord:
     restart_wanted: bool = False
     training: str = ""
     folders: tuple[str, ...] = ()
+    began: bool = False
     finished: bool = False
     left_out: str = ""
     doing: str = ""

@@ -14,9 +14,17 @@ from launcher.wire.roles import Role
 
 def on_begun(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Begun)
-    folders = (*record.folders, report.model_dir)
-    step = 0 if record.training else record.global_step
-    record = draft.update(record, training=report.training, folders=folders, finished=False, global_step=step)
+    # The evaluator has no part in any other kind, and a session by hand has no folder that workers know.
+    is_numbered = report.training.rpartition("#")[2].isdigit()
+    record = draft.update(
+        record,
+        training=report.training,
+        folders=(*record.folders, report.model_dir) if is_numbered else record.folders,
+        began=True,
+        finished=False,
+        ready=record.ready and not record.training,
+        global_step=0 if record.training else record.global_step,
+    )
     if record.task.role is Role.CHIEF:
         _chief_begins(draft, report)
     compare_folders(draft)

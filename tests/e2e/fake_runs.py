@@ -54,8 +54,9 @@ class Live:
 
     def __init__(self, cwd: Path, roles: dict[str, str], *options: str, argv: Sequence[str] = ()) -> None:
         self.folder = cwd / "run"
+        command = words(**roles) if roles else []  # or it is in argv
         self.client = subprocess.Popen(
-            [*tflaunch_argv(*(argv or ("local", *OPTIONS)), *options), *words(**roles)],
+            [*tflaunch_argv(*(argv or ("local", *OPTIONS)), *options), *command],
             cwd=cwd,
             env=environment(),
             stdin=subprocess.DEVNULL,

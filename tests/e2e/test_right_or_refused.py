@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.fake_runs import Live
 from tests.e2e.running import Finished, tflaunch
 
 HERE = Path(__file__).parent
@@ -87,11 +89,26 @@ def test_an_evaluation_that_never_ends_is_bounded(tmp_path: Path) -> None:
     assert "this evaluation never ends" in done.report["cause"]["message"]
 
 
-def test_a_chief_alone_is_locked_counted_and_done_only_once(tmp_path: Path) -> None:
-    alone = ("local", "--workers", "0", "--ps", "0", "--no-evaluator", "--plain")
+ALONE = ("local", "--workers", "0", "--ps", "0", "--no-evaluator", "--plain", "--run-dir")
+
+
+def test_a_chief_alone_is_locked_and_saves_when_it_is_interrupted(tmp_path: Path) -> None:
+    model = str(tmp_path / "model")
+    program = ("--", "python", str(HERE / "refused.py"), "endless training", model)
+    run = Live(tmp_path, {}, argv=(*ALONE, "run", *program))
+    run.until_training("chief:0")
+    other = tflaunch(*ALONE, "other", *program, cwd=tmp_path, run="other")
+    assert other.code == 3 and "in use by run" in other.stdout, other.stdout[-4000:]
+    run.client.send_signal(signal.SIGINT)
+    code, output = run.end()
+    assert code == 130, output[-4000:]
+    assert steps_saved(tmp_path / "model")[-1] > 0
+
+
+def test_a_chief_alone_is_counted_and_done_only_once(tmp_path: Path) -> None:
     program = ("--", "python", str(HERE / "refused.py"), "none", str(tmp_path / "model"))
-    first = tflaunch(*alone, "--run-dir", "run", *program, cwd=tmp_path)
+    first = tflaunch(*ALONE, "run", *program, cwd=tmp_path)
     assert first.code == 0, first.stdout[-4000:] + first.stderr
     assert first.task("chief:0")["local_steps"] == 40 and steps_saved(tmp_path / "model")[-1] == 40
-    again = tflaunch(*alone, "--run-dir", "again", *program, cwd=tmp_path, run="again")
+    again = tflaunch(*ALONE, "again", *program, cwd=tmp_path, run="again")
     assert again.code == 0 and "already at step 40: nothing to train" in again.stdout, again.stdout[-4000:]

@@ -128,6 +128,14 @@ def test_who_is_ahead_or_behind_has_no_other_model_dir() -> None:
     assert run.state.outcome is Outcome.SUCCEEDED and not run.stops()
 
 
+def test_a_chief_may_train_something_else_before_the_evaluator_has_a_part() -> None:
+    run = started()
+    run.report("chief:0", protocol.Begun(training="/before#train-1", model_dir="/before"))
+    begins(run, "evaluator:0", folder="/model")
+    begins(run, "chief:0", folder="/model")
+    assert run.state.outcome is Outcome.SUCCEEDED and not run.stops()
+
+
 def test_checkpoints_that_are_off_are_told() -> None:
     run = started()
     begins(run, *TRAINERS)

@@ -68,6 +68,15 @@ def test_who_has_not_come_from_the_last_training_is_waited_for_a_while_and_left_
     assert barriers(run) == [FIRST, SECOND] and not run.stops()
 
 
+def test_a_worker_that_is_late_for_the_last_step_is_neither_waited_for_nor_ended() -> None:
+    run = trained_once(Policy(grace_s=7))
+    begins(run, SECOND, "chief:0", "worker:0", "worker:1")
+    run.trains("chief:0", "worker:0")
+    run.report("chief:0", protocol.MaxSteps(max_steps=50))
+    run.finished("chief:0", "worker:0")
+    assert barriers(run) == [FIRST, SECOND] and not run.stops()
+
+
 def test_who_does_something_else_is_not_waited_for() -> None:
     run = trained_once()
     for worker in ("worker:0", "worker:1"):
