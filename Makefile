@@ -50,6 +50,7 @@ docker-packages:
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.house
 	$(BIN)/mypy
 
 format: $(VENV)/.installed-dev
