@@ -47,7 +47,8 @@ def resumed_from(draft: Draft, global_step: int | None) -> None:
     for outage in draft.state.outages:
         record = draft.tasks[outage.task]
         back = record.attempt > outage.attempt and (record.ready or record.task.role is Role.CHIEF)
-        if back and record.task.role in (Role.PS, Role.CHIEF):
+        is_same = draft.state.training.name == outage.training
+        if back and is_same and record.task.role in (Role.PS, Role.CHIEF):
             behind = max(outage.step, draft.state.global_step) - global_step
             _keep(draft, replace(outage, steps_rolled_back=max(outage.steps_rolled_back, behind)))
 
@@ -82,7 +83,8 @@ def _seen_now(draft: Draft, outage: Outage) -> Outage:
         outage = replace(outage, back_at=draft.now)
     if record.task.role not in (Role.PS, Role.CHIEF):
         return outage
-    held_up = {item.task for item in draft.of_role(*TRAINERS) if item.alive and item.waits_for in _HELD_UP}
+    there = [item for item in draft.of_role(*TRAINERS) if item.alive and not _has_gone_on(outage, item)]
+    held_up = {item.task for item in there if item.waits_for in _HELD_UP}
     return replace(outage, waiting=outage.waiting | held_up - {outage.task})
 
 
@@ -100,12 +102,17 @@ def _is_over(draft: Draft, outage: Outage, record: TaskRecord) -> bool:
 
 def _trains_again(draft: Draft, outage: Outage, trainer: TaskRecord) -> bool:
     """Whether a trainer that waited does so no more; one that has died meanwhile is counted by itself."""
-    if not trainer.alive or trainer.finished or trainer.state is TaskState.STOPPING:
+    if not trainer.alive or trainer.finished or trainer.state is TaskState.STOPPING or _has_gone_on(outage, trainer):
         return True
     own = _known(draft, trainer.task)
     if own is not None and not own.paused:
         return True
     return trainer.stepped_at >= outage.back_at and not trainer.waits_for
+
+
+def _has_gone_on(outage: Outage, trainer: TaskRecord) -> bool:
+    """Whether it is in another training, and waits for that."""
+    return trainer.training not in ("", outage.training)
 
 
 def _tell(draft: Draft, outage: Outage, record: TaskRecord) -> None:
@@ -157,6 +164,7 @@ def _began(draft: Draft, record: TaskRecord, *, at: float) -> Outage:
         task=record.task,
         attempt=record.attempt,
         began_at=at,
+        training=draft.state.training.name,
         step=draft.state.global_step,
         waiting=frozenset(item.task for item in others if item.state is TaskState.TRAINING),
     )

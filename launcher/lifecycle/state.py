@@ -126,14 +126,15 @@ class Training:
 class Outage:
     """Of a task that died or is paused, until it and everybody who waited for it trains again (see ``outages``).
 
-    ``attempt``: the newest that was lost; ``detected_s``: from its death until it was known; ``step``: the newest
-    global step until training went on; ``waiting``: trainers that cannot train meanwhile; ``back_at``: when the task
-    was ready again.
+    ``attempt``: the newest that was lost; ``training``: the one that was under way; ``detected_s``: from its death
+    until it was known; ``step``: the newest global step until training went on; ``waiting``: trainers that cannot
+    train meanwhile; ``back_at``: when the task was ready again.
     """
 
     task: TaskId
     attempt: int
     began_at: float
+    training: str = ""
     detected_s: float = 0.0
     paused: bool = False
     step: int = 0

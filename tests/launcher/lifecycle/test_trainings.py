@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launcher import lifecycle
+from launcher.record import events
 from launcher.record.states import Outcome, TaskState
 from launcher.spec.policy import Policy
 from launcher.wire import protocol
@@ -130,6 +131,24 @@ def test_a_training_that_only_stops_is_not_over() -> None:
     run.report("chief:0", protocol.CheckpointSaved(global_step=50, path="/m1/50"))
     run.report("chief:0", protocol.Ended(training=FIRST, saved=True))
     assert run.state.over == ()
+
+
+def test_what_an_outage_costs_is_counted_in_its_own_training() -> None:
+    run = Run(make_plan(max_steps=None)).until_training()
+    begins(run, FIRST, "chief:0", "worker:0", "worker:1")
+    run.told(protocol.Locked(path="/m1"))
+    run.trains("chief:0", "worker:0", "worker:1", step=70)
+    run.exits("chief:0", None, signal=9)
+    run.finished("worker:0", "worker:1")
+    run.started("chief:0")
+    begins(run, SECOND, "worker:0", "worker:1")
+    for worker in ("worker:0", "worker:1"):
+        run.report(worker, protocol.Waiting(what="gate"))
+    begins(run, FIRST, "chief:0")
+    run.now += 3
+    run.trains("chief:0", step=60)
+    told = [item.event for item in run.actions if isinstance(item, lifecycle.Record)]
+    assert [event.recovered_s for event in told if isinstance(event, events.Recovered)] == [3.0]
 
 
 def test_a_chief_that_comes_back_is_told_what_is_over() -> None:
