@@ -2,8 +2,8 @@
 
 It arrives over the connection and is executed by a Python that knows nothing of us, so it stands alone. Its second line
 of input says what is wanted: ``digest`` of the files, the ``size`` of what will be sent if they are missing, the
-``program`` to run (relay, sweep) and its ``options``, in whose ``folder`` ``{uid}`` stands for the user's number. The
-files are kept in the user's cache folder by their digest, so that they travel once.
+``program`` to run (relay, sweep) and its ``options``. The files are kept by their digest, so that they travel once: in
+the user's cache folder, or where there is none in one of his own in /tmp, under a name that nobody else has taken.
 """
 
 from __future__ import annotations
@@ -29,21 +29,23 @@ def main() -> NoReturn:
     sys.path.insert(0, home)
     from launcher.agent.__main__ import run
 
-    options = request["options"]
-    options["folder"] = options["folder"].replace("{uid}", str(os.getuid()))
-    sys.exit(run(request["program"], json.dumps(options)))
+    sys.exit(run(request["program"], json.dumps(request["options"])))
 
 
-def _places() -> list[str]:
-    """Folders that may hold the files, the better one first."""
+def _stems(digest: str) -> list[str]:
+    """What the paths of folders with these files begin with, the better place first."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return [cache + "/tflaunch", f"/tmp/tflaunch-{os.getuid()}"]
+    return [f"{cache}/tflaunch/agent-{digest}", f"/tmp/tflaunch-agent-{os.getuid()}-{digest}"]
 
 
 def _find(digest: str) -> str | None:
     """The folder with these files, None if there is none that only we can have written."""
-    homes = [f"{place}/agent-{digest}" for place in _places()]
-    return next((home for home in homes if _is_good(home)), None)
+    for stem in _stems(digest):
+        place, _, name = stem.rpartition("/")
+        for entry in os.listdir(place) if os.path.isdir(place) else ():
+            if entry.startswith(name) and _is_good(f"{place}/{entry}"):
+                return f"{place}/{entry}"
+    return None
 
 
 def _is_good(home: str) -> bool:
@@ -51,7 +53,7 @@ def _is_good(home: str) -> bool:
     try:
         os.lstat(home + "/" + _OURS)
         os.utime(home)
-        return _is_private(home) and _is_private(os.path.dirname(home))
+        return _is_private(home) and _is_safe(os.path.dirname(home))
     except OSError:
         return False
 
@@ -59,6 +61,12 @@ def _is_good(home: str) -> bool:
 def _is_private(path: str) -> bool:
     facts = os.lstat(path)
     return facts.st_uid == os.getuid() and stat.S_ISDIR(facts.st_mode) and not facts.st_mode & 0o022
+
+
+def _is_safe(place: str) -> bool:
+    """Whether nobody but us, and root, can put something else in the place of what is ours there."""
+    facts = os.lstat(place)
+    return _is_private(place) or bool(stat.S_ISDIR(facts.st_mode) and not facts.st_uid and facts.st_mode & stat.S_ISVTX)
 
 
 def _receive(request: dict[str, Any]) -> str:
@@ -76,22 +84,24 @@ def _receive(request: dict[str, Any]) -> str:
         sys.exit("the agent arrived damaged; try again")
     files = json.loads(zlib.decompress(data))
     troubles = []
-    for place in _places():
+    for stem in _stems(request["digest"]):
         try:
-            return _store(place, request["digest"], files)
+            return _store(stem, files)
         except OSError as error:
-            troubles.append(f"{place}: {error.strerror}")
+            troubles.append(f"{os.path.dirname(stem)}: {error.strerror}")
     sys.stderr.write("cannot store the agent ({})\n".format("; ".join(troubles)))
     sys.exit(EXIT_NO_ROOM)
 
 
-def _store(place: str, digest: str, files: dict[str, str]) -> str:
+def _store(stem: str, files: dict[str, str]) -> str:
     """Writes the files and gives them their name when all are there. Another one may be doing the same."""
+    place, _, name = stem.rpartition("/")
     os.makedirs(place, mode=0o700, exist_ok=True)
-    if not _is_private(place):
+    if not _is_safe(place):
         raise PermissionError(errno.EPERM, "it is not a folder of yours that nobody else can write to")
-    home, draft = place + "/agent-" + digest, f"{place}/.agent-{os.uname().nodename}-{os.getpid()}"
-    _forget_old(place)
+    kind = name.rpartition("-")[0]
+    _forget_old(place, kind)
+    draft = f"{place}/.{kind}-{os.urandom(8).hex()}"
     try:
         os.mkdir(draft, 0o700)
         for name, text in files.items():
@@ -99,31 +109,40 @@ def _store(place: str, digest: str, files: dict[str, str]) -> str:
             os.makedirs(os.path.dirname(path), exist_ok=True)  # below the draft, which is closed to others
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
-        _name(draft, home)
+        return _named(draft, stem)
     except OSError:
         _remove(draft)
         raise
-    return home
 
 
-def _name(draft: str, home: str) -> None:
+def _named(draft: str, home: str) -> str:
+    """Gives it that name, or another where somebody else holds it."""
     try:
         os.rename(draft, home)
     except OSError:
         if _is_good(home):
             _remove(draft)  # another one was faster
-            return
-        _remove(home)
+            return home
+        if os.lstat(home).st_uid == os.getuid():
+            _remove(home)
+        if os.path.lexists(home):
+            home += "-" + os.urandom(4).hex()
         os.rename(draft, home)
+    return home
 
 
-def _forget_old(place: str) -> None:
+def _forget_old(place: str, kind: str) -> None:
     """Removes what no run has used for long."""
     import time
 
     for name in os.listdir(place):
         path = place + "/" + name
-        if name.startswith(("agent-", ".agent-")) and os.lstat(path).st_mtime < time.time() - _KEEP_S:
+        try:
+            facts = os.lstat(path)
+        except OSError:
+            continue
+        ours = name.startswith((kind + "-", "." + kind + "-")) and facts.st_uid == os.getuid()
+        if ours and facts.st_mtime < time.time() - _KEEP_S:
             _remove(path)
 
 

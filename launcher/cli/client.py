@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import secrets
 import select
 import signal
 import sys
@@ -20,6 +21,9 @@ from types import FrameType
 
 from launcher.plan import plan as plans
 from launcher.plan.model import Plan
+from launcher.private import folders, peers
+from launcher.private.folder import Folder
+from launcher.private.folders import FolderError
 from launcher.record import runs
 from launcher.record.event_log import EventReader
 from launcher.record.events import RunEnded
@@ -39,21 +43,29 @@ def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> Non
     """Starts the run's supervisor as a process of its own, and waits until it answers.
 
     It is forked from this process, which has imported what it needs; it owes nothing to this terminal. Raises
-    TflaunchError with its last words if it does not come up.
+    TflaunchError with its last words if it does not come up, FolderError if there is no private folder for it.
     """
+    run_id = f"{folder.run}.{secrets.token_hex(4)}"  # folders of one name may run at one time
+    home = folders.make(run_id, run_id)
+    assert home is not None, "nobody else has this name"
     runs.write_private(folder.plan, json.dumps(plans.plan_to_json(plan), indent=1) + "\n")
     gc.freeze()
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ours)
-        _become_supervisor(folder, plan, environ)  # which holds the pipe's other end as long as it lives
+        # It holds the pipe's other end, and lives in its private folder, as long as it lives.
+        _become_supervisor(folder, plan, environ, run_id, home)
     os.close(theirs)
     os.waitpid(child, 0)
     try:
         _wait_for_supervisor(folder, ours)
+    except TflaunchError:
+        home.remove()
+        raise
     finally:
         os.close(ours)
+        home.close()
 
 
 def _wait_for_supervisor(folder: runs.RunFolder, its_life: int) -> None:
@@ -70,7 +82,9 @@ def _supervisor_log(folder: runs.RunFolder) -> Path:
     return folder.path / "supervisor.log"
 
 
-def _become_supervisor(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> None:
+def _become_supervisor(
+    folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], run_id: str, home: Folder
+) -> None:
     """In the forked process: leaves the terminal and the session, then supervises. Never returns."""
     os.setsid()
     if os.fork():
@@ -83,7 +97,7 @@ def _become_supervisor(folder: runs.RunFolder, plan: Plan, environ: Mapping[str,
             os.dup2(source, target)
         from launcher.supervise.supervisor import supervise
 
-        code = supervise(folder, plan, environ)
+        code = supervise(folder, plan, environ, run_id=run_id, home=home)
     except BaseException:  # noqa: BLE001 - the top of a process: everything must reach the log
         import traceback
 
@@ -105,7 +119,8 @@ def watch(folder: runs.RunFolder, view: RunView, console: RunConsole, *, own: bo
             line.ask(control.Own())
             _pass_signals_on(line)
         console.start()
-        return _follow(folder, view, console, lambda: line is not None and line.is_open())
+        alive = line.is_open if line is not None else partial(runs.is_live, folder)
+        return _follow(folder, view, console, alive)
     finally:
         _show(partial(console.stop, time.time()))
         if line is not None:
@@ -117,16 +132,18 @@ def _connect(folder: runs.RunFolder) -> control.Control | None:
     if record is None:
         return None
     try:
-        return control.Control(Path(record.socket))
-    except OSError:
+        return control.Control(record.socket)
+    except (OSError, FolderError, peers.ForeignPeerError):
         return None
 
 
 def ask(folder: runs.RunFolder, message: Message) -> str:
     """Sends one request to the run's supervisor: an error text, empty if it was taken."""
+    if away := runs.elsewhere(folder):
+        return f"{folder.run} is live on {away}, seen from here only by its files; ask for it there"
     line = _connect(folder)
     if line is None:
-        return "the run has ended"
+        return runs.unreachable(folder) or "the run has ended"
     try:
         return line.ask(message)
     finally:

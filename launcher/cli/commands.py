@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,17 +11,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.agent.host.sweep import sweep
+from launcher.agent.host.sweep import tidy
 from launcher.cli import client
+from launcher.private.folders import FolderError
 from launcher.record import report, runs
-from launcher.record.states import Outcome
 from launcher.record.view import RunView
 from launcher.supervise import control
 from launcher.views.console import open_console
 from launcher.views.spans import duration
 from launcher.views.summary import summary_lines
 from launcher.views.terminal import complain, put, say, say_json
-from launcher.wire.errors import UsageError
+from launcher.wire.errors import EXIT_HOST, HostError, UsageError
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, JsonValue
 from launcher.wire.roles import TaskId
 
@@ -44,6 +44,7 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
 
     resolved = resolve(request)
     _check_transports(resolved.plan)
+    _tidy(kill=True)
     for note in resolved.plan.notes:
         complain(note)
     if resolved.sample_data:
@@ -56,6 +57,15 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
         return 0
     debug = resolved.plan.tasks[0].env.get(LOG_LEVEL_VARIABLE) == "debug"
     return _show(folder, own=True, as_json=as_json, plain=plain, all_lines=debug)
+
+
+def _tidy(*, kill: bool) -> None:
+    """Takes away what dead runs have left here; processes of theirs with ``kill`` alone."""
+    try:
+        tidy(kill=kill)
+    except FolderError as error:
+        if kill:
+            raise HostError("this machine", str(error)) from error
 
 
 def deploy(request: Request, *, plain: bool) -> int:
@@ -111,6 +121,7 @@ def _sum_up(view: RunView, folder: runs.RunFolder) -> None:
 
 def ls(runs_dir: Path, *, as_json: bool) -> int:
     """Lists the runs, newest first."""
+    _tidy(kill=False)
     rows = [_status(folder) for folder in runs.list_runs(runs_dir)]
     if as_json:
         say_json(rows)
@@ -129,6 +140,7 @@ def _row(state: dict[str, JsonValue], width: int) -> str:
     words.append(f"step {_number(state['global_step']):,.0f}" if state["global_step"] is not None else "")
     if isinstance(cause := state["cause"], dict):
         words.append(str(cause["message"])[:_CAUSE_CHARS])
+    words.append(str(state["note"] or ""))
     return "  ".join(words).rstrip()
 
 
@@ -137,17 +149,13 @@ def _number(value: JsonValue) -> float:
 
 
 def _status(folder: runs.RunFolder) -> dict[str, JsonValue]:
-    """Where a run stands. What a lost one may have left on this machine is taken down by the way."""
-    state = report.status_of(folder)
-    if state["outcome"] == Outcome.LOST.value:
-        started = report.load_view(folder).started
-        if started is not None and started.run_id and started.host == socket.gethostname():
-            sweep(started.run_id)
-    return state
+    """Where a run stands. To look ends nothing."""
+    return report.status_of(folder)
 
 
 def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
     """Prints where a run stands."""
+    _tidy(kill=False)
     folder = find(runs_dir, run)
     state = _status(folder)
     if as_json:
@@ -192,9 +200,8 @@ def attach(runs_dir: Path, run: str | None, *, as_json: bool, plain: bool) -> in
 def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
     """Ends a run and waits until it has ended."""
     folder = find(runs_dir, run)
-    if not runs.is_live(folder):
-        complain(f"{folder.run} has ended already")
-        return 0
+    if not runs.is_live(folder) and not runs.elsewhere(folder):
+        return _end_abandoned(folder, now=now)
     error = client.ask(folder, control.AskStop(how="kill" if now else "stop", by="tflaunch stop"))
     if error:
         raise UsageError(error)
@@ -202,6 +209,30 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
         time.sleep(0.05)
     _sum_up(report.load_view(folder), folder)
     return 0
+
+
+def _end_abandoned(folder: runs.RunFolder, *, now: bool) -> int:
+    """Ends what a run without a supervisor has left alive, or says what lives on and for how long."""
+    from launcher.plan.plan import plan_from_json
+    from launcher.supervise import abandoned
+    from launcher.supervise.supervisor import transport_table
+
+    view, record = report.load_view(folder), runs.read_supervisor(folder)
+    if view.ended or view.started is None or record is None or not runs.is_of_here(record):
+        complain(f"{folder.run} has ended already")
+        return 0
+    plan = plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8")))
+    run_id = view.started.run_id
+    troubles = abandoned.end(plan, run_id, transport_table(run_id, plan, os.environ, met=True), now=now)
+    _tidy(kill=True)
+    bound_s = plan.policy.lease_s + 2 * plan.policy.grace_s
+    for host, trouble in troubles.items():
+        lasts = f"what runs there ends by itself within {bound_s:g} s of its supervisor's death"
+        complain(f"host {host}: {trouble}; {lasts}")
+    if not troubles:
+        complain(f"the supervisor of {folder.run} was gone; nothing of it runs any more")
+    _sum_up(view, folder)
+    return EXIT_HOST if troubles else 0
 
 
 def restart(runs_dir: Path, run: str, task: str) -> int:

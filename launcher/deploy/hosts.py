@@ -81,7 +81,7 @@ class _Work:
         try:
             self._progress.say(host.name, "connecting")
             line = await self._dialer.dial(host)
-            started = await self._programs.start(line, "deploy", {"folder": ""})
+            started = await self._programs.start(line, "deploy", {})
             async with _Talk(host.name, started, self._progress) as talk:
                 return await _unless_silent(self._deploy(host.name, talk), talk, _patience_s(host))
         except (TransportError, ConnectionError, ValueError) as error:

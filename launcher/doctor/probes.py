@@ -132,7 +132,7 @@ class SshOpener:
         """Connects, brings the program, and starts it."""
         line = await self._dialer.dial(host)
         try:
-            program = await self._programs.start(line, "doctor", {"folder": "", "limit_s": limit_s})
+            program = await self._programs.start(line, "doctor", {"limit_s": limit_s})
         except (TransportError, asyncio.CancelledError):
             await line.close()
             raise

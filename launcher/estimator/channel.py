@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NoReturn
 
+from launcher.private import peers
 from launcher.wire.protocol import (
     Barrier,
     Drain,
@@ -278,7 +279,8 @@ def _connected(path: str | None) -> socket.socket | None:
     connection.settimeout(_CONNECT_TIMEOUT_S)
     try:
         connection.connect(path)
-    except OSError:
+        peers.check(connection, path)  # it may have been removed since, and somebody else have taken its name
+    except (OSError, peers.ForeignPeerError):
         connection.close()
         return None
     connection.setblocking(False)

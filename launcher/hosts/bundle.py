@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-ENTRIES = ("__init__.py", "wire", "agent", "estimator")
+ENTRIES = ("__init__.py", "wire", "private", "agent", "estimator")
 _DIGEST_LETTERS = 32
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.agent.host.folder import runtime_folder
 from launcher.agent.host.options import Options
 from launcher.agent.host.relay import EXIT_GONE
 from launcher.agent.host.sweep import sweep
@@ -21,7 +20,7 @@ _CLOSE_PATIENCE_S = 2.0
 
 class LocalTransport:
     """Starts a keeper where there is none, and joins the run's agent. ``environ`` is what the agent, and with it every
-    task, starts from."""
+    task, starts from; ``met``: the run has had an agent, and gets no other."""
 
     can_fall_silent = False
 
@@ -32,18 +31,18 @@ class LocalTransport:
         lease_s: float,
         grace_s: float,
         environ: Mapping[str, str],
-        folder: str | None = None,
         python: str = sys.executable,
+        met: bool = False,
     ) -> None:
-        self.options = Options(run=run, folder=folder or runtime_folder(run), lease_s=lease_s, grace_s=grace_s)
+        self.options = Options(run=run, name="", lease_s=lease_s, grace_s=grace_s)
         self._environ = {**environ, protocol.RUN_VARIABLE: run}
         self._python = python
-        self._met = False
+        self._met = met
         self._relays: list[asyncio.subprocess.Process] = []
 
     async def open(self, host: PlannedHost) -> Pipe:
         """A pipe to the run's agent; raises TransportError."""
-        options = self.options._replace(start=not self._met)
+        options = self.options._replace(name=self._name(host), start=not self._met)
         command = (self._python, "-I", "-S", str(_MAIN_FILE), "relay", options.to_json())
         relay = await asyncio.create_subprocess_exec(
             *command,
@@ -60,13 +59,22 @@ class LocalTransport:
         except TransportError as error:
             said = (await relay.stderr.read()).decode("utf-8", "replace").strip()
             gone = await relay.wait() == EXIT_GONE
-            raise TransportError(f"{error}: {said}" if said else str(error), final=gone) from error
+            raise TransportError(f"{error}: {said}" if said else str(error), gone=gone) from error
         self._met = True
         self._relays.append(relay)
         return relay.stdout, relay.stdin
 
+    def _name(self, host: PlannedHost) -> str:
+        return f"{self.options.run}@{host.name}"
+
     async def close(self, host: PlannedHost) -> None:
         """Ends the relays, and kills whatever of the run is left on this machine."""
+        await self.let_go(host)
+        if self._met:
+            sweep(self.options.run, self._name(host))
+
+    async def let_go(self, host: PlannedHost) -> None:
+        """Ends the relays."""
         while self._relays:
             relay = self._relays.pop()
             if relay.stdin is not None:
@@ -76,5 +84,3 @@ class LocalTransport:
             except asyncio.TimeoutError:
                 relay.kill()
                 await relay.wait()
-        if self._met:
-            sweep(self.options.run)

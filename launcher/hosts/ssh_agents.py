@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.agent.host.folder import runtime_folder
 from launcher.agent.host.options import Options
 from launcher.hosts.ssh import Dialer, Line, Program
 from launcher.hosts.ssh_programs import SshPrograms
@@ -29,24 +28,32 @@ class _Far:
 
 class SshTransport:
     """One connection for each host, however many tasks it has. ``pythons``: interpreters to try on hosts besides those
-    of their PATH; ``ps_wait_s``: see ``agent.options``."""
+    of their PATH; ``ps_wait_s``: see ``agent.options``; ``met``: the run has had agents, and gets no others."""
 
     can_fall_silent = True
 
     def __init__(
-        self, *, run: str, lease_s: float, grace_s: float, ps_wait_s: float = 0.0, pythons: Sequence[str] = ()
+        self,
+        *,
+        run: str,
+        lease_s: float,
+        grace_s: float,
+        ps_wait_s: float = 0.0,
+        pythons: Sequence[str] = (),
+        met: bool = False,
     ) -> None:
         self._options = Options(
-            run=run, folder="", lease_s=lease_s, grace_s=grace_s, ps_wait_s=ps_wait_s, silence_s=lease_s / 3
+            run=run, name="", lease_s=lease_s, grace_s=grace_s, ps_wait_s=ps_wait_s, silence_s=lease_s / 3
         )
         self._again_s = max(2.0, lease_s / 6)  # several tries within the lease
         self._programs = SshPrograms(pythons)
         self._dialer = Dialer()
+        self._met = met
         self._far: dict[str, _Far] = {}
 
     async def open(self, host: PlannedHost) -> Pipe:
         """A pipe to the run's agent, over a new connection: an old one may be dead. Raises TransportError."""
-        far = self._far.setdefault(host.name, _Far())
+        far = self._far.setdefault(host.name, _Far(met=self._met))
         await self._hang_up(far)
         try:
             far.line = await (
@@ -55,7 +62,8 @@ class SshTransport:
             far.relay = await self._run(host, far.line, "relay", start=not far.met)
         except TransportError as error:
             await self._hang_up(far)
-            raise TransportError(str(error), advice=error.advice, final=error.final or not far.met) from error
+            final = error.final or not far.met
+            raise TransportError(str(error), advice=error.advice, final=final, gone=error.gone) from error
         far.met = True
         return far.relay.reader, far.relay.writer
 
@@ -69,6 +77,10 @@ class SshTransport:
             pass  # out of reach: the lease ends it there
         finally:
             await self._hang_up(far)
+
+    async def let_go(self, host: PlannedHost) -> None:
+        """Closes the connection."""
+        await self._hang_up(self._far.get(host.name, _Far()))
 
     async def _hang_up(self, far: _Far) -> None:
         line, far.line, far.relay = far.line, None, None
@@ -88,6 +100,5 @@ class SshTransport:
         await sweeper.ended(_CLOSE_TIMEOUT_S)
 
     async def _run(self, host: PlannedHost, line: Line, program: str, *, start: bool) -> Program:
-        folder = runtime_folder(f"{self._options.run}@{host.name}", uid="{uid}")
-        options = self._options._replace(folder=folder, start=start)._asdict()
+        options = self._options._replace(name=f"{self._options.run}@{host.name}", start=start)._asdict()
         return await self._programs.start(line, program, options, says_ready=program == "relay")

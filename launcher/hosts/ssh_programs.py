@@ -52,7 +52,7 @@ class SshPrograms:
     ) -> Program:
         """Starts one of the programs of ``launcher.agent.__main__``, sending them if the host has them not.
 
-        In ``options``, ``folder`` may hold ``{uid}``. ``says_ready``: whether the program begins with READY_MARKER,
+        ``says_ready``: whether the program begins with READY_MARKER,
         which is then waited for. Raises TransportError.
         """
         started = await line.start(self._command)
@@ -96,4 +96,4 @@ async def _explain(started: Program, trouble: str) -> TransportError:
         )
     if code == EXIT_NO_ROOM:
         return TransportError(last, advice="make room there, or let this user write there", final=True)
-    return TransportError(f"{trouble}: {last}" if last else trouble, final=code == EXIT_GONE)
+    return TransportError(f"{trouble}: {last}" if last else trouble, gone=code == EXIT_GONE)

@@ -16,12 +16,14 @@ _CHATTER_BYTES = 1024 * 1024
 
 
 class TransportError(Exception):
-    """No pipe could be opened; the text says why, ``advice`` what to do. ``final``: trying again will not help."""
+    """No pipe could be opened; the text says why, ``advice`` what to do. ``final``: trying again will not help;
+    ``gone``: for there is no agent any more."""
 
-    def __init__(self, message: str, *, advice: str = "", final: bool = False) -> None:
+    def __init__(self, message: str, *, advice: str = "", final: bool = False, gone: bool = False) -> None:
         super().__init__(message)
         self.advice = advice
-        self.final = final
+        self.final = final or gone
+        self.gone = gone
 
 
 class Transport(Protocol):
@@ -37,6 +39,9 @@ class Transport(Protocol):
 
     async def close(self, host: PlannedHost) -> None:
         """The run is over: lets go of what was opened to that host, and leaves nothing of the run there."""
+
+    async def let_go(self, host: PlannedHost) -> None:
+        """Lets go of what was opened to that host, and ends nothing there."""
 
 
 class FakeTransport:
@@ -71,6 +76,10 @@ class FakeTransport:
         finally:
             pipe[1].close()
 
+    async def let_go(self, host: PlannedHost) -> None:
+        """Ends every ``serve`` that still runs."""
+        await self.close(host)
+
     async def close(self, host: PlannedHost) -> None:
         """Ends every ``serve`` that still runs."""
         for task in self._tasks:
@@ -88,7 +97,10 @@ async def skip_to(reader: asyncio.StreamReader, *markers: bytes) -> bytes:
     skipped = 0
     line = b""
     while skipped < _CHATTER_BYTES:
-        part = await reader.readline()
+        try:
+            part = await reader.readline()
+        except ValueError as error:
+            raise TransportError("the agent did not come up; what came instead is a line without end") from error
         if not part:
             break
         line = part

@@ -31,7 +31,7 @@ def host_lost(draft: Draft, lost: HostLost) -> None:
     if lost.host in draft.state.lost:
         return
     draft.set(lost=draft.state.lost | {lost.host})
-    if not _may_go_on(draft):
+    if lost.lied or not _may_go_on(draft):  # nobody can tell what a liar's tasks do
         _fail(draft, lost)
     elif not _needed(draft, lost.host):
         _do_without(draft, lost.host)

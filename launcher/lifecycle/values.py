@@ -45,13 +45,15 @@ class AgentRenewed(Happening):
 @dataclass(frozen=True, kw_only=True)
 class HostLost(Happening):
     """A host cannot be reached any more. ``advice``: what to do about it, if something is known; ``silent_s``: for how
-    long it has said nothing; ``dead_at``: when nothing of the run can be alive there any more."""
+    long it has said nothing; ``dead_at``: when nothing of the run can be alive there any more; ``lied``: it was given
+    up because it claimed what was none of its business."""
 
     host: str
     message: str
     advice: str = ""
     silent_s: float = 0.0
     dead_at: float = -math.inf
+    lied: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

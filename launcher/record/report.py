@@ -13,7 +13,7 @@ from typing import Any
 
 from launcher.record.drill_view import DrillView
 from launcher.record.event_log import read_events
-from launcher.record.runs import RunFolder, is_live, write_private
+from launcher.record.runs import RunFolder, elsewhere, is_live, unreachable, write_private
 from launcher.record.states import Outcome, TaskState
 from launcher.record.task_view import AttemptView, TaskView
 from launcher.record.view import At, RunView
@@ -204,5 +204,8 @@ def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
 
 
 def status_of(folder: RunFolder) -> dict[str, JsonValue]:
-    """The status of a run from its folder alone, live or not."""
-    return status_json(load_view(folder), live=is_live(folder))
+    """The status of a run from its folder alone, live or not. ``note``: what else is to be known of a live one."""
+    view, away = load_view(folder), elsewhere(folder)
+    status = status_json(view, live=is_live(folder) or bool(away))
+    note = "" if view.ended else f"on {away}, seen from here only by its files" if away else unreachable(folder)
+    return {**status, "note": note or None}

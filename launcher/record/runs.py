@@ -7,31 +7,23 @@ alive; since process ids are reused, its start time and the machine's boot id mu
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import os
 import re
 import socket
-import stat
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
-from launcher.wire.errors import TflaunchError, UsageError
+from launcher.wire.errors import UsageError
 from launcher.wire.roles import TaskId
 
-MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7) is 108 bytes, the last one a NUL
 _RUN_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<nth>\d+))?")
 
 
 class RunNotFoundError(UsageError):
     """No run, or more than one, answers to the name; the text says which ones there are."""
-
-
-class UnsafeFolderError(TflaunchError):
-    """A folder for sockets belongs to somebody else or is open to others; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +188,7 @@ class SupervisorRecord:
     boot_id: str
     socket: str
     host: str
+    pid_namespace: str = ""
 
 
 def this_supervisor(socket_path: Path) -> SupervisorRecord:
@@ -203,7 +196,12 @@ def this_supervisor(socket_path: Path) -> SupervisorRecord:
     pid = os.getpid()
     ticks = start_time_ticks(pid)
     return SupervisorRecord(
-        pid=pid, start_time_ticks=ticks or 0, boot_id=boot_id(), socket=str(socket_path), host=socket.gethostname()
+        pid=pid,
+        start_time_ticks=ticks or 0,
+        boot_id=boot_id(),
+        socket=str(socket_path),
+        host=socket.gethostname(),
+        pid_namespace=pid_namespace(),
     )
 
 
@@ -216,17 +214,46 @@ def read_supervisor(folder: RunFolder) -> SupervisorRecord | None:
     """Who supervises the run; None if nobody has said so."""
     try:
         body = json.loads(folder.supervisor.read_text(encoding="utf-8"))
-        return SupervisorRecord(**{key: body[key] for key in SupervisorRecord.__slots__})
-    except (OSError, ValueError, KeyError, TypeError):
+        read = SupervisorRecord(**{key: body[key] for key in SupervisorRecord.__slots__ if key in body})
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    numbers, texts = (read.pid, read.start_time_ticks), (read.boot_id, read.socket, read.host, read.pid_namespace)
+    is_one = all(type(number) is int for number in numbers) and all(isinstance(text, str) for text in texts)
+    return read if is_one else None
 
 
 def is_live(folder: RunFolder) -> bool:
     """Whether the run's supervisor is alive on this machine: the same process, not one that has its number now."""
     record = read_supervisor(folder)
-    if record is None or record.host != socket.gethostname() or record.boot_id != boot_id():
-        return False
-    return start_time_ticks(record.pid) == record.start_time_ticks
+    return record is not None and is_of_here(record) and start_time_ticks(record.pid) == record.start_time_ticks
+
+
+def is_of_here(record: SupervisorRecord) -> bool:
+    """Whether it names a process, alive or dead, that this one could see: of this boot of this machine, and of this PID
+    namespace."""
+    is_seen = record.pid_namespace in ("", pid_namespace())
+    return record.host == socket.gethostname() and record.boot_id == boot_id() and is_seen
+
+
+def elsewhere(folder: RunFolder) -> str:
+    """Where its supervisor lives, or has lived, if that cannot be seen from here; empty if it can."""
+    record = read_supervisor(folder)
+    if record is None or is_of_here(record):
+        return ""
+    if record.host != socket.gethostname():
+        return record.host
+    return f"{record.host} (in another PID namespace)" if record.boot_id == boot_id() else ""
+
+
+def unreachable(folder: RunFolder) -> str:
+    """Why a live run cannot be told anything; empty if it can, or is not live."""
+    record = read_supervisor(folder)
+    if record is None or not is_live(folder) or Path(record.socket).exists():
+        return ""
+    return (
+        f"its socket {record.socket} is gone (what cleans /tmp here?), so that it cannot be told anything; it goes on. "
+        f"To end it with a last checkpoint: kill -TERM {record.pid}"
+    )
 
 
 def start_time_ticks(pid: int) -> int | None:
@@ -238,6 +265,14 @@ def start_time_ticks(pid: int) -> int | None:
     return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
+def pid_namespace() -> str:
+    """Names the processes that can be seen."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
 def boot_id() -> str:
     """Names this boot of this kernel."""
     try:
@@ -246,7 +281,7 @@ def boot_id() -> str:
         return ""
 
 
-# --- files and sockets -------------------------------------------------------------------------------------------
+# --- files -----------------------------------------------------------------------------------------------------
 
 
 def write_private(path: Path, text: str) -> None:
@@ -262,30 +297,3 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def socket_path(folder: RunFolder, environ: Mapping[str, str], *, fallback: Path = Path("/tmp")) -> Path:
-    """A path for the run's socket that fits into 107 bytes, in a folder that only this user can enter.
-
-    The folder is made: ``$XDG_RUNTIME_DIR/tflaunch`` where there is one, else ``/tmp/tflaunch-<uid>``. Raises
-    UnsafeFolderError when somebody else holds that name.
-    """
-    name = hashlib.sha256(os.fsencode(folder.path)).hexdigest()[:16] + ".sock"
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and os.access(runtime, os.W_OK | os.X_OK):
-        path = Path(runtime) / "tflaunch" / name
-        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
-            _private_folder(path.parent)
-            return path
-    path = fallback / f"tflaunch-{os.getuid()}" / name
-    _private_folder(path.parent)
-    return path
-
-
-def _private_folder(path: Path) -> None:
-    path.mkdir(mode=0o700, exist_ok=True)
-    status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
-        raise UnsafeFolderError(
-            f"{path} must be a folder of your own with mode 0700; remove it, or set XDG_RUNTIME_DIR to one that is"
-        )

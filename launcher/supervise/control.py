@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
 from collections.abc import Callable
-from pathlib import Path
 
+from launcher.private import folders, peers
+from launcher.private.folder import CONTROL_SOCKET, Folder
 from launcher.wire import protocol
 from launcher.wire.protocol import Message
 
@@ -53,15 +53,14 @@ class ControlServer:
         self._server: asyncio.AbstractServer | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def start(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, path=str(path))
-        path.chmod(0o600)
+    async def start(self, home: Folder) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, sock=home.listen(CONTROL_SOCKET))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         owns = False
         self._writers.add(writer)
         try:
+            peers.check(writer.get_extra_info("socket"), "the run's socket")
             while line := await reader.readline():
                 message = protocol.decode(line)
                 owns = isinstance(message, Own) or (owns and not isinstance(message, Disown))
@@ -69,7 +68,7 @@ class ControlServer:
                 writer.write(protocol.encode(Done(error=error)))
         except asyncio.CancelledError:
             owns = False  # the supervisor itself ends
-        except (OSError, ValueError, protocol.ProtocolError) as error:
+        except (OSError, ValueError, protocol.ProtocolError, peers.ForeignPeerError) as error:
             writer.write(protocol.encode(Done(error=str(error))))
         finally:
             self._writers.discard(writer)
@@ -86,16 +85,18 @@ class ControlServer:
 
 
 class Control:
-    """A client's side: a connection to a supervisor. Raises OSError if there is none at ``path``."""
+    """A client's side: a connection to a supervisor. Raises OSError if there is none that listens at ``path``,
+    FolderError and ForeignPeerError if that is not to be trusted."""
 
-    def __init__(self, path: Path, timeout_s: float = 60.0) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
+    def __init__(self, path: str, timeout_s: float = 60.0) -> None:
+        home = folders.at(path.removesuffix(f"/{CONTROL_SOCKET}"))
+        if home is None:
+            raise FileNotFoundError(path)
         try:
-            self._socket.connect(str(path))
-        except OSError:
-            self._socket.close()
-            raise
+            self._socket = home.connect(CONTROL_SOCKET)
+        finally:
+            home.close()
+        self._socket.settimeout(timeout_s)
         self._answers = self._socket.makefile("rb")
 
     def ask(self, message: Message) -> str:

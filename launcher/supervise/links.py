@@ -17,13 +17,14 @@ from pathlib import Path
 
 from launcher.hosts.transport import Transport, TransportError
 from launcher.plan.model import PlannedHost
+from launcher.supervise.orders import Orders
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 
 _ACK_AFTER_S = 0.2
 _RETRY_S = 0.2
 _LONGEST_RETRY_S = 2.0
-_STREAM_LIMIT_BYTES = protocol.MAX_LINE_BYTES
+_LIED = "somebody else may speak for it: look after that host before it is used again"
 
 
 class OutputFiles:
@@ -61,12 +62,17 @@ class OutputFiles:
         self._fds.clear()
 
 
+class BreachError(Exception):
+    """A host claims what is none of its business; the text says what."""
+
+
 class AgentLink:
     """One host's agent. ``run`` keeps the line; what arrives goes to the callbacks, in order.
 
     ``on_welcome(host, welcome, renewed)``; ``on_event(host, body)``; ``on_lost(host, message, advice)`` when the
     agent cannot be had within ``patience_s``. Where a line may be cut unnoticed, a third of that without a word ends
-    it. ``heard_at``: when it was last heard; ``down_at``: when a line to it was last lost (monotonic seconds).
+    it. ``heard_at``: when it was last heard; ``down_at``: when a line to it was last lost (monotonic seconds);
+    ``lied``: it was given up because it claimed what was none of its business.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class AgentLink:
         transport: Transport,
         run: str,
         output: OutputFiles,
+        orders: Orders,
         *,
         patience_s: float,
     ) -> None:
@@ -82,9 +89,11 @@ class AgentLink:
         self._transport = transport
         self._run = run
         self._output = output
+        self._orders = orders
         self._patience_s = patience_s
         self._writer: asyncio.StreamWriter | None = None
-        self._welcomed = False
+        self._welcomed_at = math.inf
+        self._has_news = False
         self._finishing = False
         self._incarnation = ""
         self._acked = 0
@@ -94,6 +103,7 @@ class AgentLink:
         self._unconfirmed: deque[protocol.Message] = deque()
         self.heard_at = 0.0
         self.down_at = 0.0
+        self.lied = False
         self.on_welcome: Callable[[PlannedHost, protocol.Welcome, bool], None] = lambda *_: None
         self.on_event: Callable[[PlannedHost, protocol.Message], None] = lambda *_: None
         self.on_lost: Callable[[PlannedHost, str, str], None] = lambda *_: None
@@ -102,7 +112,8 @@ class AgentLink:
         """Says ``message`` now, or when the line is up again."""
         self._sent += 1
         self._unconfirmed.append(message)
-        if self._writer is not None and self._welcomed:
+        self._orders.note(message, time.monotonic())
+        if self._writer is not None and self._is_welcomed:
             self._writer.write(protocol.encode(message))
 
     def finish(self) -> None:
@@ -120,7 +131,7 @@ class AgentLink:
             self.on_lost(self.host, message, "supervisor.log in the run's folder says where; please report it")
 
     async def _hold(self) -> None:
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         deadline, retry_s = clock() + self._patience_s, _RETRY_S
         while True:
             advice = ""
@@ -130,63 +141,96 @@ class AgentLink:
                     await self._talk(reader)
                 finally:
                     self.down_at = clock()
-                    deadline, retry_s = self.down_at + self._patience_s, _RETRY_S
                 message = "the link was closed"
+            except BreachError as error:
+                message, advice, deadline, self.lied = f"it claims {error}", _LIED, 0.0, True
             except (OSError, TransportError, asyncio.IncompleteReadError, protocol.ProtocolError) as error:
                 message = str(error)
                 if isinstance(error, TransportError):
                     advice, deadline = error.advice, 0.0 if error.final else deadline
             finally:
+                lasted_s = clock() - self._welcomed_at
                 self._hang_up()
             if self._finishing:
                 return
+            if deadline and (self._has_news or lasted_s > self._patience_s):
+                # A line that was opened in vain gains its host no time.
+                deadline, retry_s, self._has_news = clock() + self._patience_s, _RETRY_S, False
             if clock() >= deadline:
                 self.on_lost(self.host, message, advice)
                 return
             await asyncio.sleep(retry_s)
             retry_s = min(_LONGEST_RETRY_S, 2 * retry_s)
 
+    @property
+    def _is_welcomed(self) -> bool:
+        return math.isfinite(self._welcomed_at)
+
     def _hang_up(self) -> None:
-        self._welcomed = False
+        self._welcomed_at = math.inf
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     async def _talk(self, reader: asyncio.StreamReader) -> None:
-        keeping = asyncio.create_task(self._keep_alive()) if self._transport.can_fall_silent else None
+        both = {asyncio.create_task(self._listen(reader)), asyncio.create_task(self._watch())}
         try:
-            await self._listen(reader)
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            if keeping is not None:
-                keeping.cancel()
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
 
-    async def _keep_alive(self) -> None:
-        """Says that we live, and hangs up when the agent has not said so for too long."""
-        clock = asyncio.get_running_loop().time
-        self.heard_at = clock()
-        while self._writer is not None:
-            if clock() - self.heard_at > self._patience_s / 3:
-                self._writer.transport.abort()
-                return
-            self._writer.write(protocol.encode(protocol.Ping()))
+    async def _watch(self) -> None:
+        """Ends the line when what must come does not: the welcome, the answer to an order, and, where a line may be cut
+        unnoticed, a word now and then, for which we say that we live."""
+        self.heard_at = time.monotonic()
+        welcome_by = self.heard_at + self._orders.answer_s
+        while True:
+            now = time.monotonic()
+            if not self._is_welcomed and now > welcome_by:
+                raise TransportError(f"its agent does not answer within {self._orders.answer_s:g} s", final=True)
+            if late := self._orders.overdue(now):
+                raise TransportError(f"its agent answers, but owes {late} for too long", final=True)
+            if self._transport.can_fall_silent:
+                if now - self.heard_at > self._patience_s / 3:
+                    return
+                self._say(protocol.Ping())
             await asyncio.sleep(self._patience_s / 12)
 
+    def _say(self, message: protocol.Message) -> None:
+        if self._writer is not None:
+            self._writer.write(protocol.encode(message))
+
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        assert self._writer is not None
-        hello = protocol.Hello(
-            run=self._run, incarnation=self._incarnation, acked=self._acked, output=dict(self._output.received)
-        )
-        self._writer.write(protocol.encode(hello))
-        while line := await reader.readline():
+        output = dict(self._output.received)
+        self._say(protocol.Hello(run=self._run, incarnation=self._incarnation, acked=self._acked, output=output))
+        while line := await _line(reader):
             message = protocol.decode(line)
-            self.heard_at = asyncio.get_running_loop().time()
+            self.heard_at = time.monotonic()
             if isinstance(message, protocol.Output):
-                self._output.write(message, await reader.readexactly(message.size))
-                self._ack_soon()
+                await self._take_output(message, reader)
             elif isinstance(message, protocol.Event):
                 self._event(message)
             elif isinstance(message, protocol.Welcome):
                 self._welcome(message)
+            elif isinstance(message, protocol.Refused):
+                raise TransportError(message.message, final=True)
+
+    async def _take_output(self, message: protocol.Output, reader: asyncio.StreamReader) -> None:
+        self._check(message)
+        if not 0 <= message.size <= protocol.MAX_OUTPUT_BYTES:
+            raise protocol.ProtocolError(f"its agent announces {message.size} bytes of output in one piece")
+        self._output.write(message, await reader.readexactly(message.size))
+        self._has_news = True
+        self._ack_soon()
+
+    def _check(self, said: protocol.Message) -> None:
+        """The one place that decides whether a host is to be believed."""
+        if claim := self._orders.hear(said):
+            raise BreachError(claim)
 
     def _welcome(self, welcome: protocol.Welcome) -> None:
         if welcome.version != protocol.VERSION:
@@ -198,20 +242,22 @@ class AgentLink:
             self._acked = 0
             self._sent = 0
             self._unconfirmed.clear()
+            self._orders.forgive()
         confirmed = welcome.received - (self._sent - len(self._unconfirmed))
         for _ in range(min(max(0, confirmed), len(self._unconfirmed))):
             self._unconfirmed.popleft()
-        self._welcomed = True
-        if self._writer is not None:
-            for message in self._unconfirmed:
-                self._writer.write(protocol.encode(message))
+        self._welcomed_at = time.monotonic()
+        for message in self._unconfirmed:
+            self._say(message)
         if first or renewed:
             self.on_welcome(self.host, welcome, renewed)
 
     def _event(self, event: protocol.Event) -> None:
         if event.incarnation != self._incarnation or event.seq <= self._acked:
             return
+        self._check(event.body)
         self._acked = event.seq
+        self._has_news = True
         late_s = self._late_s(event.at)
         body = event.body
         if isinstance(body, protocol.Exited):
@@ -232,6 +278,15 @@ class AgentLink:
 
     def _ack(self) -> None:
         self._ack_due = False
-        if self._writer is not None:
-            ack = protocol.Ack(seq=self._acked, output=dict(self._output.received))
-            self._writer.write(protocol.encode(ack))
+        self._say(protocol.Ack(seq=self._acked, output=dict(self._output.received)))
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """The next line of an agent; raises ProtocolError if it is longer than any of theirs."""
+    try:
+        line = await reader.readline()
+    except ValueError as error:
+        raise protocol.ProtocolError("its agent sends a line without end") from error
+    if len(line) > protocol.MAX_EVENT_BYTES:
+        raise protocol.ProtocolError(f"its agent sends a line of {len(line)} bytes")
+    return line

@@ -9,28 +9,31 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import secrets
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 
 from launcher import __version__, causes, lifecycle
 from launcher.hosts.transport import Transport
 from launcher.lifecycle import Action, Happening, RunState
 from launcher.plan import plan as plans
 from launcher.plan.model import BoundPlan, Plan, PlannedHost
+from launcher.private.folder import CONTROL_SOCKET, Folder
 from launcher.record import events, report, runs
 from launcher.record.event_log import EventLog
 from launcher.record.states import Outcome, exit_code
 from launcher.supervise import control
 from launcher.supervise.links import AgentLink, OutputFiles
+from launcher.supervise.orders import Orders
 from launcher.timeline import samples
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
 
+_ANSWER_S = 30.0  # for what an agent does at once, on a machine that has much to do
 _OUTPUT_PATIENCE_S = 30.0
 _FINISH_PATIENCE_S = 10.0
 _ENDING_S = 5.0
@@ -38,7 +41,8 @@ _SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGH
 
 
 class Supervisor:
-    """Runs one plan in one run folder. ``transport_for`` gives the way to a host."""
+    """Runs one plan in one run folder. ``transport_for`` gives the way to a host; ``home``: a private folder, in which
+    this process lives."""
 
     def __init__(
         self,
@@ -47,12 +51,12 @@ class Supervisor:
         transport_for: Callable[[PlannedHost], Transport],
         *,
         run_id: str,
-        environ: Mapping[str, str],
+        home: Folder,
     ) -> None:
         self.folder = folder
         self.plan = plan
         self.run_id = run_id
-        self._environ = environ
+        self._home = home
         self._state: RunState = lifecycle.initial(plan)
         self._queue: asyncio.Queue[Happening] = asyncio.Queue()
         self._log = EventLog(folder.events)
@@ -75,7 +79,8 @@ class Supervisor:
 
     def _link(self, host: PlannedHost, transport: Transport) -> AgentLink:
         patience_s = max(self.plan.policy.lease_s, 1.0)
-        link = AgentLink(host, transport, self.run_id, self._output, patience_s=patience_s)
+        orders = Orders(answer_s=max(patience_s, _ANSWER_S), start_s=self.plan.policy.start_timeout_s + _ANSWER_S)
+        link = AgentLink(host, transport, self.run_id, self._output, orders, patience_s=patience_s)
         link.on_welcome = self._on_welcome
         link.on_event = self._on_event
         link.on_lost = self._on_lost
@@ -88,10 +93,9 @@ class Supervisor:
         server = control.ControlServer(
             self._on_request, lambda: self._put(self._stop("hangup", "its terminal is gone"))
         )
-        socket_path = runs.socket_path(self.folder, self._environ)
         self._record_start()
-        await server.start(socket_path)
-        runs.write_supervisor(self.folder, runs.this_supervisor(socket_path))
+        await server.start(self._home)
+        runs.write_supervisor(self.folder, runs.this_supervisor(Path(self._home.path, CONTROL_SOCKET)))
         self._listen_to_signals()
         lines = [asyncio.create_task(link.run()) for link in self._links.values()]
         try:
@@ -101,7 +105,7 @@ class Supervisor:
             await self._finish(lines)
             exit_code = self._record_end()
             server.close()
-            socket_path.unlink(missing_ok=True)
+            self._home.remove()
         return exit_code
 
     async def _loop(self) -> None:
@@ -213,6 +217,7 @@ class Supervisor:
             advice=advice,
             silent_s=now - link.heard_at,
             dead_at=link.down_at + self._last_gasp_s(),
+            lied=link.lied,
         )
         if host.name in self._welcomed:
             self._lost.add(host.name)
@@ -400,13 +405,15 @@ class Supervisor:
         await asyncio.gather(*(self._transport_for(host).close(host) for host in again))
 
 
-def transport_table(run_id: str, plan: Plan, environ: Mapping[str, str]) -> Callable[[PlannedHost], Transport]:
-    """The way to each host of the plan: by its ``transport``."""
+def transport_table(
+    run_id: str, plan: Plan, environ: Mapping[str, str], *, met: bool = False
+) -> Callable[[PlannedHost], Transport]:
+    """The way to each host of the plan: by its ``transport``. ``met``: the run has had agents, and gets no others."""
     from launcher.hosts.local import LocalTransport
 
     lease_s, grace_s = plan.policy.lease_s, plan.policy.grace_s
     table: dict[str, Transport] = {
-        "local": LocalTransport(run=run_id, lease_s=lease_s, grace_s=grace_s, environ=environ)
+        "local": LocalTransport(run=run_id, lease_s=lease_s, grace_s=grace_s, environ=environ, met=met)
     }
     if any(host.transport == "ssh" for host in plan.hosts):
         from launcher.hosts.ssh_agents import SshTransport
@@ -418,12 +425,12 @@ def transport_table(run_id: str, plan: Plan, environ: Mapping[str, str]) -> Call
             grace_s=grace_s,
             ps_wait_s=grace_s if len(plan.hosts) > 1 else 0.0,
             pythons=tuple(interpreters),
+            met=met,
         )
     return lambda host: table[host.transport]
 
 
-def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> int:
+def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], *, run_id: str, home: Folder) -> int:
     """Runs the plan in this process; gives the exit code."""
-    run_id = f"{folder.run}.{secrets.token_hex(4)}"  # folders of one name may run at one time
     transport_for = transport_table(run_id, plan, environ)
-    return asyncio.run(Supervisor(folder, plan, transport_for, run_id=run_id, environ=environ).run())
+    return asyncio.run(Supervisor(folder, plan, transport_for, run_id=run_id, home=home).run())

@@ -118,7 +118,7 @@ class ClusterRun:
         if record is None or self._line is not None:
             return
         try:
-            self._line = control.Control(Path(record.socket))
+            self._line = control.Control(record.socket)
             self._line.ask(control.Own())
         except OSError:
             return  # it has just ended

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 
+from launcher.wire import shapes
 from launcher.wire.variables import *  # noqa: F403  whoever speaks needs these names, too
 
 TYPE_CHECKING = False
@@ -41,6 +42,8 @@ COMPRESSED_FILE = "[tflaunch] compressed file"
 DAMAGED_CHECKPOINT = "[tflaunch] damaged checkpoint"
 GOOD_CHECKPOINT = "[tflaunch] whole checkpoint"
 MAX_LINE_BYTES = 16 * 1024 * 1024
+MAX_EVENT_BYTES = 4 * 1024 * 1024  # of what an agent says, which its supervisor trusts less than the other way round
+MAX_OUTPUT_BYTES = 1024 * 1024  # of one piece of a task's output
 
 _KINDS: dict[str, type[Message]] = {}
 NOTHING: dict[str, Any] = {}
@@ -111,12 +114,12 @@ def to_json(message: Message) -> dict[str, Any]:
 
 
 def decode(line: bytes | str) -> Message:
-    """The message of one line. Unknown fields are passed over; raises ProtocolError for anything else unknown."""
+    """The message of one line. Unknown fields are passed over; raises ProtocolError for anything else unknown, and for
+    a field of another type than it is written with."""
     try:
-        body = json.loads(line)
-    except ValueError as error:
+        return from_json(json.loads(line))
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {line[:200]!r}") from error
-    return from_json(body)
 
 
 def from_json(body: object) -> Message:
@@ -125,6 +128,9 @@ def from_json(body: object) -> Message:
         raise ProtocolError(f"no message of this protocol: {str(body)[:200]}")
     assert isinstance(body, dict)
     cls = _KINDS[body["kind"]]
+    for name, written in cls.fields.items():
+        if name in body and not shapes.fits(body[name], written):
+            raise ProtocolError(f"{body['kind']}: {name} is no {written}: {str(body[name])[:200]}")
     # By the field's type, not by the value: other objects may well have a "kind" of their own.
     nested = {name: written == "Message" for name, written in cls.fields.items()}
     values = {key: from_json(value) if nested[key] else _frozen(value) for key, value in body.items() if key in nested}
@@ -269,6 +275,15 @@ class Tell(Message, kind="tell"):
 
 class Finish(Message, kind="finish"):
     """The run is over: kill whatever is left, release ports and lock, remove the host's files, end agent and keeper."""
+
+
+class Abandoned(Message, kind="abandoned"):
+    """First line of a connection: whoever supervised the run is gone for good. What the lease would do at its end, at
+    once; with ``now`` without any grace. ``Refused`` while a supervisor is connected; else the line ends with all of
+    it."""
+
+    run: str
+    now: bool = False
 
 
 # --- agent to supervisor -----------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def wait_until_gone(hosts: Network) -> None:
     """Waits until nothing of a run is left on any host, files included."""
     wait_until(lambda: not left(hosts), f"for the end of what runs on hosts: {left(hosts)}")
     for host in hosts.hosts:
-        assert list(host.tmp.glob("tflaunch-*/*")) == []
+        assert list(host.tmp.glob(f"tflaunch-{os.getuid()}-*")) == []
 
 
 StartLive = Callable[..., Live]

@@ -48,7 +48,7 @@ SAID = {
     "refused": r".*:2 refuses connections; is sshd running there",
     "nopython": r"it has no Python 3\.10 or newer; install one",
     "oldpython": r"it has no Python 3\.10 or newer; too old: python3; install one",
-    "fulltmp": r"/tmp/tflaunch-0/.*: the disk is full \(16 KiB left\); make room",
+    "fulltmp": r"/tmp/tflaunch-0-.*: the disk is full \(16 KiB left\); make room",
     "fulldisk": r"cannot store the agent \(.*No space left on device.*\); make room there",
     "closed": r"the agent did not come up; it said: This account is closed\.",
     "nowhere": r"the name 'nowhere\.invalid' leads nowhere",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from launcher.agent.host import folder, lock
+from launcher.agent.host import lock
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.host.lease import Lease
 from launcher.agent.host.model_locks import ModelLocks
@@ -48,7 +48,7 @@ def main(options: Options, inheritance: Inheritance) -> NoReturn:
     """Runs in a fresh fork of the keeper, and ends with the process."""
     try:
         linux.become_subreaper()
-        title.set_title(f"tflaunch agent {options.folder}", "tflaunch-agent")
+        title.set_title(f"tflaunch agent {inheritance.home.path}", "tflaunch-agent")
         if os.getppid() == inheritance.keeper:
             Agent(options, inheritance).run()
     except Exception:  # noqa: BLE001 - the top of a process: the keeper takes down what is left and starts another
@@ -63,11 +63,12 @@ class Agent:
     def __init__(self, options: Options, inheritance: Inheritance) -> None:
         self._options = options
         self._keeper = KeeperLine(inheritance.line, inheritance.held)
-        self._home = Path(options.folder)
+        self._home = inheritance.home
+        here = Path(self._home.here)
         self._loop = Loop()
         incarnation = f"{time.time_ns():x}-{inheritance.number}"
         self._outbox = Outbox(incarnation, time.time)
-        self._outputs = Outputs(self._home / "output")
+        self._outputs = Outputs(here / "output")
         self._link = SupervisorLink(
             self._loop, inheritance.agent_listener, self._outbox, self._outputs, _welcome(incarnation), options.run
         )
@@ -75,21 +76,22 @@ class Agent:
         base, open_files = dict(os.environ), inheritance.open_files
         self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
         self._reservations = Reservations(self._keeper)
-        self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run)
+        self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run, self._home)
         self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)
         self._prover = Prover(self._loop, say, self._attempts, self._reservations)
         self._lease = Lease(self._loop, options, self._attempts, self._finish)
         self._usage = UsageSampler(self._loop, say, self._attempts, lambda: self._link.connected)
-        self._stacks = StackTaker(self._loop, say, self._attempts, self._home)
+        self._stacks = StackTaker(self._loop, say, self._attempts, here)
         self._attempts.on_gone = self._tasks.forget
 
     def run(self) -> None:
         """Serves until the end. Blocks."""
-        (self._home / last_words.FOLDER).mkdir(mode=0o700, exist_ok=True)
+        Path(self._home.here, last_words.FOLDER).mkdir(mode=0o700, exist_ok=True)
         self._outputs.adopt()
         self._link.on_command = self._obey
         self._link.on_change = self._supervisor_changed
         self._link.on_ack = self._check_pressure
+        self._link.on_abandoned = lambda now: self._finish() if now else self._lease.end()
         self._keeper.watch(self._loop, self._keeper_died)
         self._loop.on_child(self._attempts.reap)
         self._lease.run()
@@ -166,7 +168,7 @@ class Agent:
 
     def _keeper_died(self) -> None:
         processes.kill_descendants()
-        folder.remove(self._home)
+        self._home.remove()
         self._loop.stop()
 
     def _finish(self) -> None:
@@ -175,7 +177,7 @@ class Agent:
         self._model_locks.release()
         self._reservations.release()
         self._keeper.forget()
-        folder.remove(self._home)
+        self._home.remove()
         self._keeper.done()
         self._link.hang_up()
         self._loop.stop()

@@ -7,7 +7,7 @@ left its group and its session is found all the same.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import gc
 import json
 import os
@@ -15,11 +15,12 @@ import select
 import signal
 import socket
 import sys
-from pathlib import Path
 
-from launcher.agent.host import folder
+from launcher.agent.host import sweep
 from launcher.agent.host.options import EXIT_BUSY, Inheritance, Options
 from launcher.agent.system import linux, processes, title
+from launcher.private import folders
+from launcher.private.folder import AGENT_LOG, AGENT_SOCKET, TASK_SOCKET, Folder
 from launcher.wire.variables import RUN_VARIABLE
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ _MAX_AGENTS = 10  # an agent that dies that often has a fault that one more will
 _MAX_MESSAGE_BYTES = 65536
 
 Held = dict[str, tuple[int, ...]]
+Listeners = tuple[socket.socket, socket.socket]
 
 
 def become(options: Options) -> NoReturn:
@@ -61,73 +63,73 @@ def main(argument: str) -> int:
 
 
 def _start(options: Options) -> int:
-    home = Path(options.folder)
     try:
-        folder.make_private(home)
-    except folder.FolderError as error:
+        home = folders.make(options.name, options.run)
+    except folders.FolderError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    if not _own(home):
+    if home is None:
         return EXIT_BUSY
-    listeners = (folder.listen(home / folder.AGENT_SOCKET), folder.listen(home / folder.TASK_SOCKET))
+    listeners = (home.listen(AGENT_SOCKET), home.listen(TASK_SOCKET))
     if os.fork():
         return 0
     _leave_terminal(home)
-    title.set_title(f"tflaunch keeper {options.folder}", "tflaunch-keeper")
-    keep(options, listeners)
+    _stand_below_a_guard(home, listeners)
+    title.set_title(f"tflaunch keeper {home.path}", "tflaunch-keeper")
+    keep(options, home, listeners)
 
 
-def _own(home: Path) -> bool:
-    """Takes the keeper's lock of the folder, for as long as keeper or agent live."""
-    path = home / folder.KEEPER_LOCK
-    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A predecessor may have removed the folder since the file was opened.
-        return os.fstat(lock).st_ino == path.stat().st_ino
-    except (BlockingIOError, FileNotFoundError):
-        os.close(lock)
-        return False
-
-
-def _leave_terminal(home: Path) -> None:
+def _leave_terminal(home: Folder) -> None:
     os.setsid()
-    log = os.open(home / folder.AGENT_LOG, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    log = os.open(f"{home.here}/{AGENT_LOG}", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((null, 0), (null, 1), (log, 2)):
         os.dup2(source, target)
     os.chdir("/")
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
 
 
-def keep(options: Options, listeners: tuple[socket.socket, socket.socket]) -> NoReturn:
+def _stand_below_a_guard(home: Folder, listeners: Listeners) -> None:
+    """Forks, and returns in the child. The parent only waits: when keeper and agent are killed in one instant, their
+    orphans become its own, and it takes them down. It tidies up after former runs, too, for it has the time."""
+    linux.become_subreaper()
+    keeper = os.fork()
+    if keeper == 0:
+        return
+    for listener in listeners:
+        listener.close()
+    title.set_title(f"tflaunch guard {home.path}", "tflaunch-guard")
+    with contextlib.suppress(folders.FolderError, OSError):
+        sweep.tidy(kill=True)
+    os.waitpid(keeper, 0)
+    processes.kill_descendants()
+    home.remove()
+    os._exit(0)
+
+
+def keep(options: Options, home: Folder, listeners: Listeners) -> NoReturn:
     """Runs agents until one says that the run is over, then takes down what is left. Blocks; ends the process."""
     # Imported here, so that the relay can connect meanwhile; before the fork, so that every agent shares the pages.
     from launcher.agent.host import agent  # noqa: F401
 
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(ignored, signal.SIG_IGN)
     linux.become_subreaper()
     open_files = linux.raise_open_files()
     gc.collect()
     gc.freeze()
     held: Held = {}
-    done = False
     try:
         for number in range(_MAX_AGENTS):
-            done = run_agent(options, listeners, held, (number, open_files))
-            if done:
+            if run_agent(options, home, listeners, held, (number, open_files)):
                 break
     except Exception:  # noqa: BLE001 - the top of a process: nothing may keep it from taking down what is left
         sys.excepthook(*sys.exc_info())
     processes.kill_descendants()
-    if not done:  # else the agent has removed it, and the place may be somebody else's
-        folder.remove(Path(options.folder))
+    home.remove()
     os._exit(0)
 
 
-def run_agent(
-    options: Options, listeners: tuple[socket.socket, socket.socket], held: Held, facts: tuple[int, int]
-) -> bool:
+def run_agent(options: Options, home: Folder, listeners: Listeners, held: Held, facts: tuple[int, int]) -> bool:
     """Forks an agent, serves it until it ends, and kills all that it leaves; True if the run is over. Blocks."""
     from launcher.agent.host import agent
 
@@ -135,7 +137,7 @@ def run_agent(
     keeper = os.getpid()
     if os.fork() == 0:
         ours.close()
-        agent.main(options, Inheritance(*listeners, theirs, held, keeper, *facts))
+        agent.main(options, Inheritance(home, *listeners, theirs, held, keeper, *facts))
     theirs.close()
     with ours:
         done = watch(ours, held)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 LOCK_FILE = ".tflaunch.lock"
@@ -43,13 +44,34 @@ def lock(path: str, owner: Owner) -> tuple[int | None, str]:
         raise LockError(f"cannot use {path} as model_dir: {why}; choose a folder that you may write to") from error
 
 
-def lock_name(path: str, owner: Owner, names: Path) -> int | None:
+def lock_name(path: str, owner: Owner, names: Path, others: Iterable[Path]) -> int | None:
     """Locks the name of a folder on this host, by a file in ``names``: that holds although the folder is removed and
-    made again. No descriptor where it cannot be had. Raises LockError."""
+    made again. ``others``: where other runs do so. No descriptor where it cannot be had. Raises LockError."""
+    fd = None
     try:
-        return _lock(name_file(path, names), path, owner)[0]
+        fd = _lock(name_file(path, names), path, owner)[0]
+        # Whoever comes second sees the first; of two that come at once, neither may go on.
+        for other in others:
+            _check_free(name_file(path, other), path, owner)
     except OSError:
-        return None
+        return fd
+    except LockError:
+        if fd is not None:
+            os.close(fd)
+        raise
+    return fd
+
+
+def _check_free(file: Path, path: str, owner: Owner) -> None:
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        if not _try(fd):
+            _same_run(path, _read(fd), owner)
+    finally:
+        os.close(fd)
 
 
 def name_file(path: str, names: Path) -> Path:

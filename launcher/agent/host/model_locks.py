@@ -9,29 +9,35 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launcher.agent.host import folder
 from launcher.agent.host import lock as locks
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.system import linux, processes
 from launcher.agent.system.loop import Loop
+from launcher.private import folders
+from launcher.private.folder import Folder
 from launcher.wire import protocol
 
-_NAMES = Path(folder.runtime_folder("")).parent / "locks"
+_NAMES = "locks"
 _LEAVE_ALONE_S = 5.0  # a script that is emptying the folder is not to find another file in it
 _EVENT_BYTES = 65536
 
 
 class ModelLocks:
-    """What this agent has locked, or an earlier one of the run; the keeper holds it."""
+    """What this agent has locked, or an earlier one of the run; the keeper holds it. ``home``: the run's private
+    folder, in which names are locked."""
 
-    def __init__(self, loop: Loop, say: Callable[[protocol.Message], None], keeper: KeeperLine, run: str) -> None:
+    def __init__(
+        self, loop: Loop, say: Callable[[protocol.Message], None], keeper: KeeperLine, run: str, home: Folder
+    ) -> None:
         self._loop = loop
         self._say = say
         self._keeper = keeper
         self._run = run
+        self._home = home
+        self._names = Path(home.here, _NAMES)
 
     def lock(self, path: str) -> None:
         """Locks a folder and says so; one that is locked already is said to be. Raises locks.LockError."""
@@ -41,7 +47,7 @@ class ModelLocks:
             return
         note = ""
         if f"lock {path}" not in self._keeper.held:
-            self._hold(f"name {path}", locks.lock_name(path, self._owner(), _NAMES))
+            self._hold(f"name {path}", locks.lock_name(path, self._owner(), self._names, self._others()))
             fd, note = locks.lock(path, self._owner())
             self._hold(f"lock {path}", fd)
             self._watch(path)
@@ -54,13 +60,20 @@ class ModelLocks:
             if kind == "lock":
                 locks.unlock(Path(path) / locks.LOCK_FILE, fds[0], socket.gethostname())
             elif kind == "name":
-                locks.unlock(locks.name_file(path, _NAMES), fds[0], socket.gethostname())
+                locks.unlock(locks.name_file(path, self._names), fds[0], socket.gethostname())
 
     def _hold(self, name: str, fd: int | None) -> None:
         if fd is not None and name not in self._keeper.held:
             self._keeper.hold(name, [fd])
         if fd is not None:
             os.close(fd)
+
+    def _others(self) -> Iterator[Path]:
+        """Where other runs of this user's lock names, each as long as it is looked at."""
+        try:
+            yield from (Path(home.here, _NAMES) for home in folders.mine() if home.path != self._home.path)
+        except folders.FolderError:
+            return
 
     def _owner(self) -> locks.Owner:
         return {"run": self._run, "host": socket.gethostname(), "pid": os.getpid(), "since": processes.utc(time.time())}

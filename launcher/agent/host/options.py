@@ -6,11 +6,14 @@ import json
 import socket
 from typing import NamedTuple
 
+from launcher.private.folder import Folder
+
 EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
 
 
 class Options(NamedTuple):
-    """``folder`` holds the sockets and files of the run on this host; see ``folder.runtime_folder``.
+    """``name``: by which the run's folder on this host is found; see ``folders``. Unlike ``run`` it says which host of
+    the run this is, since several may share a machine.
 
     ``lease_s``: how long tasks live while no supervisor is connected. ``grace_s``: the longest wait between TERM
     and KILL when the lease has passed. ``ps_wait_s``: how long after the lease a ps lives on at least, for trainers
@@ -21,7 +24,7 @@ class Options(NamedTuple):
     """
 
     run: str
-    folder: str
+    name: str
     lease_s: float = 3.0
     grace_s: float = 30.0
     ps_wait_s: float = 0.0
@@ -34,20 +37,22 @@ class Options(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str) -> Options:
-        """Reads the argument; unknown keys are passed over, a missing ``run`` or ``folder`` raises KeyError."""
+        """Reads the argument; unknown keys are passed over, a missing ``run`` or ``name`` raises KeyError."""
         body = json.loads(text)
-        body["run"], body["folder"]
+        body["run"], body["name"]
         return cls(**{key: value for key, value in body.items() if key in cls._fields})
 
 
 class Inheritance(NamedTuple):
     """What the keeper hands to an agent by forking it.
 
-    ``agent_listener`` and ``task_listener`` are the sockets to accept from; ``line`` leads to the keeper, whose pid is
-    ``keeper``; ``held`` are the descriptors that it holds, by name; ``number`` counts agents from 0; ``open_files`` is
-    the soft limit of open files that tasks are to have.
+    ``home`` is the run's folder on this host, in which all of them live; ``agent_listener`` and ``task_listener`` are
+    the sockets to accept from; ``line`` leads to the keeper, whose pid is ``keeper``; ``held`` are the descriptors that
+    it holds, by name; ``number`` counts agents from 0; ``open_files`` is the soft limit of open files that tasks are to
+    have.
     """
 
+    home: Folder
     agent_listener: socket.socket
     task_listener: socket.socket
     line: socket.socket

@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterator
 
 from launcher.wire import protocol
 
+_MOST_CHARS = 50_000  # of a text in an event that would be longer than any that is taken
+
+
+def _shortened(body: protocol.Message) -> protocol.Message:
+    texts = {name: value for name, value in vars(body).items() if isinstance(value, str)}
+    return protocol.changed(body, **{name: text[-_MOST_CHARS:] for name, text in texts.items()})
+
 
 class Outbox:
     """The events of one agent process, from 1 on. ``clock``: seconds since the epoch."""
@@ -25,6 +32,8 @@ class Outbox:
         self._newest += 1
         event = protocol.Event(seq=self._newest, incarnation=self.incarnation, at=self._clock(), body=body)
         line = protocol.encode(event)
+        if len(line) > protocol.MAX_EVENT_BYTES:
+            line = protocol.encode(protocol.changed(event, body=_shortened(body)))
         self._kept.append((self._newest, line))
         return line
 

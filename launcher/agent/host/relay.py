@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 
 from launcher.agent.host.options import EXIT_BUSY, Options
+from launcher.private import folders, peers
+from launcher.private.folder import AGENT_SOCKET
 from launcher.wire.variables import READY_MARKER
 
 TYPE_CHECKING = False
@@ -33,43 +35,46 @@ _FLUSH_LIMIT_S = 5.0
 def main(argument: str) -> int:
     """Runs the relay until either side closes; returns the exit code, 0 if the run has ended here. Blocks."""
     options = Options.from_json(argument)
-    agent = connect(options)
+    try:
+        agent = connect(options)
+    except (folders.FolderError, peers.ForeignPeerError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     if agent is None:
         return 1 if options.start else EXIT_GONE
     os.write(1, READY_MARKER)
     pump(agent)
     # At once: to take its interpreter down would keep the run from its end.
-    os._exit(EXIT_LEFT if os.path.exists(options.folder) else 0)  # noqa: PTH110 - pathlib costs too much here
+    os._exit(EXIT_LEFT if any(True for _ in folders.every(options.name)) else 0)
 
 
 def connect(options: Options) -> socket.socket | None:
     """A connection to the run's agent; a keeper is started if need be. None if that failed: then standard error has the
-    reason. Blocks."""
+    reason. Raises FolderError, ForeignPeerError. Blocks."""
     deadline = time.monotonic() + _CONNECT_LIMIT_S
     while time.monotonic() < deadline:
-        agent = _try_connect(f"{options.folder}/agent.sock")
+        agent = _try_connect(options.name)
         if agent is not None:
             return agent
         if not options.start:
-            sys.stderr.write(f"the keeper has died, and its agent with it (in {options.folder})\n")
+            sys.stderr.write(f"the keeper has died, and its agent with it ({options.name})\n")
             return None
         code = start_keeper(options)
         if code not in (0, EXIT_BUSY):
             return None
         if code == EXIT_BUSY:
             time.sleep(0.01)
-    sys.stderr.write(f"no agent came up within {_CONNECT_LIMIT_S:g} s (in {options.folder})\n")
+    sys.stderr.write(f"no agent came up within {_CONNECT_LIMIT_S:g} s ({options.name})\n")
     return None
 
 
-def _try_connect(path: str) -> socket.socket | None:
-    agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        agent.connect(path)
-    except OSError:  # the keeper that is started then says what is wrong, if it is more than that nobody is there
-        agent.close()
-        return None
-    return agent
+def _try_connect(name: str) -> socket.socket | None:
+    for home in folders.every(name):
+        try:
+            return home.connect(AGENT_SOCKET)
+        except OSError:  # left over, or not listening yet
+            continue
+    return None
 
 
 def start_keeper(options: Options) -> int:

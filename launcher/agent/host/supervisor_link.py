@@ -41,6 +41,7 @@ class SupervisorLink:
         self.on_command: Callable[[protocol.Message], None] = lambda message: None
         self.on_change: Callable[[bool], None] = lambda connected: None
         self.on_ack: Callable[[], None] = lambda: None
+        self.on_abandoned: Callable[[bool], None] = lambda now: None
         self._acceptor = Acceptor(loop, listener, self._accept)
         self._poll_output()
 
@@ -91,6 +92,9 @@ class SupervisorLink:
         if isinstance(message, protocol.Hello):
             self._greet(wire, message)
             return
+        if isinstance(message, protocol.Abandoned):
+            self._abandon(wire, message)
+            return
         if wire is not self._wire:
             return
         self.heard_at = time.monotonic()
@@ -121,6 +125,14 @@ class SupervisorLink:
             wire.send(line)
         wire.want_drain()
         self.on_change(True)
+
+    def _abandon(self, wire: Wire, message: protocol.Abandoned) -> None:
+        """Somebody says that there is no supervisor any more. That is believed while none is connected."""
+        if message.run == self._run and self._wire is None:
+            self.on_abandoned(message.now)
+        else:
+            text = "its supervisor is connected" if message.run == self._run else f"this is the agent of {self._run}"
+            wire.send(protocol.encode(protocol.Refused(command=message.kind, message=text)))
 
     def _ship(self, wire: Wire) -> None:
         """Everything said so far has left: one piece of output, then see again."""

@@ -52,10 +52,23 @@ def watch(environ: Mapping[str, str]) -> None:
     if path is None or faulthandler.is_enabled():
         return
     with contextlib.suppress(OSError, ValueError):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = _open(path, os.O_APPEND)
         high = fd if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= _HIGH_FD else _moved(fd)
         faulthandler.enable(file=high)
         faulthandler.register(STACKS_SIGNAL, file=high, all_threads=True)
+
+
+def _open(path: str, how: int) -> int:
+    """Opens one of these files for writing, in a folder of this user's alone: it may be gone, and its name taken."""
+    home, _, name = path.rpartition(f"/{FOLDER}/")
+    here = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(here).st_uid != os.getuid():
+            raise PermissionError(f"{home} belongs to somebody else")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
+        return os.open(f"{FOLDER}/{name}", flags, 0o600, dir_fd=here)
+    finally:
+        os.close(here)
 
 
 def _moved(fd: int) -> int:
@@ -70,7 +83,7 @@ def note(error: BaseException) -> None:
     pid, path = _raised
     with contextlib.suppress(Exception):  # nothing that goes wrong here may hide the program's own error
         if path is not None and pid == os.getpid() and not _is_good_end(error):
-            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            with open(_open(path, os.O_TRUNC), "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write("".join(_told(error))[:_MOST_CHARS])
                 file.flush()  # to look for remarks may take seconds
                 for line in _remarks(error) if _remarks is not None else ():

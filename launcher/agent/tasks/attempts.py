@@ -18,6 +18,7 @@ from launcher.agent.tasks.board import Board
 from launcher.agent.tasks.output import Outputs
 from launcher.agent.tasks.preloads import Preloads
 from launcher.agent.tasks.spawn import SpawnError, spawn
+from launcher.private.folder import Folder
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
 
@@ -31,18 +32,19 @@ class Attempts:
     """The attempts that are alive on this host; at most one of each task."""
 
     def __init__(
-        self, loop: Loop, say: Say, outputs: Outputs, *, base: Mapping[str, str], home: Path, open_files: int
+        self, loop: Loop, say: Say, outputs: Outputs, *, base: Mapping[str, str], home: Folder, open_files: int
     ) -> None:
         self._loop = loop
         self._say = say
         self._outputs = outputs
         self._base = base
         self._home = home
+        self._here = Path(home.here)
         self._open_files = open_files
         self._alive: dict[str, Attempt] = {}
         self._early_ends: dict[int, int] = {}
         self._cleaning = False
-        self.preloads = Preloads(loop, say, base=base, home=home, open_files=open_files)
+        self.preloads = Preloads(loop, say, base=base, home=self._here, open_files=open_files)
         self.preloads.on_started = self._forked
         self.preloads.on_failed = self._not_forked
         self.preloads.on_unavailable = self._start_by_exec
@@ -261,8 +263,8 @@ class Attempts:
         return [pid for pid in below if seen[pid].parent == os.getpid() and pid not in known]
 
     def _finish(self, attempt: Attempt) -> None:
-        exited = attempt.exited(time.monotonic(), self._home, oom_kills=memory.oom_kills())
-        last_words.forget(self._home, attempt.task, attempt.number)
+        exited = attempt.exited(time.monotonic(), self._here, oom_kills=memory.oom_kills())
+        last_words.forget(self._here, attempt.task, attempt.number)
         self._drop(attempt)
         self._say(exited)
 

@@ -15,6 +15,7 @@ from launcher.agent.system import processes
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks import environment
 from launcher.agent.tasks.spawn import SpawnError, spawn
+from launcher.private.folder import Folder
 from launcher.wire import protocol
 
 FD_VARIABLE = "TFLAUNCH_BOARD_FD"
@@ -32,7 +33,7 @@ class Board:
         say: Callable[[protocol.Message], None],
         *,
         base: Mapping[str, str],
-        home: Path,
+        home: Folder,
         open_files: int,
     ) -> None:
         self._loop = loop
@@ -40,7 +41,7 @@ class Board:
         self._base = base
         self._home = home
         self._open_files = open_files
-        self._log = home / "tensorboard.log"
+        self._log = Path(home.here, "tensorboard.log")
         self._pid = 0
         self._said = ""
 
@@ -53,7 +54,7 @@ class Board:
         """Starts it, unless it runs. What prevents it is said as its end."""
         if self._pid:
             return
-        logdir = command.logdir or str(self._home / "tensorboard")
+        logdir = command.logdir or f"{self._home.path}/tensorboard"
         options = {"logdir": logdir, "events": command.events, "model_dir": command.model_dir}
         reader, writer = os.pipe()
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

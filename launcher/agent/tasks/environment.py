@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.agent.host import folder
 from launcher.agent.ports.ports import REUSE_VARIABLE
+from launcher.private.folder import TASK_SOCKET, Folder
 from launcher.wire import protocol
 
 
@@ -22,12 +22,12 @@ def at_home(path: str, base: Mapping[str, str]) -> str:
     return f"{home}{path[1:]}" if path == "~" or path.startswith("~/") else path
 
 
-def of_task(base: Mapping[str, str], start: protocol.Start, home: Path) -> dict[str, str]:
+def of_task(base: Mapping[str, str], start: protocol.Start, home: Folder) -> dict[str, str]:
     """The complete environment of an attempt: the agent's, the plan's, and what says who the task is."""
     own = {
         protocol.TASK_VARIABLE: start.task,
         protocol.ATTEMPT_VARIABLE: str(start.attempt),
-        protocol.TASK_SOCKET_VARIABLE: str(home / folder.TASK_SOCKET),
+        protocol.TASK_SOCKET_VARIABLE: f"{home.path}/{TASK_SOCKET}",
         REUSE_VARIABLE: "1",  # its port is held, so that its server could not bind otherwise
     }
     return {**changed(base, start.env), **own}

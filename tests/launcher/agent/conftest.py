@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import shutil
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,18 +10,17 @@ from tests.launcher.agent.harness import Host
 
 @pytest.fixture
 def make_host() -> Iterator[Callable[..., Host]]:
-    """Makes hosts in short folders, and sweeps everything of theirs in the end."""
-    base = Path(tempfile.mkdtemp(prefix="tfa", dir="/tmp"))
+    """Makes hosts, and sweeps everything of theirs in the end."""
+    run = f"tfa-{secrets.token_hex(4)}"
     hosts: list[Host] = []
 
     def make(**options: float) -> Host:
-        hosts.append(Host(base / str(len(hosts)), f"{base.name}-{len(hosts)}", **options))
+        hosts.append(Host(f"{run}-{len(hosts)}", **options))
         return hosts[-1]
 
     yield make
     for host in hosts:
         host.close()
-    shutil.rmtree(base)
 
 
 @pytest.fixture

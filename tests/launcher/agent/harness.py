@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from launcher.agent.host import relay, sweep
 from launcher.agent.host.options import Options
+from launcher.private import folders
 from launcher.wire import protocol
 
 REPOSITORY = Path(__file__).parents[3]
@@ -35,7 +36,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 def connect(options: Options, env: Mapping[str, str] | None = None) -> socket.socket | None:
     """As a relay does it, but for the keeper being forked from a program as small as a relay is, not from the tests."""
-    if not Path(options.folder, "agent.sock").exists():
+    if not any(True for _ in folders.every(options.name)):
         code = "import sys; sys.path.insert(0, sys.argv[2]); from launcher.agent.host import options, relay;"
         code += "sys.exit(relay.start_keeper(options.Options.from_json(sys.argv[1])))"
         argv = [sys.executable, "-I", "-S", "-c", code, options.to_json(), str(REPOSITORY)]
@@ -44,10 +45,10 @@ def connect(options: Options, env: Mapping[str, str] | None = None) -> socket.so
 
 
 class Host:
-    """One keeper with its agent, in a folder of its own; what was heard is kept in ``events``."""
+    """One keeper with its agent; what was heard is kept in ``events``."""
 
-    def __init__(self, folder: Path, run: str, *, lease_s: float = 30.0, grace_s: float = 0.2) -> None:
-        self.options = Options(run=run, folder=str(folder), lease_s=lease_s, grace_s=grace_s)
+    def __init__(self, run: str, *, lease_s: float = 30.0, grace_s: float = 0.2) -> None:
+        self.options = Options(run=run, name=f"{run}@here", lease_s=lease_s, grace_s=grace_s)
         self.events: list[protocol.Event] = []
         self.output: dict[str, bytearray] = {}
         self.welcome: protocol.Welcome | None = None
@@ -173,14 +174,32 @@ class Host:
         return sweep.members(self.options.run)
 
     @property
+    def home(self) -> Path:
+        """Its private folder."""
+        (path,) = [home.path for home in folders.every(self.options.name)]
+        return Path(path)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left of its folder."""
+        return not any(True for _ in folders.every(self.options.name))
+
+    @property
     def keeper(self) -> int:
         assert self.welcome is not None
         stat = Path(f"/proc/{self.welcome.pid}/stat").read_text()
         return int(stat.rpartition(")")[2].split()[1])
 
+    @property
+    def own(self) -> set[int]:
+        """Guard, keeper and agent."""
+        assert self.welcome is not None
+        stat = Path(f"/proc/{self.keeper}/stat").read_text()
+        return {int(stat.rpartition(")")[2].split()[1]), self.keeper, self.welcome.pid}
+
     def close(self) -> None:
         self.disconnect()
-        assert sweep.sweep(self.options.run)
+        assert sweep.sweep(self.options.run, self.options.name)
 
 
 def tf_config(role: str, index: int, port: int) -> str:

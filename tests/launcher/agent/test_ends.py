@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from launcher.agent.host import lock, sweep
+from launcher.agent.system import processes
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, alive, kill, until
 
@@ -31,7 +33,7 @@ def test_killed_keeper_leaves_nothing(host: Host, tmp_path: Path) -> None:
     busy(host, tmp_path)
     kill(host.keeper)
     until(lambda: not host.members, "the end of everything")
-    assert not Path(host.options.folder).exists()
+    assert host.is_gone
 
 
 def test_killed_agent_is_replaced_its_tasks_die_and_its_ports_stay(host: Host, tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ def test_killed_agent_is_replaced_its_tasks_die_and_its_ports_stay(host: Host, t
     busy(host, tmp_path)
     first = host.welcome
     assert first is not None
-    tasks = set(host.members) - {host.keeper}
+    tasks = set(host.members) - host.own
     kill(first.pid)
     host.wait_closed()
     host.events.clear()
@@ -75,22 +77,58 @@ def test_killed_relays_lose_nothing(make_host: MakeHost, tmp_path: Path) -> None
     assert host.wait_output("worker-0.1", 4) == b"one\n"
 
 
-def test_keeper_and_agent_killed_at_once_are_swept(host: Host, tmp_path: Path) -> None:
-    busy(host, tmp_path)
+def daemons(mark: str) -> list[int]:
+    """Processes that bear the mark on their command line, which is all that tells whose they are."""
+    return [pid for pid in processes.pids() if processes.command(pid).endswith(f" {mark}") and alive(pid)]
+
+
+def with_daemons(host: Host, count: int = 9) -> str:
+    """A task that has forked twice into sessions of their own and empty environments; what marks its daemons."""
+    mark = f"86400.{secrets.randbelow(10**9):09}"
+    words = f"for i in $(seq {count}); do (setsid env -i sleep {mark} &); done; exec sleep 1000"
+    host.start("chief:0", argv=("sh", "-c", words))
+    until(lambda: len(daemons(mark)) == count, "the daemons")
+    return mark
+
+
+@pytest.mark.parametrize("busily", [True, False])
+def test_keeper_and_agent_killed_in_one_instant_leave_nothing(host: Host, tmp_path: Path, busily: bool) -> None:
+    if busily:
+        busy(host, tmp_path)
+    mark = with_daemons(host)
     assert host.welcome is not None
-    tasks = [host.started(task).pid for task in ("ps:0", "worker:0")]
     os.kill(host.welcome.pid, signal.SIGSTOP)  # so that it cannot see its keeper die first
     kill(host.keeper, host.welcome.pid)
+    until(lambda: not host.members and not daemons(mark), "the end of everything")
+    assert host.is_gone
+
+
+def test_what_is_killed_in_one_instant_with_its_guard_is_swept(host: Host, tmp_path: Path) -> None:
+    busy(host, tmp_path)
+    tasks = [host.started(task).pid for task in ("ps:0", "worker:0")]
+    own = host.own
+    for pid in own:
+        os.kill(pid, signal.SIGSTOP)
+    kill(*own)
     until(lambda: not any(alive(pid) for pid in tasks), "the tasks, which name the agent as what they die with")
-    assert sweep.sweep(host.options.run)
-    assert not host.members
+    assert host.members and not host.is_gone
+    sweep.tidy(kill=False)
+    assert host.members and not host.is_gone, "to look ends nothing, and keeps what shows whose it is"
+    sweep.tidy(kill=True)
+    assert not host.members and host.is_gone
+
+
+def test_nothing_of_a_live_run_is_tidied_away(make_host: MakeHost) -> None:
+    host = make_host().connect()
+    sweep.tidy(kill=True)
+    assert host.run("worker:0", "exit=0").exit_code == 0 and not host.is_gone
 
 
 def test_a_sweep_spares_the_one_who_sweeps_and_other_runs(make_host: MakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, other = make_host().connect(), make_host().connect()
     assert sweep.sweep(mine.options.run)
     assert not mine.members
-    assert len(other.members) == 2
+    assert len(other.members) == 3
 
 
 def test_the_lease_stops_tasks_in_order_and_ends_everything(make_host: MakeHost, tmp_path: Path) -> None:
@@ -107,7 +145,7 @@ def test_the_lease_stops_tasks_in_order_and_ends_everything(make_host: MakeHost,
     said = order.read_text().split()
     assert {*said[:2]} == {"worker:0", "chief:0"}
     assert said[2:] == ["evaluator:0", "ps:0"]
-    assert not Path(host.options.folder).exists()
+    assert host.is_gone
 
 
 def test_a_connection_renews_the_lease(make_host: MakeHost, tmp_path: Path) -> None:
@@ -125,13 +163,13 @@ def test_a_connection_renews_the_lease(make_host: MakeHost, tmp_path: Path) -> N
 def test_finish_leaves_nothing(host: Host, tmp_path: Path) -> None:
     busy(host, tmp_path)
     assert host.welcome is not None
-    tasks = set(host.members) - {host.keeper, host.welcome.pid}
+    tasks = set(host.members) - host.own
     model = tmp_path / "model"
     host.send(protocol.LockModelDir(path=str(model)), protocol.Finish())
     host.wait_closed()
     assert not [pid for pid in tasks if alive(pid)]
-    until(lambda: not host.members, "keeper and agent")
-    assert not Path(host.options.folder).exists()
+    until(lambda: not host.members, "guard, keeper and agent")
+    assert host.is_gone
     assert list(model.iterdir()) == []
 
 
@@ -205,7 +243,7 @@ def test_a_model_dir_that_cannot_be_made_is_refused(host: Host) -> None:
 def test_everything_is_private(host: Host) -> None:
     host.start("worker:0", "print=x", "hang")
     host.wait_output("worker-0.1", 2)
-    folder = Path(host.options.folder)
+    folder = host.home
     assert folder.stat().st_mode & 0o777 == 0o700
     files = [path for path in folder.rglob("*") if not path.is_dir()]
     assert {path.name for path in files} >= {"agent.sock", "task.sock", "worker-0.1"}

@@ -156,7 +156,7 @@ def test_what_has_arrived_is_given_back_to_the_disk(host: Host) -> None:
     host.start("worker:0", f"spam={size}:1", "hang")
     data = host.wait_output("worker-0.1", size)
     host.send(protocol.Ack(seq=0, output={"worker-0.1": size}))
-    file = Path(host.options.folder) / "output" / "worker-0.1"
+    file = host.home / "output" / "worker-0.1"
     until(lambda: file.stat().st_blocks * 512 < size // 2, "the hole")
     assert file.stat().st_size == size
     assert data == spam_bytes(size, 1)

@@ -67,7 +67,7 @@ def test_forked_tasks_stop_and_take_their_children_along(host: Host, tmp_path: P
     exited = host.wait(protocol.Exited)
     assert (exited.signal, exited.stopped) == (9, True)
     assert host.welcome is not None
-    assert {pid for pid in host.members if alive(pid)} == {host.keeper, host.welcome.pid, state.pid}
+    assert {pid for pid in host.members if alive(pid)} == host.own | {state.pid}
 
 
 def test_orphans_of_one_task_are_told_from_those_of_another(host: Host, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_orphans_of_one_task_are_told_from_those_of_another(host: Host, tmp_path
     worker = host.started("worker:0").pid
     state = ready(host)
     assert host.welcome is not None
-    left = {pid for pid in host.members if alive(pid)} - {host.keeper, host.welcome.pid, state.pid, worker}
+    left = {pid for pid in host.members if alive(pid)} - host.own - {state.pid, worker}
     assert len(left) == 1 and alive(worker), left  # the worker's own grandchild
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent.host import folder
 from launcher.agent.system import processes
+from launcher.private import folder
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, alive, until
 
@@ -44,7 +44,7 @@ def test_files_of_tasks_are_as_open_as_the_user_makes_them(make_host: Callable[.
     exited = host.run("chief:0", "umask", "cwd", cwd="~")
     lines = host.wait_output("chief-0.1", exited.output_bytes).splitlines()
     assert [json.loads(line) for line in lines] == [umask, str(Path.home())]
-    sockets = [Path(host.options.folder) / name for name in (folder.AGENT_SOCKET, folder.TASK_SOCKET)]
+    sockets = [host.home / name for name in (folder.AGENT_SOCKET, folder.TASK_SOCKET)]
     assert [path.stat().st_mode & 0o777 for path in sockets] == [0o600, 0o600]
 
 
@@ -75,7 +75,7 @@ def test_a_variable_can_be_unset_and_the_task_is_told_who_it_is(host: Host) -> N
     exited = host.run("ps:0", *(f"env={name}" for name in names), env={"HOME": None})
     lines = host.wait_output("ps-0.1", exited.output_bytes).splitlines()
     got = dict(json.loads(line) for line in lines)
-    socket_path = str(Path(host.options.folder) / folder.TASK_SOCKET)
+    socket_path = str(host.home / folder.TASK_SOCKET)
     assert list(got.values()) == [None, "ps:0", "1", socket_path, host.options.run, "1"]
 
 

@@ -54,9 +54,11 @@ def test_keeper_and_agent_are_found_by_the_name_of_their_run(make_host: Callable
     """Whether or not the program that started them had an environment with room for it."""
     host = make_host()
     host.connect(env={"ROOM": "x" * 500} if room else {})
-    members = sweep.members(host.options.run)
+    members, home = sweep.members(host.options.run), str(host.home)
     shown = {pid: processes.command(pid).split()[:3] for pid in members}
-    assert sorted(shown.values()) == [["tflaunch", part, host.options.folder] for part in ("agent", "keeper")]
-    assert sorted(Path(f"/proc/{pid}/comm").read_text() for pid in members) == ["tflaunch-agent\n", "tflaunch-keeper\n"]
+    assert sorted(shown.values()) == [["tflaunch", part, home] for part in ("agent", "guard", "keeper")]
+    assert sorted(Path(f"/proc/{pid}/comm").read_text() for pid in members) == [
+        f"tflaunch-{part}\n" for part in ("agent", "guard", "keeper")
+    ]
     assert sweep.sweep(host.options.run)
     assert sweep.members(host.options.run) == []

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import client
+from launcher.private import folders
+from launcher.private.folder import Folder
 from launcher.record import runs
 from launcher.supervise import supervisor
 from launcher.wire.errors import TflaunchError
@@ -14,9 +16,10 @@ from tests.launcher.lifecycle.test_lifecycle import make_plan
 
 
 def test_a_supervisor_that_dies_at_once_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> int:
+    def fails(*_: object, home: Folder, **__: object) -> int:
         raise OSError("no room for a socket")
 
     monkeypatch.setattr(supervisor, "supervise", fails)
     with pytest.raises(TflaunchError, match="did not come up"):
         client.start(runs.RunFolder(tmp_path), make_plan(), {})
+    assert not [home for home in folders.left_over() if tmp_path.name in home.path]

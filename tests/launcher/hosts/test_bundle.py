@@ -17,6 +17,7 @@ import pytest
 
 from launcher.agent.bootstrap import WANTED_MARKER
 from launcher.hosts.bundle import Bundle, agent_bundle
+from tests.launcher.others import as_somebody, root_only, take
 from tests.launcher.test_imports import ROOT, imports_of
 
 FOLDER = "launcher/agent/__main__.py"
@@ -35,7 +36,7 @@ def unlike_others() -> Bundle:
 
 def ask(home: Path, sent: bytes, bundle: Bundle) -> subprocess.CompletedProcess[bytes]:
     """What the bootstrap does with this input; the program that it is to run is a sweep of nothing."""
-    options = {"run": "no-such-run", "folder": str(home / "none-{uid}")}
+    options = {"run": "no-such-run", "name": "no-such-run@here"}
     request = {"digest": bundle.digest, "size": len(bundle.data), "program": "sweep", "options": options}
     return subprocess.run(
         [sys.executable, "-I", "-S", "-c", 'exec(eval(open(0,"rb",0,closefd=False).readline()))'],
@@ -96,11 +97,33 @@ def test_a_copy_that_somebody_could_have_changed_is_sent_anew(tmp_path: Path, da
 
 def test_without_a_home_it_is_kept_in_a_folder_of_the_user() -> None:
     bundle = unlike_others()
-    kept = Path(f"/tmp/tflaunch-{os.getuid()}/agent-{bundle.digest}")
-    shutil.rmtree(kept, ignore_errors=True)
     done = ask(Path("/proc/none"), bundle.data, bundle)
-    assert (done.returncode, (kept / FOLDER).is_file()) == (0, True), done.stderr
+    (kept,) = without_a_home(bundle)
+    assert (done.returncode, done.stdout, (kept / FOLDER).is_file()) == (0, WANTED_MARKER, True), done.stderr
+    again = ask(Path("/proc/none"), b"", bundle)
+    assert (again.returncode, again.stdout) == (0, b""), again.stderr
     shutil.rmtree(kept)
+
+
+def without_a_home(bundle: Bundle) -> list[Path]:
+    """Where the agent is kept then."""
+    return list(Path("/tmp").glob(f"tflaunch-agent-{os.getuid()}-{bundle.digest}*"))
+
+
+@root_only
+@pytest.mark.parametrize("how", ["folder", "link", "file"])
+def test_a_name_that_somebody_else_holds_costs_nothing(tmp_path: Path, how: str) -> None:
+    bundle = unlike_others()
+    wanted = Path(f"/tmp/tflaunch-agent-{os.getuid()}-{bundle.digest}")
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    as_somebody(lambda: take(wanted, how, tmp_path / "precious"))
+    done = ask(Path("/proc/none"), bundle.data, bundle)
+    (kept,) = [path for path in without_a_home(bundle) if path != wanted]
+    assert (done.returncode, (kept / FOLDER).is_file()) == (0, True), done.stderr
+    assert (tmp_path / "precious" / "file").exists()
+    for path in (kept, wanted):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def test_a_folder_that_belongs_to_others_is_not_used(tmp_path: Path) -> None:
@@ -110,4 +133,5 @@ def test_a_folder_that_belongs_to_others_is_not_used(tmp_path: Path) -> None:
     place.chmod(0o777)
     done = ask(tmp_path, bundle.data, bundle)
     assert (done.returncode, done.stdout) == (0, WANTED_MARKER), done.stderr
-    shutil.rmtree(f"/tmp/tflaunch-{os.getuid()}/agent-{bundle.digest}")
+    for kept in without_a_home(bundle):
+        shutil.rmtree(kept)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from launcher.agent.host import folder as agent_folder
 from launcher.agent.host import sweep
 from launcher.agent.system import processes
 from launcher.hosts.local import LocalTransport
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.private import folders
 from launcher.record import runs
 from launcher.record.report import build_report, load_view
 from launcher.spec.policy import Policy
@@ -81,16 +81,12 @@ class Cluster:
         self.run_folder = runs.RunFolder(tmp_path / "run")
         self.run_folder.logs.mkdir(mode=0o700, parents=True)
         self.run_id = f"generations-{os.getpid()}"
-        self.homes = {name: agent_folder.runtime_folder(f"{self.run_id}@{name}") for name in "ab"}
         plan = make_plan(tmp_path)
         environ = dict(os.environ)
-        far = {
-            name: Far(run=self.run_id, folder=home, lease_s=0.5, grace_s=0.5, environ=environ)
-            for name, home in self.homes.items()
-        }
-        self.supervisor = Supervisor(
-            self.run_folder, plan, lambda host: far[host.name], run_id=self.run_id, environ=environ
-        )
+        far = {name: Far(run=self.run_id, lease_s=0.5, grace_s=0.5, environ=environ) for name in "ab"}
+        home = folders.make(self.run_id, self.run_id)
+        assert home is not None
+        self.supervisor = Supervisor(self.run_folder, plan, lambda host: far[host.name], run_id=self.run_id, home=home)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         path = self.run_folder.events
@@ -106,14 +102,16 @@ class Cluster:
             words = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return False
-        return words.startswith(f"tflaunch keeper {self.homes[host]}".encode())
+        return any(
+            words.startswith(f"tflaunch keeper {home.path}".encode()) for home in folders.every(f"{self.run_id}@{host}")
+        )
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path)
     yield made
-    assert sweep.sweep(made.run_id)
+    assert all(sweep.sweep(made.run_id, f"{made.run_id}@{host}") for host in "ab")
 
 
 async def until(what: Callable[[], object], running: asyncio.Task[int]) -> None:
@@ -145,6 +143,9 @@ def test_a_run_goes_on_without_a_host(cluster: Cluster, tmp_path: Path) -> None:
     assert not set(first["ps"] + first["worker"]) & set(second["ps"] + second["worker"]), "new addresses for everybody"
     assert all(address.startswith("127.0.0.2:") for address in second["worker"])
     assert "host b: worker:0, evaluator:0 to a" in summary(view, cluster.run_folder)
+    deadline = time.monotonic() + DEADLINE_S
+    while sweep.members(cluster.run_id) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert sweep.members(cluster.run_id) == []
 
 

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import stat
 import subprocess
-import tempfile
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -110,35 +107,6 @@ def test_a_zombie_is_not_live() -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert runs.start_time_ticks(child.pid) is None
     child.wait()
-
-
-def test_socket_paths_are_short_and_private(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    folder = make(tmp_path / ("deep" * 30), "a")
-    runtime = Path(tempfile.mkdtemp(prefix="rt", dir="/tmp"))  # a test's own folder is too long a path
-    request.addfinalizer(lambda: shutil.rmtree(runtime))
-    path = runs.socket_path(folder, {"XDG_RUNTIME_DIR": str(runtime)})
-    assert path.parent == runtime / "tflaunch"
-    assert mode(path.parent) == 0o700
-    assert runs.socket_path(folder, {"XDG_RUNTIME_DIR": str(runtime)}) == path
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-    too_long = tmp_path / ("r" * 100)
-    too_long.mkdir()
-    for environ in ({}, {"XDG_RUNTIME_DIR": str(too_long)}, {"XDG_RUNTIME_DIR": "/nonexistent"}):
-        assert runs.socket_path(folder, environ, fallback=tmp_path).parent == tmp_path / f"tflaunch-{os.getuid()}"
-
-
-@pytest.mark.parametrize("how", ["open", "link"])
-def test_a_socket_folder_of_others_is_refused(tmp_path: Path, how: str) -> None:
-    place = tmp_path / f"tflaunch-{os.getuid()}"
-    if how == "open":
-        place.mkdir()
-        place.chmod(0o755)
-    else:
-        (tmp_path / "elsewhere").mkdir(mode=0o700)
-        place.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(runs.UnsafeFolderError, match="mode 0700"):
-        runs.socket_path(make(tmp_path, "a"), {}, fallback=tmp_path)
 
 
 def test_a_private_file_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,21 @@ import pytest
 from launcher.hosts.transport import FakeTransport, Pipe
 from launcher.plan.model import PlannedHost
 from launcher.supervise.links import AgentLink, OutputFiles
+from launcher.supervise.orders import Orders
 from launcher.wire import protocol
 
 HOST = PlannedHost(name="a", address="127.0.0.1")
+FACTS: dict[str, Any] = {"host": "a", "pid": 1, "python": "", "cores": 1, "memory_mib": 1, "gpus": 0}
+WELCOME = protocol.encode(protocol.Welcome(incarnation="fake", version=protocol.VERSION, **FACTS))
+
+
+def orders(answer_s: float = 30.0) -> Orders:
+    """Of a host that has worker:0."""
+    made = Orders(answer_s=answer_s, start_s=60.0)
+    made.note(protocol.Reserve(generation=1, tasks=("worker:0",)), 0.0)
+    made.note(protocol.Start(generation=1, task="worker:0", attempt=1, argv=("x",), cwd="/"), 0.0)
+    made.forgive()
+    return made
 
 
 def heard(*events: tuple[float, protocol.Message]) -> list[protocol.Message]:
@@ -33,7 +48,9 @@ def heard(*events: tuple[float, protocol.Message]) -> list[protocol.Message]:
     bodies: list[protocol.Message] = []
 
     async def talk() -> None:
-        link = AgentLink(HOST, FakeTransport(serve), "run", OutputFiles(lambda task: Path("unused")), patience_s=0.0)
+        link = AgentLink(
+            HOST, FakeTransport(serve), "run", OutputFiles(lambda task: Path("unused")), orders(), patience_s=0.0
+        )
         arrived = asyncio.Event()
 
         def take(host: PlannedHost, body: protocol.Message) -> None:
@@ -52,7 +69,7 @@ def heard(*events: tuple[float, protocol.Message]) -> list[protocol.Message]:
 
 def test_the_time_that_the_news_of_a_death_was_on_its_way_counts() -> None:
     dead = protocol.Exited(task="worker:0", attempt=1, exit_code=None, signal=9, since_s=0.5)
-    _, late = heard((0.0, protocol.Reserved(generation=1, ports={})), (20.0, dead))
+    _, late = heard((0.0, protocol.Reserved(generation=1, ports={"worker:0": 2000})), (20.0, dead))
     assert isinstance(late, protocol.Exited)
     assert 20.4 < late.since_s < 30.0, "its own half second, and the 20 s that it took longer than the quickest event"
 
@@ -66,7 +83,7 @@ def test_a_fault_of_our_own_is_told_and_waited_for_by_nobody(capsys: pytest.Capt
 
     async def talk() -> None:
         transport = Faulty(lambda *_: None)  # type: ignore[arg-type, return-value]
-        link = AgentLink(HOST, transport, "run", OutputFiles(lambda task: Path("unused")), patience_s=60.0)
+        link = AgentLink(HOST, transport, "run", OutputFiles(lambda task: Path("unused")), orders(), patience_s=60.0)
         link.on_lost = lambda host, message, advice: told.append(f"{host.name}: {message}; {advice}")
         await asyncio.wait_for(link.run(), 30)
 
@@ -76,3 +93,139 @@ def test_a_fault_of_our_own_is_told_and_waited_for_by_nobody(capsys: pytest.Capt
         "supervisor.log in the run's folder says where; please report it"
     ]
     assert "Traceback" in capsys.readouterr().err
+
+
+# --- hosts that are not to be believed -----------------------------------------------------------------------------
+
+
+Agent = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def lost_by(agent: Agent, tmp_path: Path) -> tuple[str, bool, int]:
+    """Why the host was given up whose agent does this on every line, whether it had lied, and how many lines it got."""
+    lost: list[str] = []
+    transport = FakeTransport(lambda host, reader, writer: agent(reader, writer))
+    output = OutputFiles(lambda task: tmp_path / task.slug)
+    link = AgentLink(HOST, transport, "run", output, orders(0.5), patience_s=0.5)
+    link.on_lost = lambda host, message, advice: lost.append(message)
+
+    async def talk() -> None:
+        await asyncio.wait_for(link.run(), 30)
+        await transport.close(HOST)
+
+    asyncio.run(talk())
+    output.close()
+    return lost[0], link.lied, transport.opened["a"]
+
+
+def says(*lines: bytes, welcome: bytes = WELCOME) -> Agent:
+    """An agent that says this, and then holds its tongue."""
+
+    async def agent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(welcome + b"".join(lines))
+            await writer.drain()
+            await reader.read()
+
+    return agent
+
+
+def event(body: protocol.Message | dict[str, Any], seq: int = 1) -> bytes:
+    said = body if isinstance(body, dict) else protocol.to_json(body)
+    line = {"kind": "event", "seq": seq, "incarnation": "fake", "at": 0.0, "body": said}
+    return json.dumps(line).encode() + b"\n"
+
+
+LIES: list[tuple[protocol.Message, str]] = [
+    (protocol.Exited(task="chief:0", attempt=1, exit_code=0, signal=None), "attempt 1 of chief:0, which it was not"),
+    (protocol.Exited(task="worker:0", attempt=2, exit_code=0, signal=None), "attempt 2 of worker:0, which it was not"),
+    (
+        protocol.Reported(task="chief:0", attempt=1, report=protocol.Finished(global_step=100, local_steps=100)),
+        "attempt 1 of chief:0",
+    ),
+    (protocol.Started(generation=1, task="ps:0", attempt=1, pid=1, start="fork"), "attempt 1 of ps:0"),
+    (protocol.Listening(task="ps:0", attempt=1, port=2222), "attempt 1 of ps:0"),
+    (protocol.Listening(task="worker:0", attempt=1, port=2222), "worker:0 listens on port 2222, which is not its port"),
+    (protocol.Reserved(generation=1, ports={"worker:0": 99_999_999}), "port 99999999 for worker:0"),
+    (protocol.Reserved(generation=1, ports={"worker:0": 0}), "port 0 for worker:0"),
+    (protocol.Reserved(generation=1, ports={"worker:0": 2000, "chief:0": 2001}), "to know of chief:0"),
+    (protocol.Reserved(generation=1, ports={}), "one port for each of its tasks"),
+    (protocol.Reserved(generation=7, ports={"worker:0": 2000}), "generation 7"),
+    (protocol.Usage(cpu={"chief:0": 1.0}, rss_mib={}), "to know of chief:0"),
+    (protocol.Locked(path="/etc"), "a folder that it was not asked for: '/etc'"),
+    (protocol.Seen(path="/etc"), "a folder that it was not asked for"),
+    (protocol.Refused(command="start", message="x", task="chief:0", attempt=1), "attempt 1 of chief:0"),
+    (protocol.Refused(command="prove", message="x"), "to refuse 'prove'"),
+    (protocol.Stacks(task="chief:0", attempt=1), "attempt 1 of chief:0"),
+    (protocol.PreloadState(key="x", state="ready"), "an interpreter that it was not told to start"),
+    (protocol.BoardState(state="up", url="http://evil"), "a TensorBoard"),
+    (protocol.Finish(), "what no agent says: 'finish'"),
+]
+
+
+@pytest.mark.parametrize(("lie", "named"), LIES, ids=lambda value: value if isinstance(value, str) else value.kind)
+def test_what_is_none_of_its_business_ends_the_line_at_once(lie: protocol.Message, named: str, tmp_path: Path) -> None:
+    message, lied, lines = lost_by(says(event(lie)), tmp_path)
+    assert lied and lines == 1
+    assert message.startswith("it claims ") and named in message
+
+
+def test_output_of_others_reaches_no_log(tmp_path: Path) -> None:
+    head = protocol.encode(protocol.Output(task="chief:0", attempt=1, offset=0, size=5))
+    message, lied, _ = lost_by(says(head, b"forged"), tmp_path)
+    assert lied and "chief:0" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+PETABYTE = protocol.encode(protocol.Output(task="worker:0", attempt=1, offset=0, size=10**15))
+WRONG = {"kind": "exited", "task": "worker:0", "attempt": "1", "exit_code": [], "signal": {}}
+NONSENSE = {
+    "an announced petabyte": (says(PETABYTE), "in one piece"),
+    "a line without end": (says(b"x" * (17 << 20)), "a line without end"),
+    "a long line": (says(b"[" + b" " * (5 << 20) + b"]\n"), "a line of 52428"),
+    "deep": (says(b"[" * 200_000 + b"\n"), "not JSON"),
+    "a wrong type": (says(event(WRONG)), "attempt is no int"),
+    "a text for a port": (
+        says(event({"kind": "reserved", "generation": 1, "ports": {"worker:0": '1","x'}})),
+        "ports is no Mapping",
+    ),
+    "no text": (says(event({"kind": "locked", "path": "\ud800"})), "path is no str"),
+    "a time that is none": (says(event(protocol.Usage(cpu={}, rss_mib={})).replace(b"0.0", b"NaN")), "at is no float"),
+    "garbage": (says(b"garbage\n" * 1000), "not JSON"),
+    "nothing": (says(welcome=b""), "does not answer within 0.5 s"),
+    "pongs alone": (says(*[protocol.encode(protocol.Pong())] * 100, welcome=b""), "does not answer within 0.5 s"),
+    "another version": (says(welcome=WELCOME.replace(b'"version":1', b'"version":9')), "speaks version 9"),
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_silence_and_nonsense_end_by_the_deadline(kind: str, tmp_path: Path) -> None:
+    agent, named = NONSENSE[kind]
+    message, lied, _ = lost_by(agent, tmp_path)
+    assert named in message and not lied
+
+
+def test_lines_that_are_opened_in_vain_gain_no_time(tmp_path: Path) -> None:
+    async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(WELCOME)
+
+    _, lied, lines = lost_by(hangs_up, tmp_path)
+    assert lines > 1 and not lied
+
+
+def test_an_agent_that_only_answers_pings_owes_an_answer(tmp_path: Path) -> None:
+    async def pongs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(WELCOME)
+        while line := await reader.readline():
+            if isinstance(protocol.decode(line), protocol.Ping):
+                writer.write(protocol.encode(protocol.Pong()))
+
+    lost: list[str] = []
+    transport = FakeTransport(lambda host, reader, writer: pongs(reader, writer))
+    transport.can_fall_silent = True
+    output = OutputFiles(lambda task: tmp_path / task.slug)
+    link = AgentLink(HOST, transport, "run", output, orders(0.5), patience_s=5.0)
+    link.on_lost = lambda host, message, advice: lost.append(message)
+    link.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0.1))
+    asyncio.run(asyncio.wait_for(link.run(), 30))
+    assert lost == ["its agent answers, but owes the end of worker:0 for too long"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
 from launcher.hosts.transport import FakeTransport
 from launcher.plan.model import PlannedHost
+from launcher.private import folders
 from launcher.record import runs
 from launcher.supervise.supervisor import Supervisor
 from launcher.wire import protocol
@@ -39,8 +41,10 @@ def test_an_agent_that_dies_with_an_answer_is_asked_again_when_it_is_back(tmp_pa
             writer.close()
 
         plan = make_plan()
+        home = folders.make("supervisor", "supervisor")
+        assert home is not None
         supervisor = Supervisor(
-            runs.RunFolder(tmp_path), plan, lambda host: FakeTransport(serve), run_id="run", environ={}
+            runs.RunFolder(tmp_path), plan, lambda host: FakeTransport(serve), run_id="run", home=home
         )
         running = asyncio.create_task(supervisor.run())
         await asyncio.wait_for(enough.wait(), 60)
@@ -50,3 +54,28 @@ def test_an_agent_that_dies_with_an_answer_is_asked_again_when_it_is_back(tmp_pa
 
     asyncio.run(talk())
     assert [life[:2] for life in asked[:2]] == [EVERYTHING, EVERYTHING]
+
+
+def test_a_host_that_speaks_for_others_ends_the_run(tmp_path: Path) -> None:
+    """It says that the chief, which it was not given, has trained to the end."""
+    lie = protocol.Exited(task="chief:0", attempt=1, exit_code=0, signal=None)
+
+    async def serve(host: PlannedHost, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        facts: dict[str, Any] = {"host": host.name, "pid": 1, "python": "", "cores": 1, "memory_mib": 1, "gpus": 0}
+        writer.write(protocol.encode(protocol.Welcome(incarnation="x", version=protocol.VERSION, **facts)))
+        writer.write(protocol.encode(protocol.Event(seq=1, incarnation="x", at=0.0, body=lie)))
+        while line := await reader.readline():
+            if isinstance(protocol.decode(line), protocol.Finish):
+                return
+
+    home = folders.make("supervisor", "supervisor")
+    assert home is not None
+    transport = FakeTransport(serve)
+    supervisor = Supervisor(runs.RunFolder(tmp_path), make_plan(), lambda host: transport, run_id="run", home=home)
+    assert asyncio.run(asyncio.wait_for(supervisor.run(), 60)) == 3
+    home.close()
+    ended = json.loads((tmp_path / "report.json").read_text())
+    assert (ended["outcome"], ended["cause"]["kind"]) == ("failed", "host")
+    assert (
+        "it claims that attempt 1 of chief:0, which it was not given, has 'exited' to tell" in ended["cause"]["message"]
+    )

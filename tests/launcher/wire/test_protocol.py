@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from launcher.record import events
-from launcher.wire import protocol
+from launcher.wire import protocol, shapes
 
 
 def test_an_object_with_a_kind_of_its_own_stays_an_object() -> None:
@@ -26,3 +26,8 @@ def test_where_a_message_belongs_nothing_else_is_taken(body: object) -> None:
 def test_messages_within_messages_read_back() -> None:
     told = protocol.Tell(task="ps:0", message=protocol.Gate(open=True))
     assert protocol.decode(protocol.encode(told)) == told
+
+
+def test_every_field_s_type_can_be_checked() -> None:
+    written = {text for cls in protocol._KINDS.values() for text in cls.fields.values()}
+    assert written <= shapes._CHECKS.keys()

@@ -1,0 +1,128 @@
+"""Looking at runs ends nothing, and what is left of a run whose supervisor is gone is ended, or said."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.private import folders
+from tests.e2e.fake_runs import ENDLESS, OPTIONS, Live, run_id, wait_until
+from tests.e2e.running import Finished, alive, tflaunch
+
+pytestmark = pytest.mark.e2e
+
+StartLive = Callable[..., Live]
+
+
+@pytest.fixture
+def run(live: StartLive, tmp_path: Path) -> Live:
+    """A run in training, whose tasks live on for long without a supervisor."""
+    (tmp_path / "spec.yaml").write_text(
+        "roles: {ps: {count: 1}, chief: {}, worker: {count: 2}, evaluator: {}}\npolicy: {lease_s: 600, grace_s: 2}\n"
+    )
+    started = live(ENDLESS, argv=("local", "spec.yaml", *OPTIONS))
+    started.until_training()
+    return started
+
+
+def copied(run: Live, cwd: Path, name: str, **supervisor: Any) -> Path:
+    """A copy of the run folder in ``runs/`` of ``cwd``, with other words of its supervisor."""
+    copy = cwd / "runs" / name
+    shutil.copytree(run.folder, copy)
+    if supervisor:
+        path = copy / "supervisor.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **supervisor}))
+    return copy
+
+
+def say(*words: str, cwd: Path) -> Finished:
+    return tflaunch(*words, cwd=cwd)
+
+
+def dead_pid() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def test_nothing_is_ended_on_the_word_of_a_file(run: Live, tmp_path: Path) -> None:
+    """Of a copy without a supervisor, of one line that names the run, and of one whose supervisor is gone."""
+    before = set(alive(run_id(run.folder)))
+    (copied(run, tmp_path, "backup") / "supervisor.json").unlink()
+    line = (run.folder / "events.jsonl").read_text().splitlines()[0]
+    hostile = tmp_path / "runs" / "hostile"
+    hostile.mkdir()
+    (hostile / "events.jsonl").write_text(f"{line}\n")
+    copied(run, tmp_path, "gone", pid=dead_pid())
+    for name in ("backup", "hostile", "gone"):
+        assert say("status", name, cwd=tmp_path).code == 0
+        done = say("stop", name, cwd=tmp_path)
+        if name == "gone":
+            assert (
+                done.code == 3
+                and "host local: its supervisor is connected; what runs there ends by itself" in done.stderr
+            )
+    assert say("ls", cwd=tmp_path).code == 0
+    assert set(alive(run_id(run.folder))) == before
+    assert run.client.poll() is None
+
+
+def test_a_run_of_another_machine_is_seen_by_its_files_only(run: Live, tmp_path: Path) -> None:
+    copied(run, tmp_path, "far", host="far-away", boot_id="another")
+    copied(run, tmp_path, "boxed", pid_namespace="pid:[1]", pid=dead_pid())
+    listed = say("ls", cwd=tmp_path).stdout
+    assert "on far-away, seen from here only by its files" in listed
+    assert "(in another PID namespace), seen from here only by its files" in listed and "lost" not in listed
+    status = json.loads(say("status", "far", "--json", cwd=tmp_path).stdout)
+    assert status["outcome"] is None and "far-away" in status["note"]
+    done = say("stop", "far", cwd=tmp_path)
+    assert (
+        done.code == 2 and "far is live on far-away, seen from here only by its files; ask for it there" in done.stderr
+    )
+    assert run.client.poll() is None
+
+
+def test_a_socket_that_is_gone_is_said(run: Live, tmp_path: Path) -> None:
+    record = json.loads((run.folder / "supervisor.json").read_text())
+    Path(record["socket"]).unlink()
+    status = say("status", "run", cwd=tmp_path)
+    assert "live" in status.stdout and "is gone (what cleans /tmp here?)" in status.stdout
+    done = say("stop", "run", cwd=tmp_path)
+    assert done.code == 2 and f"kill -TERM {record['pid']}" in done.stderr
+    os.kill(record["pid"], signal.SIGTERM)
+    assert run.end()[0] == 143
+
+
+@pytest.mark.parametrize("how", [(), ("--now",)], ids=["stop", "stop --now"])
+def test_what_a_dead_supervisor_has_left_is_ended(run: Live, tmp_path: Path, how: tuple[str, ...]) -> None:
+    name = run_id(run.folder)
+    os.kill(run.supervisor(), signal.SIGKILL)
+    wait_until(lambda: run.client.poll() is not None)
+    assert alive(name), "the lease is long"
+    assert "lost" in say("status", "run", cwd=tmp_path).stdout
+    assert alive(name)
+    done = say("stop", "run", *how, cwd=tmp_path)
+    assert done.code == 0 and "nothing of it runs any more" in done.stderr, done.stderr
+    assert not alive(name)
+    assert not list(folders.of_run(name))
+    assert "has ended already" not in done.stderr
+
+
+def test_folders_of_dead_runs_are_cleaned_by_the_next_command(run: Live, tmp_path: Path) -> None:
+    name = run_id(run.folder)
+    keeper = [pid for pid in alive(name) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"tflaunch keeper")]
+    os.kill(run.supervisor(), signal.SIGKILL)
+    os.kill(keeper[0], signal.SIGKILL)
+    wait_until(lambda: not alive(name))
+    assert len(list(folders.of_run(name))) == 1, "the supervisor's"
+    assert say("ls", cwd=tmp_path).code == 0
+    assert not list(folders.of_run(name))

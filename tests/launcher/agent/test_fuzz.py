@@ -1,0 +1,117 @@
+"""Anything at all is said to an agent, to a relay and to the socket of tasks: they go on, whole and no larger."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.agent.host import relay
+from launcher.agent.host.options import Options
+from launcher.private import folders
+from launcher.private.folder import AGENT_SOCKET, TASK_SOCKET
+from launcher.wire import protocol
+from tests.launcher import hostile
+from tests.launcher.agent.harness import REPOSITORY, Host
+
+
+def say_all(connection: socket.socket, conversation: list[bytes]) -> None:
+    """Says it as far as the other side listens, and reads nothing of what it answers."""
+    with connection:
+        connection.settimeout(30)
+        try:
+            connection.sendall(b"".join(conversation))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def still_works(host: Host, memory_mib: int) -> None:
+    """The same agent process takes orders, and is not much larger than it was."""
+    assert host.welcome is not None
+    incarnation, pid = host.welcome.incarnation, host.welcome.pid
+    host.connect()
+    assert host.run("evaluator:0", "exit=7").exit_code == 7
+    assert host.welcome.incarnation == incarnation
+    assert hostile.memory_mib(pid) - memory_mib < hostile.MOST_GROWTH_MIB
+
+
+@pytest.mark.parametrize("examples", hostile.EXAMPLES)
+def test_whatever_strangers_say_to_an_agent_it_obeys_its_supervisor_alone(host: Host, examples: int) -> None:
+    """They say no ``Hello`` of this run; with one they would be the supervisor."""
+    assert host.welcome is not None
+    before = hostile.memory_mib(host.welcome.pid)
+
+    @settings(hostile.QUIET, max_examples=examples)
+    @given(seed=hostile.SEEDS)
+    def property_(seed: int) -> None:
+        conversation = hostile.Speaker(seed).lines(hostile.Speaker.message)
+        connection = relay.connect(host.options)
+        assert connection is not None
+        say_all(connection, conversation)
+
+    property_()
+    assert not host.bodies(protocol.Started)
+    still_works(host, before)
+
+
+@pytest.mark.parametrize("examples", hostile.EXAMPLES)
+def test_whatever_a_task_says_its_agent_goes_on(host: Host, examples: int) -> None:
+    assert host.welcome is not None
+    before = hostile.memory_mib(host.welcome.pid)
+    host.start("worker:1", "hang")
+    host.started("worker:1")
+    hello = protocol.encode(protocol.TaskHello(task="worker:1", attempt=1, pid=os.getpid()))
+
+    @settings(hostile.QUIET, max_examples=examples)
+    @given(seed=hostile.SEEDS)
+    def property_(seed: int) -> None:
+        conversation = hostile.Speaker(seed).lines(hostile.Speaker.message)
+        for home in folders.every(host.options.name):
+            say_all(home.connect(TASK_SOCKET), [hello, *conversation])
+        host.pump(0.2)
+        if host.events:
+            host.send(protocol.Ack(seq=host.events[-1].seq))
+
+    property_()
+    assert not [body for body in host.bodies(protocol.Reported) if (body.task, body.attempt) != ("worker:1", 1)]
+    host.send(protocol.Stop(task="worker:1", attempt=1, grace_s=0.0))
+    host.wait(protocol.Exited, lambda body: body.task == "worker:1")
+    still_works(host, before)
+
+
+@pytest.mark.parametrize("examples", hostile.EXAMPLES)
+def test_a_relay_passes_on_whatever_it_is_and_nothing_else(examples: int) -> None:
+    home = folders.make("fuzz-relay", "fuzz-relay")
+    assert home is not None
+    options = Options(run="fuzz-relay", name="fuzz-relay", start=False).to_json()
+    main = str(REPOSITORY / "launcher" / "agent" / "__main__.py")
+    with home.listen(AGENT_SOCKET) as server:
+        server.settimeout(30)
+        argv = [sys.executable, "-I", "-S", main, "relay", options]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None and process.stdout is not None
+            agent, _ = server.accept()
+            agent.settimeout(30)
+            assert process.stdout.readline() == protocol.READY_MARKER
+            before = hostile.memory_mib(process.pid)
+
+            @settings(hostile.QUIET, max_examples=examples)
+            @given(inward=st.binary(min_size=1, max_size=5000), outward=st.binary(min_size=1, max_size=5000))
+            def property_(inward: bytes, outward: bytes) -> None:
+                assert process.stdin is not None and process.stdout is not None
+                process.stdin.write(inward)
+                process.stdin.flush()
+                assert agent.recv(len(inward), socket.MSG_WAITALL) == inward
+                agent.sendall(outward)
+                assert process.stdout.read(len(outward)) == outward
+
+            property_()
+            assert hostile.memory_mib(process.pid) - before < hostile.MOST_GROWTH_MIB
+            agent.close()
+    home.remove()
+    home.close()
