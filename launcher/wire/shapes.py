@@ -19,7 +19,7 @@ _MOST = 2**63
 
 def fits(value: object, written: str) -> bool:
     """Whether ``value``, as JSON gives it, is a ``written``."""
-    return _CHECKS[written](value)
+    return _is_finite(value) if written == "float" else _check_of(written)(value)
 
 
 def _is_text(value: Any) -> bool:
@@ -68,18 +68,24 @@ def _mapping(check: Check) -> Check:
 _CHECKS: dict[str, Check] = {
     "bool": lambda value: isinstance(value, bool),
     "int": _is_whole,
-    "int | None": _or_none(_is_whole),
-    "float": _is_finite,
-    "float | None": _or_none(_is_number),
+    "float": _is_number,
     "str": _is_text,
-    "str | None": _or_none(_is_text),
-    "tuple[str, ...]": _tuple(_is_text),
-    "tuple[Mapping[str, JsonValue], ...]": _tuple(_mapping(_is_json)),
-    "Mapping[str, int]": _mapping(_is_whole),
-    "Mapping[str, float]": _mapping(_is_number),
-    "Mapping[str, str]": _mapping(_is_text),
-    "Mapping[str, str | None]": _mapping(_or_none(_is_text)),
-    "Mapping[str, JsonValue]": _mapping(_is_json),
-    "Mapping[str, JsonValue] | None": _or_none(_mapping(_is_json)),
+    "JsonValue": _is_json,
     "Message": lambda value: isinstance(value, dict),
 }
+
+
+def _check_of(written: str) -> Check:
+    if written not in _CHECKS:
+        _CHECKS[written] = _made(written)
+    return _CHECKS[written]
+
+
+def _made(written: str) -> Check:
+    if written.endswith(" | None"):
+        return _or_none(_check_of(written.removesuffix(" | None")))
+    if written.startswith("Mapping[str, "):
+        return _mapping(_check_of(written.removeprefix("Mapping[str, ").removesuffix("]")))
+    if written.startswith("tuple[") and written.endswith(", ...]"):
+        return _tuple(_check_of(written.removeprefix("tuple[").removesuffix(", ...]")))
+    raise TypeError(f"no message has a field of type {written!r}")

@@ -29,5 +29,26 @@ def test_messages_within_messages_read_back() -> None:
 
 
 def test_every_field_s_type_can_be_checked() -> None:
-    written = {text for cls in protocol._KINDS.values() for text in cls.fields.values()}
-    assert written <= shapes._CHECKS.keys()
+    for cls in protocol._KINDS.values():
+        for written in cls.fields.values():
+            assert not shapes.fits(object(), written)
+
+
+@pytest.mark.parametrize(
+    ("written", "good", "bad"),
+    [
+        ("int", [0, -1, 2**63 - 1], [True, 1.0, "1", None, 2**63, 10**30]),
+        ("float", [0, 1.5], [float("nan"), float("inf"), "1", None, True]),
+        ("float | None", [0, float("nan"), None], ["1", True]),
+        ("str", ["", "é🙂", "\0"], [b"x", None, 1, "\ud800", "\udcff"]),
+        ("bool", [True], [0, 1, None]),
+        ("tuple[str, ...]", [[], ["a"], ("a",)], ["a", [1], None]),
+        ("Mapping[str, int]", [{}, {"a": 1}], [[], {"a": "1"}, {"\ud800": 1}]),
+        ("Mapping[str, float | None]", [{"a": None, "b": float("inf")}], [{"a": "x"}]),
+        ("Mapping[str, JsonValue] | None", [None, {"a": [{"b": 1}]}], [{"a": [{"b": "\ud800"}]}, 1]),
+        ("tuple[Mapping[str, JsonValue], ...]", [[{"a": 1}]], [{"a": 1}, [1]]),
+    ],
+)
+def test_values_of_other_types_are_told_from_good_ones(written: str, good: list[object], bad: list[object]) -> None:
+    assert all(shapes.fits(value, written) for value in good)
+    assert not any(shapes.fits(value, written) for value in bad)
