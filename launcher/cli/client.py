@@ -23,7 +23,6 @@ from launcher.plan import plan as plans
 from launcher.plan.model import Plan
 from launcher.private import folders, peers
 from launcher.private.folder import Folder
-from launcher.private.folders import FolderError
 from launcher.record import runs
 from launcher.record.event_log import EventReader
 from launcher.record.events import RunEnded
@@ -133,7 +132,7 @@ def _connect(folder: runs.RunFolder) -> control.Control | None:
         return None
     try:
         return control.Control(record.socket)
-    except (OSError, FolderError, peers.ForeignPeerError):
+    except OSError:
         return None
 
 
@@ -143,6 +142,9 @@ def ask(folder: runs.RunFolder, message: Message) -> str:
         return f"{folder.run} is live on {away}, seen from here only by its files; ask for it there"
     line = _connect(folder)
     if line is None:
+        owner = folder.path.stat().st_uid
+        if owner != os.getuid() and runs.is_live(folder):
+            return f"{folder.run} is a run of {peers.user(owner)}; ask for it as that user"
         return runs.unreachable(folder) or "the run has ended"
     try:
         return line.ask(message)

@@ -13,6 +13,7 @@ import logging
 import math
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,7 @@ from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
 
 _T = TypeVar("_T")
 
+_MOST_SAID_BYTES = 65536
 _FAN_OUT = 16  # handshakes at a time: more would only make each of them slower
 CONNECT_TIMEOUT_S = 15
 _TRIES = 3
@@ -54,10 +56,10 @@ class Program:
         self._channel.status_event.wait(limit_s)
         code = self._channel.exit_status
         self._channel.settimeout(0.2)
-        said = b""
+        said, until = b"", time.monotonic() + limit_s
         try:
-            while part := self._channel.recv_stderr(65536):
-                said += part
+            while time.monotonic() < until and (part := self._channel.recv_stderr(65536)):
+                said = (said + part)[-_MOST_SAID_BYTES:]
         except _ERRORS:
             pass
         return (code if code >= 0 else None), said.decode("utf-8", "replace").strip()

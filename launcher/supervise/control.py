@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 from collections.abc import Callable
 
 from launcher.private import folders, peers
@@ -85,17 +86,11 @@ class ControlServer:
 
 
 class Control:
-    """A client's side: a connection to a supervisor. Raises OSError if there is none that listens at ``path``,
-    FolderError and ForeignPeerError if that is not to be trusted."""
+    """A client's side: a connection to a supervisor. Raises OSError if there is none at ``path``, or none that is to be
+    trusted."""
 
     def __init__(self, path: str, timeout_s: float = 60.0) -> None:
-        home = folders.at(path.removesuffix(f"/{CONTROL_SOCKET}"))
-        if home is None:
-            raise FileNotFoundError(path)
-        try:
-            self._socket = home.connect(CONTROL_SOCKET)
-        finally:
-            home.close()
+        self._socket = _connected(path)
         self._socket.settimeout(timeout_s)
         self._answers = self._socket.makefile("rb")
 
@@ -134,3 +129,16 @@ class Control:
     def close(self) -> None:
         self._answers.close()
         self._socket.close()
+
+
+def _connected(path: str) -> socket.socket:
+    try:
+        home = folders.at(path.removesuffix(f"/{CONTROL_SOCKET}"))
+        if home is None:
+            raise FileNotFoundError(path)
+        try:
+            return home.connect(CONTROL_SOCKET)
+        finally:
+            home.close()
+    except (folders.FolderError, peers.ForeignPeerError) as error:
+        raise PermissionError(str(error)) from error
