@@ -1,0 +1,1 @@
+"""The library that keeps strangers from the ports of a run, its build, and the file that it reads."""
