@@ -7,7 +7,7 @@ LEGACY_LOCK := requirements/lock-tf2.15.txt
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench soak schema lock clean test-packages
+.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench soak guard schema lock clean test-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
@@ -63,6 +63,11 @@ bench: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
+# The library that guards ports, for both kinds of machines and any glibc from 2.17: what a wheel brings along.
+guard: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ziglang>=0.13'
+	$(BIN)/python -m launcher.agent.inside.guard.build --all
+
 schema: $(VENV)/.installed-dev
 	$(BIN)/tflaunch schema > launcher/spec/cluster_spec.schema.json
 
@@ -81,6 +86,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python $(LOCK) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable .
+	$(BIN)/python -m launcher.agent.inside.guard.build
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -107,8 +107,8 @@ def _store(stem: str, files: dict[str, str]) -> str:
         for name, text in files.items():
             path = draft + "/" + name
             os.makedirs(os.path.dirname(path), exist_ok=True)  # below the draft, which is closed to others
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+            with open(path, "wb") as file:
+                file.write(text.encode("latin-1" if name.endswith(".so") else "utf-8"))
         return _named(draft, stem)
     except OSError:
         _remove(draft)

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from launcher.agent.inside.guard import build
 from launcher.plan import plan as plans
 from launcher.plan.model import Plan
 from launcher.private import folders, peers
@@ -30,6 +31,7 @@ from launcher.record.view import RunView
 from launcher.supervise import control
 from launcher.views.console import RunConsole
 from launcher.views.terminal import complain
+from launcher.wire import adjustments
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import Message
 
@@ -48,6 +50,8 @@ def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> Non
     home = folders.make(run_id, run_id)
     assert home is not None, "nobody else has this name"
     runs.write_private(folder.plan, json.dumps(plans.plan_to_json(plan), indent=1) + "\n")
+    if adjustments.PORT_GUARD in plan.adjustments:
+        build.ensure()
     gc.freeze()
     ours, theirs = os.pipe()
     child = os.fork()

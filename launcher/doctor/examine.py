@@ -146,7 +146,8 @@ class _Visit:
         cwds = [task.cwd for task in self.need.tasks]
         places = list(dict.fromkeys(["/tmp", *cwds, *([self.need.model_dir] if self.need.model_dir else [])]))
         gpus = self.need.host.gpus > 0
-        self.facts["system"] = await self._ask("system", System, self._bound(ANSWER_S), places=places, gpus=gpus)
+        given = {"places": places, "gpus": gpus, "address": self.need.host.address, "alone": self.need.alone}
+        self.facts["system"] = await self._ask("system", System, self._bound(ANSWER_S), **given)
 
     async def _sessions(self, probe: Probe) -> None:
         asking: Coroutine[Any, Any, int | None] = probe.sessions(MOST_SESSIONS)

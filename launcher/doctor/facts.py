@@ -34,7 +34,8 @@ class OldRun:
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class System:
-    """The host itself. ``open_files``: soft and hard limit, None for no limit; ``gpus``: None if nobody asked."""
+    """The host itself. ``open_files``: soft and hard limit, None for no limit; ``gpus``: None if nobody asked;
+    ``open_ports``: why ports cannot be guarded there; ``listens_at``: the address of its ports, empty for all."""
 
     python: str
     machine: str
@@ -48,6 +49,8 @@ class System:
     proxies: tuple[str, ...] = ()
     no_proxy: str = ""
     tf_config: bool = False
+    open_ports: str = ""
+    listens_at: str = ""
     runs: tuple[OldRun, ...] = ()
 
 

@@ -238,6 +238,25 @@ def open_files(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         yield _ok("no limit" if soft is None else str(soft))
 
 
+def guard(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
+    """Whether the tasks' ports answer the run alone, and where they listen."""
+    system = facts[host].system
+    if system is None:
+        return
+    if not wanted.guarded:
+        message = "port-guard is switched off: whoever reaches the ports of a run can run code as you"
+        yield Level.WARNING, "off", message, "switch it on again (tune)"
+    elif system.open_ports:
+        message = f"whoever reaches the ports of a run can run code as you: {system.open_ports}"
+        yield Level.WARNING, "no", message, "let a firewall pass the ports among the hosts of the cluster only"
+    elif not system.listens_at:
+        address = wanted.needs[host].host.address
+        message = f"{address} is no address of its own (NAT?): its ports listen on all, and answer who has the key"
+        yield Level.WARNING, "any address", message, "write an address of its own, if the others reach it there"
+    else:
+        yield _ok(system.listens_at)
+
+
 # --- what is in the environment, and what is left there
 
 

@@ -35,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     Check(name="import", asked="python", rule=host_rules.imports),
     Check(name="command", asked="python", rule=host_rules.command),
     Check(name="ports", asked="listen", rule=host_rules.ports),
+    Check(name="guard", asked="system", rule=host_rules.guard),
     Check(name="network", asked="connect", rule=shared_rules.network),
     Check(name="model_dir", asked="write", rule=shared_rules.model_dir),
     Check(name="clock", asked="time", rule=shared_rules.clocks),

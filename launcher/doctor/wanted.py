@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from launcher.agent.host.lock import is_remote
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.wire import adjustments
 from launcher.wire.roles import Role
 
 _DEPLOYED = ("sync", "python.venv", "python.requirements", "python.wheelhouse")
@@ -25,12 +26,13 @@ class Interpreter:
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What the plan needs of one host."""
+    """What the plan needs of one host. ``alone``: there is no other."""
 
     host: PlannedHost
     tasks: tuple[PlannedTask, ...]
     interpreters: tuple[Interpreter, ...]
     model_dir: str | None  # None: no task here uses it, or it is not a folder of this kind
+    alone: bool = False
 
     @property
     def trainers(self) -> int:
@@ -46,13 +48,14 @@ class Need:
 class Wanted:
     """What the plan needs of all hosts, by name, in the plan's order. ``chief``: the host of the chief; ``far_dir``:
     the model_dir, where it is none that hosts could share as a folder; ``deploys``: whether code and environment are to
-    be brought by ``tflaunch deploy``."""
+    be brought by ``tflaunch deploy``; ``guarded``: whether the ports are to be."""
 
     needs: Mapping[str, Need]
     chief: str
     model_dir: str | None
     far_dir: str | None = None
     deploys: bool = False
+    guarded: bool = True
 
     def talk(self, one: str, other: str) -> bool:
         """Whether tasks of these hosts talk to each other: trainers and parameter servers do, in both directions."""
@@ -74,13 +77,20 @@ def wanted(plan: Plan, *, run_dirs: str) -> Wanted:
         chief=next((task.host for task in plan.tasks if task.task.role is Role.CHIEF), plan.hosts[0].name),
         model_dir=folder,
         far_dir=path if path is not None and is_remote(path) else None,
+        guarded=adjustments.PORT_GUARD in plan.adjustments,
         deploys=any(key.startswith(_DEPLOYED) for key in plan.origins),
     )
 
 
 def _need(host: PlannedHost, tasks: tuple[PlannedTask, ...], plan: Plan, folder: str | None) -> Need:
     uses = any(task.task.role is not Role.PS for task in tasks)
-    return Need(host=host, tasks=tasks, interpreters=_interpreters(tasks, plan), model_dir=folder if uses else None)
+    return Need(
+        host=host,
+        tasks=tasks,
+        interpreters=_interpreters(tasks, plan),
+        model_dir=folder if uses else None,
+        alone=len(plan.hosts) == 1,
+    )
 
 
 def _interpreters(tasks: tuple[PlannedTask, ...], plan: Plan) -> tuple[Interpreter, ...]:

@@ -17,7 +17,7 @@ _DIGEST_LETTERS = 32
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
     """``bootstrap`` is the program that takes it in (see ``launcher.agent.bootstrap``); ``data`` compressed JSON, the
-    text of each file by its path; ``digest`` the beginning of its SHA-256."""
+    text of each file by its path (of a library: a letter for each byte); ``digest`` the beginning of its SHA-256."""
 
     bootstrap: str
     data: bytes
@@ -28,7 +28,7 @@ class Bundle:
 def agent_bundle() -> Bundle:
     """Everything that a host needs: the agent, and what tasks use of ours inside."""
     paths = [path for entry in ENTRIES for path in _files(PACKAGE / entry)]
-    texts = {f"launcher/{path.relative_to(PACKAGE).as_posix()}": path.read_text(encoding="utf-8") for path in paths}
+    texts = {f"launcher/{path.relative_to(PACKAGE).as_posix()}": _text(path) for path in paths}
     data = zlib.compress(json.dumps(texts, sort_keys=True).encode(), 6)
     return Bundle(
         bootstrap=texts["launcher/agent/bootstrap.py"],
@@ -38,4 +38,8 @@ def agent_bundle() -> Bundle:
 
 
 def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+    return [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.rglob("*.so")])
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("latin-1" if path.suffix == ".so" else "utf-8")

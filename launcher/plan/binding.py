@@ -100,9 +100,21 @@ def start_message(bound: BoundPlan, task: TaskId, attempt: int, *, run: str) -> 
 
 
 def tune_of(plan: Plan, planned: PlannedTask) -> str:
-    """The adjustments that are on in a task, separated by commas."""
+    """The adjustments that are made inside a task, separated by commas."""
     chosen = adjustments.for_role(plan.adjustments, planned.task.role.value)
-    return ",".join(adjustment.name for adjustment in chosen)
+    return ",".join(adjustment.name for adjustment in chosen if adjustment.name != adjustments.PORT_GUARD)
+
+
+def guard_message(bound: BoundPlan | None, host: str, keys: Mapping[TaskId, str]) -> protocol.Guard:
+    """The order to a host to guard the ports of its tasks, whose addresses are known when the plan is bound."""
+    if bound is None:
+        return protocol.Guard()
+    at = {item.name: item.address for item in bound.plan.hosts}
+    places = {planned.task: f"{at[planned.host]}:{bound.ports[planned.task]}" for planned in bound.plan.tasks}
+    return protocol.Guard(
+        addresses={place: keys[task] for task, place in places.items()},
+        own=tuple(places[planned.task] for planned in bound.plan.tasks if planned.host == host),
+    )
 
 
 def preload_messages(plan: Plan, host: str) -> tuple[protocol.Preload, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from launcher.plan.binding import bind, board_message, preload_messages, start_message, with_run_dir
+from launcher.plan.binding import bind, board_message, guard_message, preload_messages, start_message, with_run_dir
 from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
 from launcher.plan.plan_json import plan_from_json, plan_to_json
 from launcher.plan.tf_config import VARIABLE, check_size
@@ -35,6 +35,7 @@ __all__ = [
     "bind",
     "board_message",
     "build_plan",
+    "guard_message",
     "plan_from_json",
     "plan_to_json",
     "preload_messages",
@@ -315,12 +316,14 @@ def _used_up(keys: PolicyKeys) -> Mapping[Role, UsedUp]:
 
 def _adjustments(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The adjustments that are on, and what is to be said about it."""
-    if not command.program:
-        return (), ("the command is not a Python script or module: no adjustment is made inside its tasks",)
     chosen = {name for name in adjustments.NAMES if spec.tune.get(name, name in adjustments.DEFAULT)}
+    notes = [] if adjustments.PORT_GUARD in chosen else [adjustments.OPEN_PORTS.format("port-guard is switched off")]
+    if not command.program:
+        chosen &= {adjustments.PORT_GUARD}
+        notes.append("the command is not a Python script or module: no adjustment is made inside its tasks")
+        return tuple(chosen), tuple(notes)
     chosen |= {"profile"} if spec.profile_steps is not None else set()
     chosen |= {"input-wait"} if spec.tensorboard and spec.tune.get("input-wait", True) else set()
-    notes = []
     while unmet := adjustments.unmet(chosen):
         for name, need in unmet:
             chosen.discard(name)

@@ -35,12 +35,13 @@ def local_spec(
 
 def parse_tune(words: Iterable[str]) -> dict[str, bool]:
     """What ``--tune`` says about each adjustment: ``none``, ``all``, ``NAME``, ``+NAME`` or ``-NAME``, also several
-    with commas; the last word about one counts. Raises UsageError for an unknown name."""
+    with commas; the last word about one counts; ``none`` leaves the ports guarded. Raises UsageError for an unknown
+    name."""
     chosen: dict[str, bool] = {}
     for word in (part.strip() for text in words for part in text.split(",")):
         if word in ("none", "all"):
             names = adjustments.DEFAULT if word == "all" else adjustments.NAMES
-            chosen = dict.fromkeys(names, word == "all")
+            chosen = {name: word == "all" for name in names if word == "all" or name != adjustments.PORT_GUARD}
             continue
         name = word.lstrip("+-") if word[:1] in ("+", "-") else word
         if name not in adjustments.NAMES:

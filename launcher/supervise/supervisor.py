@@ -30,7 +30,7 @@ from launcher.supervise import control
 from launcher.supervise.links import AgentLink, OutputFiles
 from launcher.supervise.orders import Orders
 from launcher.timeline import samples
-from launcher.wire import protocol
+from launcher.wire import adjustments, protocol
 from launcher.wire.roles import Role, TaskId
 
 _ANSWER_S = 30.0  # for what an agent does at once, on a machine that has much to do
@@ -65,6 +65,8 @@ class Supervisor:
         self._bound: BoundPlan | None = None
         self._ports: dict[TaskId, int] = {}
         self._welcomed: set[str] = set()
+        self._open_hosts: dict[str, str] = {}
+        self._keys: dict[TaskId, str] = {}
         self._lost_early: list[lifecycle.HostLost] = []
         self._expected_output: dict[str, int] = {}
         self._agent_env: dict[str, str] = {}
@@ -148,10 +150,13 @@ class Supervisor:
         self._record(events.HostChanged(host=host.name, state="renewed" if renewed else "up", facts=facts))
         if renewed:
             self._preloaded = {(name, key) for name, key in self._preloaded if name != host.name}
+            self._guard(host.name)
             self._preload(host.name)
             self._put(lifecycle.AgentRenewed(now=time.monotonic(), host=host.name))
             return
         self._welcomed.add(host.name)
+        if welcome.open_ports:
+            self._open_hosts[host.name] = welcome.open_ports
         self._begin_when_all_have_answered()
 
     def _begin_when_all_have_answered(self) -> None:
@@ -161,7 +166,16 @@ class Supervisor:
         for lost in self._lost_early:
             self._put(lost)
         if not self._lost_early:
+            self._say_if_ports_are_open()
             self._put(lifecycle.Begun(now=time.monotonic()))
+
+    def _say_if_ports_are_open(self) -> None:
+        reasons = [f"they cannot be guarded on {host}: {why}" for host, why in self._open_hosts.items()]
+        if adjustments.PORT_GUARD not in self.plan.adjustments:
+            reasons = ["port-guard is switched off"]
+        if reasons:
+            message = adjustments.OPEN_PORTS.format("; ".join(reasons))
+            self._record(events.Noticed(severity="warning", message=message))
 
     def _on_event(self, host: PlannedHost, body: protocol.Message) -> None:
         if isinstance(body, protocol.Reserved):
@@ -172,6 +186,10 @@ class Supervisor:
             self._expected_output[f"{TaskId.parse(body.task).slug}.{body.attempt}"] = body.output_bytes
         elif isinstance(body, protocol.Reported) and isinstance(body.report, protocol.Profiled):
             self._keep_sample(TaskId.parse(body.task), body.attempt, body.report)
+            return
+        elif isinstance(body, protocol.Guarded):
+            if body.note:
+                self._record(events.Noticed(severity="warning", message=f"host {host.name}: {body.note}"))
             return
         elif isinstance(body, protocol.BoardState):
             self._board_changed(host.name, body)
@@ -289,6 +307,7 @@ class Supervisor:
         # A task that has ended on a lost host keeps its address: it only fills a place in the others' lists.
         self._ports = {task: port for task, port in self._ports.items() if self._host_of[task] in action.lost}
         for host, link in self._links_left().items():
+            self._guard(host)
             self._preload(host)
             low, high = link.host.ports or (None, None)
             names = tuple(planned.task.name for planned in self.plan.tasks if planned.host == host)
@@ -309,6 +328,11 @@ class Supervisor:
         user = next((planned for planned in users if planned.host not in self._lost), users[0])
         self._to(user.task, protocol.LockModelDir(path=model_dir))
 
+    def _guard(self, host: str) -> None:
+        """All hosts or none: who has no key gets no answer from those who ask for one."""
+        if adjustments.PORT_GUARD in self.plan.adjustments and not self._open_hosts:
+            self._links[host].send(plans.guard_message(self._bound, host, self._keys))
+
     def _preload(self, host: str) -> None:
         for message in plans.preload_messages(self.plan, host):
             if (host, message.key) in self._preloaded:
@@ -323,6 +347,9 @@ class Supervisor:
             self._bound = plans.bind(self.plan, self._ports, generation=self._generation)
             ports = {bound.name: port for bound, port in sorted(self._ports.items())}
             self._record(events.GenerationBound(generation=self._generation, ports=ports))
+            self._keys = {bound: secrets.token_hex(32) for bound in self._bound.ports}
+            for host in self._links_left():
+                self._guard(host)
         self._to(task, plans.start_message(self._bound, task, attempt, run=self.run_id))
 
     # --- what is written down

@@ -27,7 +27,17 @@ class Adjustment:
     needs: tuple[str, ...] = ()
 
 
+PORT_GUARD = "port-guard"
+OPEN_PORTS = "whoever reaches the ports of this run can run code as you: {}"
+
 ADJUSTMENTS: tuple[Adjustment, ...] = (
+    Adjustment(
+        name=PORT_GUARD,
+        title="the ports of a run answer its own processes alone; off by its own name only",
+        why="TensorFlow's servers listen on all addresses and ask nobody who he is: whoever reaches a port can run code"
+        " as you",
+        roles=(PS, *TRAINERS),
+    ),
     Adjustment(
         name="model-dir",
         title="an Estimator without a model_dir takes the run's own",

@@ -206,6 +206,15 @@ class Preload(Message, kind="preload"):
     env: Mapping[str, str | None] = NOTHING
 
 
+class Guard(Message, kind="guard"):
+    """Let the tasks' ports answer the run's own processes alone. ``addresses``: of each task, ``host:port`` as in
+    TF_CONFIG, the key that a connection to it begins with (64 hexadecimal digits), none while ports are not known;
+    ``own``: those of this host's tasks."""
+
+    addresses: Mapping[str, str] = NOTHING
+    own: tuple[str, ...] = ()
+
+
 class Board(Message, kind="board"):
     """Start TensorBoard with this interpreter, on loopback; its state is told by ``BoardState``. ``logdir``: the folder
     that it shows, empty for one of the host's own; ``events``: the run's events.jsonl, empty where that is not to be
@@ -302,7 +311,7 @@ class Event(Message, kind="event"):
 class Welcome(Message, kind="welcome"):
     """The agent's answer to ``Hello``, not numbered. A new ``incarnation`` means that the tasks of the former died.
     ``received``: how many commands (``Hello`` and ``Ack`` not counted) this incarnation has had: what a lost link
-    swallowed is said again."""
+    swallowed is said again. ``open_ports``: why the ports of tasks cannot be guarded there, empty if they can."""
 
     incarnation: str
     version: int
@@ -313,6 +322,7 @@ class Welcome(Message, kind="welcome"):
     memory_mib: int
     gpus: int
     received: int = 0
+    open_ports: str = ""
 
 
 class Output(Message, kind="output"):
@@ -359,6 +369,12 @@ class Seen(Message, kind="seen"):
     """The folder is here what it is on the host that has locked it."""
 
     path: str
+
+
+class Guarded(Message, kind="guarded"):
+    """Tasks find the addresses of the ``Guard`` from now on. ``note``: what people should know of that."""
+
+    note: str = ""
 
 
 class PreloadState(Message, kind="preload_state"):

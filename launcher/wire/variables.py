@@ -14,6 +14,7 @@ REPORT_STEPS_VARIABLE = "TFLAUNCH_REPORT_STEPS"  # global steps that are to be r
 PROFILE_VARIABLE = "TFLAUNCH_PROFILE_STEPS"
 LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"
 TRAINERS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"  # how many trainers share the cores of their host
+GUARD_LOOPBACK_VARIABLE = "TFLAUNCH_GUARD_LOOPBACK"  # to a process that serves others of its host alone; guard.h
 READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
 CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them

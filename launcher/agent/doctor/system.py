@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from launcher.agent.inside.guard import library
+from launcher.agent.ports import guarding
 from launcher.agent.system import processes
 from launcher.agent.tasks import environment
 from launcher.wire.variables import RUN_VARIABLE
@@ -20,8 +22,9 @@ _NO_PROXIES = ("no_grpc_proxy", "no_proxy")
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def system(places: Sequence[str], gpus: bool) -> dict[str, object]:
-    """All of it. ``places``: folders whose disks count; ``gpus``: whether to look for them, which may take seconds."""
+def system(places: Sequence[str], gpus: bool, address: str, alone: bool) -> dict[str, object]:
+    """All of it. ``places``: folders whose disks count; ``gpus``: whether to look for them, which may take seconds;
+    ``address``: how the other hosts call this one, if it is not ``alone``."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -35,6 +38,8 @@ def system(places: Sequence[str], gpus: bool) -> dict[str, object]:
         "proxies": [name for name in _PROXIES if os.environ.get(name)],
         "no_proxy": next((os.environ[name] for name in _NO_PROXIES if os.environ.get(name)), ""),
         "tf_config": "TF_CONFIG" in os.environ,
+        "open_ports": library.obstacle(),
+        "listens_at": guarding.own_ip(address, alone=alone),
         "runs": list(_runs()),
     }
 

@@ -22,7 +22,9 @@ from launcher.agent.host.options import Inheritance, Options
 from launcher.agent.host.outbox import Outbox
 from launcher.agent.host.supervisor_link import SupervisorLink
 from launcher.agent.inside import last_words
+from launcher.agent.inside.guard import library
 from launcher.agent.ports import reservations
+from launcher.agent.ports.guarding import Guarding
 from launcher.agent.ports.ports import PortsError
 from launcher.agent.ports.prover import Prover
 from launcher.agent.ports.reservations import Reservations
@@ -75,6 +77,7 @@ class Agent:
         say = self._say
         base, open_files = dict(os.environ), inheritance.open_files
         self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
+        self._guarding = Guarding(self._loop, say, self._home, base)
         self._reservations = Reservations(self._keeper)
         self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run, self._home)
         self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)
@@ -117,6 +120,9 @@ class Agent:
     def _obey(self, command: protocol.Message) -> None:
         act = _COMMANDS.get(type(command))
         if act is None:
+            return
+        if self._guarding.busy and not isinstance(command, protocol.Finish):
+            self._guarding.when_written(lambda: self._obey(command))
             return
         try:
             act(self, command)
@@ -188,6 +194,7 @@ _COMMANDS: Mapping[type[protocol.Message], Callable[[Agent, Any], None]] = Mappi
         protocol.Reserve: Agent._reserve,
         protocol.LockModelDir: lambda agent, command: agent._lock(command),
         protocol.SeeModelDir: Agent._see_model_dir,
+        protocol.Guard: lambda agent, command: agent._guarding.renew(command),
         protocol.Preload: lambda agent, command: agent._attempts.preloads.prepare(command),
         protocol.Start: Agent._start,
         protocol.Board: lambda agent, command: agent._attempts.board.start(command),
@@ -208,6 +215,7 @@ def _welcome(incarnation: str) -> protocol.Welcome:
         host=socket.gethostname(),
         pid=os.getpid(),
         python=f"{sys.executable} {sys.version.split()[0]}",
+        open_ports=library.obstacle(),
         cores=len(os.sched_getaffinity(0)),
         memory_mib=memory_mib(),
         gpus=len([name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]),  # noqa: PTH208

@@ -9,11 +9,19 @@ from launcher.agent.ports.ports import REUSE_VARIABLE
 from launcher.private.folder import TASK_SOCKET, Folder
 from launcher.wire import protocol
 
+LIBRARY_VARIABLE = "TFLAUNCH_GUARD_LIBRARY"  # in the agent's environment alone
+_PRELOAD_VARIABLE = "LD_PRELOAD"
+
 
 def changed(base: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """``base`` with ``changes`` on top; None unsets."""
+    """``base`` with ``changes`` on top; None unsets. A library that guards ports is loaded behind the user's own."""
     merged = {**base, **changes}
-    return {name: value for name, value in merged.items() if value is not None}
+    env = {name: value for name, value in merged.items() if value is not None}
+    if library := env.pop(LIBRARY_VARIABLE, ""):
+        others = env.get(_PRELOAD_VARIABLE, "").replace(":", " ").split()
+        name = library.rpartition("/")[2]  # another one may come from a run that this run is a task of
+        env[_PRELOAD_VARIABLE] = ":".join([*(item for item in others if item.rpartition("/")[2] != name), library])
+    return env
 
 
 def at_home(path: str, base: Mapping[str, str]) -> str:

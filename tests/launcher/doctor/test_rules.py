@@ -38,6 +38,7 @@ SYSTEM = System(
     available_mib=30000,
     disks=(Disk(place="/tmp", free_mib=50000, free_files=10**6),),
     gpus=(),
+    listens_at="10.0.0.1",
 )
 PYTHON = TaskPython(
     python="python",
@@ -127,6 +128,8 @@ FAULTS: list[tuple[str, HostFacts, str, str]] = [  # check, what host b says, le
     ("open files", system(open_files=(512, 4096)), "warning", "may open 512 files"),
     ("proxies", system(proxies=("http_proxy",)), "failed", "http_proxy is set there"),
     ("proxies", system(proxies=("http_proxy",), no_proxy="10.0.0.1,10.0.0.2"), "failed", "would reach c by"),
+    ("guard", system(open_ports="its C library is not glibc"), "warning", "its C library is not glibc"),
+    ("guard", system(listens_at=""), "warning", "10.0.0.2 is no address of its own"),
     ("TF_CONFIG", system(tf_config=True), "warning", "TF_CONFIG is set"),
     ("old runs", system(runs=(OldRun(run="night.0badcafe", pid=7),)), "warning", "run night is alive there"),
 ]

@@ -50,7 +50,7 @@ def ask(home: Path, sent: bytes, bundle: Bundle) -> subprocess.CompletedProcess[
 def test_everything_of_ours_that_is_imported_travels() -> None:
     names = files(agent_bundle())
     missing = set()
-    for name in names:
+    for name in (name for name in names if name.endswith(".py")):
         for module in imports_of(ROOT / name):
             path = ROOT / module.replace(".", "/")
             if module.startswith("launcher.") and (path.with_suffix(".py").exists() or path.is_dir()):
@@ -66,7 +66,8 @@ def test_it_is_asked_for_once(tmp_path: Path) -> None:
     again = ask(tmp_path, b"", bundle)
     assert (again.returncode, again.stdout) == (0, b""), again.stderr
     (home,) = (tmp_path / ".cache" / "tflaunch").iterdir()
-    assert {name: (home / name).read_text() for name in files(bundle)} == files(bundle)
+    for name, text in files(bundle).items():
+        assert (home / name).read_bytes() == text.encode("latin-1" if name.endswith(".so") else "utf-8")
     assert home.stat().st_mode & 0o777 == 0o700
 
 

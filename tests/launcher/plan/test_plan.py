@@ -14,6 +14,7 @@ from launcher.plan.plan import (
     bind,
     board_message,
     build_plan,
+    guard_message,
     plan_from_json,
     plan_to_json,
     preload_messages,
@@ -25,6 +26,7 @@ from launcher.plan.tf_config import MAX_VARIABLE_BYTES
 from launcher.record.states import Outcome, exit_code
 from launcher.spec import Override, apply_overrides, parse_spec, read_spec
 from launcher.spec.command import parse_command
+from launcher.spec.flags import parse_tune
 from launcher.views.plan_text import as_json, as_text
 from launcher.wire.errors import HostError, SpecError, UsageError
 from launcher.wire.roles import Role, TaskId
@@ -228,8 +230,30 @@ def test_tasks_that_import_alike_share_an_interpreter() -> None:
 
 def test_no_adjustments_in_what_is_no_python() -> None:
     plan = local_plan(command="[./run.sh]")
-    assert plan.adjustments == plan.preload == ()
+    assert (plan.adjustments, plan.preload) == (("port-guard",), ())
     assert "not a Python script" in plan.notes[0]
+
+
+@pytest.mark.parametrize("command", ["[t.py]", "[./run.sh]"])
+def test_ports_are_guarded_unless_that_is_switched_off_by_its_name(command: str) -> None:
+    plan = local_plan("tune: {port-guard: false}", command=command)
+    assert "port-guard" not in plan.adjustments
+    assert plan.notes[0] == "whoever reaches the ports of this run can run code as you: port-guard is switched off"
+    assert "port-guard" in local_plan(command=command).adjustments
+    assert parse_tune(["none"]).get("port-guard", True) and not parse_tune(["none,-port-guard"])["port-guard"]
+
+
+def test_each_port_has_a_key_of_its_own_and_each_host_its_own_ports() -> None:
+    plan = plan_of(
+        "command: [t.py]\nhosts: [{name: a, address: 10.0.0.1}, {name: b, address: 10.0.0.2, ssh: {}}]\n"
+        "roles: {ps: {on: [a]}, chief: {on: [b]}}"
+    )
+    ports = {task.task: 2000 + number for number, task in enumerate(plan.tasks)}
+    keys = {task: f"{number:064x}" for number, task in enumerate(ports)}
+    message = guard_message(bind(plan, ports, generation=1), "b", keys)
+    assert message.addresses == {f"10.0.0.1:{ports[PS]}": keys[PS], f"10.0.0.2:{ports[CHIEF]}": keys[CHIEF]}
+    assert message.own == (f"10.0.0.2:{ports[CHIEF]}",)
+    assert guard_message(None, "b", {}).addresses == {}
 
 
 def test_an_adjustment_goes_with_what_it_needs() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from launcher.agent.inside.guard import library
+
 HERE = Path(__file__).parent
-MACHINES = ("x86_64", "aarch64")
 _FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden", "-s")
 _LIBRARIES = ("-lpthread", "-ldl")  # where the C library is older than 2.34
 
@@ -22,36 +23,39 @@ class BuildError(Exception):
 
 def build(compiler: Sequence[str], target: Path) -> None:
     """Compiles the library into ``target``, which appears when it is whole; raises BuildError. Blocks."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".guard-", dir=target.parent) as draft:
-        made = Path(draft) / target.name
-        sources = sorted(map(str, HERE.glob("*.c")))
-        command = [*compiler, *_FLAGS, "-o", str(made), *sources, *_LIBRARIES]
-        try:
+    sources = sorted(map(str, HERE.glob("*.c")))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".guard-", dir=target.parent) as draft:
+            made = Path(draft) / target.name
+            command = [*compiler, *_FLAGS, "-o", str(made), *sources, *_LIBRARIES]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
             made.rename(target)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise BuildError(f"{error}\n{getattr(error, 'stderr', None) or ''}".strip()) from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"{error}\n{getattr(error, 'stderr', None) or ''}".strip()) from error
 
 
-def name(machine: str) -> str:
-    """The name of the library's file for machines of that kind."""
-    return f"guard-{machine}.so"
+def ensure() -> None:
+    """In a checkout: builds the library for this machine if it is missing or older than its sources, and cc is there.
+    Without it the run says that its ports are open."""
+    if not (HERE.parents[3] / "pyproject.toml").exists():
+        return
+    target, cc = Path(library.path()), shutil.which("cc")
+    newest = max(path.stat().st_mtime for path in HERE.glob("*.[ch]"))
+    if cc and not (target.exists() and target.stat().st_mtime >= newest):
+        with contextlib.suppress(BuildError):
+            build([cc], target)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Builds into this folder; returns the exit code."""
-    cc = shutil.which("cc")
     try:
-        if "--all" in arguments:
-            for machine in MACHINES:
-                zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.2.17"]
-                build(zig, HERE / name(machine))
-        elif cc:
-            build([cc], HERE / name(os.uname().machine))
+        for machine in library.MACHINES if "--all" in arguments else ():
+            zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.2.17"]
+            build(zig, HERE / library.name(machine))
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    ensure()
     return 0
 
 

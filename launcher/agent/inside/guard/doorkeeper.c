@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #define MOST_NEWCOMERS 1024
-#define REST_MS 100 /* when there are no more descriptors to be had */
+#define REST_MS 100   /* when there are no more descriptors to be had */
+#define MOMENT_MS 500 /* from a wrong key to the end of the connection */
 
 DECLARE(accept4)
 DECLARE(send)
@@ -24,7 +25,7 @@ struct newcomer {
   struct sockaddr_storage from;
   socklen_t from_size;
   int64_t deadline_ms;
-  size_t left; /* of its key; 0: it waits for the program to accept it */
+  size_t left; /* of its key; 0: it waits for the program to accept it, or for its end if it was wrong */
   bool wrong;
 };
 
@@ -65,16 +66,31 @@ static void tell(struct keeper *keeper, const struct newcomer *stranger) {
           strncmp(text, "::ffff:", 7) ? text : text + 7, keeper->own.record.port, keeper->strangers);
 }
 
-/* An empty SETTINGS frame of HTTP/2. Having had it, a gRPC client that is cut off tells its program so (UNAVAILABLE);
- * without it, newer ones try again for ever and tell nobody. */
-static const uint8_t settings[9] = {[3] = 0x04};
-
+/* Resets the connection, so that nothing of it is left in the kernel. */
 static void cut_off(struct keeper *keeper, int at) {
-  const struct linger reset = {.l_onoff = 1}; /* so that nothing of it is left in the kernel */
-  tell(keeper, &keeper->newcomers[at]);
-  REAL(send)(keeper->newcomers[at].fd, settings, sizeof settings, MSG_DONTWAIT | MSG_NOSIGNAL);
+  const struct linger reset = {.l_onoff = 1};
+  if (keeper->newcomers[at].left) tell(keeper, &keeper->newcomers[at]);
   setsockopt(keeper->newcomers[at].fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   forget(keeper, at);
+}
+
+/* Whoever has shown a wrong key is cut off after a moment in which he is heard no more. He gets an empty SETTINGS frame of
+ * HTTP/2: a gRPC client believes then that it is connected, sends its request, and when that fails its program is told
+ * (UNAVAILABLE). Newer ones would try again for ever otherwise, and tell nobody. */
+static void condemn(struct keeper *keeper, struct newcomer *stranger, int64_t now) {
+  static const uint8_t settings[9] = {[3] = 0x04};
+  tell(keeper, stranger);
+  REAL(send)(stranger->fd, settings, sizeof settings, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (stranger->deadline_ms > now + MOMENT_MS) stranger->deadline_ms = now + MOMENT_MS;
+}
+
+static bool is_right(const struct newcomer *newcomer) { return !newcomer->left && !newcomer->wrong; }
+
+/* Reads and forgets; false if the connection has gone. */
+static bool ignore(const struct newcomer *stranger) {
+  char nothing[4096];
+  ssize_t size = recv(stranger->fd, nothing, sizeof nothing, MSG_DONTWAIT);
+  return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 /* Reads what has come of a key; false if the connection has gone. Nothing is judged before all of it is there: who sends
@@ -106,22 +122,26 @@ static bool let_in(struct keeper *keeper, struct newcomer *newcomer) {
 /* Deals with one newcomer; true if it is not among them any more: let in, cut off, or gone by itself. */
 static bool see_to(struct keeper *keeper, int at, int64_t now) {
   struct newcomer *newcomer = &keeper->newcomers[at];
-  bool alive = newcomer->left == 0 || hear(keeper, newcomer);
-  bool waits = newcomer->left && now < newcomer->deadline_ms;
-  if (alive && waits) return false;
-  if (alive && (newcomer->left || newcomer->wrong)) {
-    cut_off(keeper, at);
-    return true;
+  bool alive = true;
+  if (newcomer->left) {
+    alive = hear(keeper, newcomer);
+    if (alive && !newcomer->left && newcomer->wrong) condemn(keeper, newcomer, now);
+  } else if (newcomer->wrong) {
+    alive = ignore(newcomer);
   }
-  if (alive && !let_in(keeper, newcomer)) return false;
-  forget(keeper, at);
+  if (alive && is_right(newcomer)) alive = !let_in(keeper, newcomer);
+  if (alive && (is_right(newcomer) || now < newcomer->deadline_ms)) return false;
+  if (alive)
+    cut_off(keeper, at);
+  else
+    forget(keeper, at);
   return true;
 }
 
-/* Cuts off the oldest of those that have not shown their key; false if there is none. */
+/* Cuts off the oldest of those that have not shown the key; false if there is none. */
 static bool make_room(struct keeper *keeper) {
   int at = 0;
-  while (at < keeper->count && !keeper->newcomers[at].left) at++;
+  while (at < keeper->count && is_right(&keeper->newcomers[at])) at++;
   if (at == keeper->count) return false;
   cut_off(keeper, at);
   return true;
@@ -154,8 +174,8 @@ static void wait_for_news(struct keeper *keeper) {
   int without_key = 0;
   for (int at = 0; at < keeper->count; at++) {
     const struct newcomer *newcomer = &keeper->newcomers[at];
-    keeper->polls[2 + at] = (struct pollfd){.fd = newcomer->left ? newcomer->fd : -1, .events = POLLIN};
-    if (!newcomer->left) continue;
+    keeper->polls[2 + at] = (struct pollfd){.fd = is_right(newcomer) ? -1 : newcomer->fd, .events = POLLIN};
+    if (is_right(newcomer)) continue;
     without_key++;
     if (newcomer->deadline_ms < until) until = newcomer->deadline_ms;
   }
@@ -174,8 +194,8 @@ static void *keep(void *argument) {
     int64_t now = now_ms();
     for (int at = 0; at < keeper->count;) {
       const struct newcomer *newcomer = &keeper->newcomers[at];
-      bool is_due = newcomer->left ? keeper->polls[2 + at].revents || now >= newcomer->deadline_ms
-                                   : keeper->polls[0].revents & POLLOUT;
+      bool is_due = is_right(newcomer) ? keeper->polls[0].revents & POLLOUT
+                                       : keeper->polls[2 + at].revents || now >= newcomer->deadline_ms;
       if (!is_due || !see_to(keeper, at, now)) at++;
     }
     if (keeper->polls[1].revents & POLLIN) welcome(keeper, now);

@@ -4,7 +4,8 @@
  * Loaded into every task (LD_PRELOAD). TFLAUNCH_GUARD names a file that addresses.py writes: where tasks listen, and the
  * key of each address. A connection to one of them begins with its key; the program that listens there sees only
  * connections that did (listening.c). The key is sent before anything that the program at the other end sends
- * (connecting.c). Without TFLAUNCH_GUARD all of this does nothing. It is no encryption.
+ * (connecting.c). Without TFLAUNCH_GUARD all of this does nothing. With TFLAUNCH_GUARD_LOOPBACK ports that the file does
+ * not know open on loopback alone. It is no encryption.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

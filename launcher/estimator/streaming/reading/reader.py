@@ -33,6 +33,7 @@ from launcher.estimator.streaming.reading.leases import Leases, ShardLeases
 from launcher.estimator.streaming.reading.reader_calls import Ended, Failed, Open, Ready, Serving, Skipped, Take
 from launcher.estimator.streaming.reading.threads import read_by_threads
 from launcher.wire.protocol import TASK_SOCKET_VARIABLE
+from launcher.wire.variables import GUARD_LOOPBACK_VARIABLE
 
 START_TIMEOUT_S = 600.0
 END_TIMEOUT_S = 10.0
@@ -156,7 +157,7 @@ def _start(calls: Connection, notes: Connection) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, root, *map(str, numbers)],
         stdin=subprocess.PIPE,
-        env=environ | {"CUDA_VISIBLE_DEVICES": "-1"},
+        env=environ | {"CUDA_VISIBLE_DEVICES": "-1", GUARD_LOOPBACK_VARIABLE: "1"},
         pass_fds=numbers,
     )
     calls.close()

@@ -406,3 +406,11 @@ def test_it_costs_a_program_of_another_kind_nothing(library: Path, file: Path) -
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         assert done.stdout
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("family", "ip"), [("AF_INET", "127.0.0.1"), ("AF_INET6", "::ffff:127.0.0.1")])
+def test_a_process_may_ask_for_loopback_alone(guarded: Start, family: str, ip: str) -> None:
+    """For ports that no file knows, such as those of tf.data service."""
+    server = guarded(None, TFLAUNCH_GUARD_LOOPBACK="1")
+    listen(server, 0, family=family)
+    assert server("s.getsockname()[0]") == ip

@@ -1,0 +1,33 @@
+"""Where the library for this machine is, or why tasks here go without it."""
+
+from __future__ import annotations
+
+import os
+
+MACHINES = ("x86_64", "aarch64")
+
+
+def name(machine: str) -> str:
+    """The name of the library's file for machines of that kind."""
+    return f"guard-{machine}.so"
+
+
+def path() -> str:
+    """Where the library for this machine is, or would be."""
+    return f"{__file__.rpartition('/')[0]}/{name(os.uname().machine)}"
+
+
+def obstacle() -> str:
+    """Why no program here can load it; empty if programs can."""
+    try:
+        glibc = (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc ")
+    except (OSError, ValueError):
+        glibc = False
+    if not glibc:
+        return "its C library is not glibc"
+    try:
+        without_programs = os.statvfs(path()).f_flag & os.ST_NOEXEC
+    except OSError:
+        known = os.uname().machine in MACHINES
+        return "the library was not built; make guard" if known else f"there is none for {os.uname().machine}"
+    return f"{path()} lies on a file system from which nothing can be loaded (noexec)" if without_programs else ""
