@@ -17,7 +17,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import ends, fan_out, input_rates, plan_10000, quality, recovery, startup, training_rates
+from tests.benchmarks import (
+    ends,
+    fan_out,
+    guarding,
+    input_rates,
+    plan_10000,
+    quality,
+    recovery,
+    startup,
+    training_rates,
+)
 from tests.benchmarks.processes import become_subreaper
 from tests.hosts.namespaces import missing
 
@@ -85,6 +95,22 @@ def end_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row
     return [(what, "s", END_BAR_S, median(mine, "rest_s"), how)], samples
 
 
+GUARD_BAR = 0.98
+
+
+def guard_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """What the guard of a run's ports costs."""
+    samples = guarding.measure(python, rounds, steps)
+    ratios = [
+        mine["steps_per_s"] / theirs["steps_per_s"]
+        for mine, theirs in zip(samples["guarded"], samples["open"], strict=True)
+    ]
+    how = f"median of {len(ratios)} pairs; {median(samples['guarded'], 'steps_per_s'):.0f} steps/s guarded"
+    return [
+        (f"{name}: steps/s, ports guarded to open", "ratio, at least", GUARD_BAR, statistics.median(ratios), how)
+    ], samples
+
+
 def input_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
     """Examples a second of one trainer process."""
     samples = input_rates.measure(python, rounds)
@@ -135,6 +161,7 @@ PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | Non
     "startup": startup_rows,
     "recovery": recovery_rows,
     "end": end_rows,
+    "guard": guard_rows,
     "hosts": fan_out_rows,
     "input": input_rows,
     "training": training_rows,

@@ -94,12 +94,12 @@ class ByHand:
 class ByTflaunch:
     """One command."""
 
-    def __init__(self, python: Path, folder: Path, args: Sequence[str]) -> None:
+    def __init__(self, python: Path, folder: Path, args: Sequence[str], *, options: Sequence[str] = ()) -> None:
         self.diaries = folder / "diaries"
         self.diaries.mkdir()
         self.meter = Meter(began=time.monotonic())
         self._run = folder / "run"
-        command = [str(python.parent / "tflaunch"), "local", "--workers", "2", "--ps", "1", "--plain"]
+        command = [str(python.parent / "tflaunch"), "local", "--workers", "2", "--ps", "1", "--plain", *options]
         script = ["--", "python", str(SCRIPT), "--model_dir", str(folder / "model"), "--diaries", str(self.diaries)]
         self._client = spawn(
             [*command, "--run-dir", str(self._run), *script, *args], clean_env(python), folder / "tflaunch.log", folder
