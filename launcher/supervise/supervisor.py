@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import secrets
 import signal
 import socket
 import sys

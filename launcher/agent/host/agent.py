@@ -77,7 +77,7 @@ class Agent:
         say = self._say
         base, open_files = dict(os.environ), inheritance.open_files
         self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
-        self._guarding = Guarding(self._loop, say, self._home, base)
+        self._guarding = Guarding(self._loop, say, Path(self._home.path), base)
         self._reservations = Reservations(self._keeper)
         self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run, self._home)
         self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)
