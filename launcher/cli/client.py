@@ -132,7 +132,7 @@ def watch(folder: runs.RunFolder, view: RunView, console: RunConsole, *, own: bo
 
 def _connect(folder: runs.RunFolder) -> control.Control | None:
     record = runs.read_supervisor(folder)
-    if record is None:
+    if record is None or runs.elsewhere(folder):
         return None
     try:
         return control.Control(record.socket)

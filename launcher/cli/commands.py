@@ -107,6 +107,9 @@ def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool, all_
     form = "json" if as_json else "plain" if plain else "live"
     console = open_console(view, folder, sys.stdout, form=form, environ=os.environ, all_lines=all_lines)
     exit_code = client.watch(folder, view, console, own=own)
+    if not view.ended and (away := runs.elsewhere(folder)):
+        complain(f"{folder.run} is live on {away}, seen from here only by its files; attach to it there")
+        return 0
     if not as_json:
         _sum_up(view, folder)
     return 1 if exit_code is None else exit_code

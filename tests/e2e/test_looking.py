@@ -82,6 +82,8 @@ def test_a_run_of_another_machine_is_seen_by_its_files_only(run: Live, tmp_path:
     listed = say("ls", cwd=tmp_path).stdout
     assert "on far-away, seen from here only by its files" in listed
     assert "(in another PID namespace), seen from here only by its files" in listed and "lost" not in listed
+    attached = say("attach", "far", cwd=tmp_path)
+    assert attached.code == 0 and "seen from here only by its files; attach to it there" in attached.stderr
     status = json.loads(say("status", "far", "--json", cwd=tmp_path).stdout)
     assert status["outcome"] is None and "far-away" in status["note"]
     done = say("stop", "far", cwd=tmp_path)
