@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from launcher.hosts.transport import FakeTransport, TransportError
-from launcher.lifecycle import Record, Told
+from launcher.lifecycle import Record, Told, reports
 from launcher.plan.model import Plan, PlannedHost
 from launcher.private import folders
 from launcher.private.folder import CONTROL_SOCKET
@@ -27,17 +27,7 @@ from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
 
 EVIL = PlannedHost(name="evil", address="10.0.0.66")
 SAYS = ("reserved", "refused", "locked", "seen", "started", "listening", "exited", "stacks", "usage", "reported")
-REPORTS = (
-    "ready",
-    "step",
-    "input_state",
-    "finished",
-    "checkpoint_saved",
-    "evaluated",
-    "waiting",
-    "model_dir",
-    "max_steps",
-)
+REPORTS = tuple(kind.kind for kind in reports._ON_REPORT)
 REQUESTS = ("own", "disown", "ask_stop", "ask_restart", "done", "hello")
 WELCOME = protocol.Welcome(
     incarnation="evil", version=protocol.VERSION, host="evil", pid=1, python="", cores=1, memory_mib=1, gpus=0
