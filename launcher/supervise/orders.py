@@ -82,6 +82,8 @@ class Orders:
             return "" if said.path in self._paths else f"a folder that it was not asked for: {said.path!r}"
         if isinstance(said, protocol.PreloadState):
             return "" if said.key in self._keys else f"an interpreter that it was not told to start: {said.key!r}"
+        if isinstance(said, protocol.Guarded):
+            return "" if "guard" in self._kinds else "guarded ports that it was not told of"
         if isinstance(said, protocol.BoardState):
             return "" if "board" in self._kinds else "a TensorBoard that it was not told to start"
         task, attempt = getattr(said, "task", None), getattr(said, "attempt", None)
