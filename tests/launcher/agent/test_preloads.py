@@ -136,7 +136,7 @@ def test_a_greeting_of_another_process_counts_for_nothing(host: Host, tmp_path: 
     fork(host, "worker:0", f"touch={tmp_path}/up", "hang")
     until((tmp_path / "up").exists, "the task")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
-        stranger.connect(str(Path(host.options.folder) / "task.sock"))
+        stranger.connect(str(host.home / "task.sock"))
         hello = protocol.TaskHello(task="worker:0", attempt=1, pid=os.getpid())
         stranger.sendall(protocol.encode(hello) + protocol.encode(protocol.Finished(global_step=7, local_steps=7)))
         fork(host, "worker:1", "exit=0")
