@@ -111,10 +111,7 @@ def test_what_is_killed_in_one_instant_with_its_guard_is_swept(host: Host, tmp_p
         os.kill(pid, signal.SIGSTOP)
     kill(*own)
     until(lambda: not any(alive(pid) for pid in tasks), "the tasks, which name the agent as what they die with")
-    assert host.members and not host.is_gone
-    sweep.tidy(kill=False)
-    assert host.members and not host.is_gone, "to look ends nothing, and keeps what shows whose it is"
-    sweep.tidy(kill=True)
+    sweep.tidy(kill=True)  # a run that another test has begun meanwhile may have done so already; looking: test_looking
     assert not host.members and host.is_gone
 
 
