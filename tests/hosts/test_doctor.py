@@ -33,10 +33,13 @@ TFLAUNCH_RUN=night-20260101-000000.0badcafe sleep 100000 &
 {sys.executable} -c "{LISTENER}" &
 ulimit -n 80
 """
-# A firewall that swallows the answers from half of the range, and a model_dir without room.
-WALLED = """
+# A firewall that swallows the answers from half of the range, a model_dir without room, and a cache folder from which
+# nothing can be loaded.
+WALLED = f"""
 ip rule add sport 21500-21999 ipproto tcp blackhole
 mount -t tmpfs -o size=16k none /mnt/shared
+mkdir -p {HOME}/.cache
+mount -t tmpfs -o noexec,mode=700 none {HOME}/.cache
 """
 OPTIONS = {
     "a": Options(),
@@ -70,6 +73,7 @@ FOUND = {  # (check, host): level, message, advice
         r"1 free port in 20000-20001 for 2 tasks; process \d+ \(.*held = socket",
         r"hosts\[\]\.ports",
     ),
+    ("guard", "c"): ("warning", r"can run code as you: .*guard-\w+\.so lies on .* \(noexec\)", r"firewall"),
     ("network", "a"): (
         "failed",
         r"does not reach c at .*:2\d+.* \(some ports only; no answer",
