@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
 
-test: lint test-packages
+test: test-packages lint
 	$(BIN)/python -m pytest -m "not soak" --ignore tests/docker --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-legacy: $(LEGACY_VENV)/.installed
@@ -29,10 +29,12 @@ matrix:
 test-small: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
-# Hosts made of namespaces need these. Where they cannot be installed, the tests over hosts say so and are left out.
+# Hosts made of namespaces, the guard of ports and patterns compared with git need these. Where they cannot be installed,
+# the tests that need them say so and are left out; in CI they fail.
 test-packages:
 	@missing=; command -v ip >/dev/null || missing="$$missing iproute2"; command -v ssh-keygen >/dev/null || missing="$$missing openssh-client"; \
 	PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || missing="$$missing openssh-server"; \
+	command -v git >/dev/null || missing="$$missing git"; command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null || true; fi
 
