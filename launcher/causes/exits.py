@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal as signals
 from collections.abc import Callable
 from dataclasses import replace
 
+from launcher.causes.advice import filled
 from launcher.causes.cause import Cause
 from launcher.causes.evidence import NOTHING, Evidence, Known, decisive, gather, on_purpose, remark
 from launcher.causes.folding import CRASHES
-from launcher.causes.rules import RULES, Rule
+from launcher.causes.rule import Rule
+from launcher.causes.rules import RULES
 from launcher.causes.traces import Raised, fault_frame, gist
 from launcher.causes.words import (
     in_thread,
     last_line,
     limits,
-    metrics_there,
     origin,
     peak,
     place,
@@ -31,7 +31,6 @@ _NO_MODULE = re.compile(r"No module named '?([\w.]+)'?\)?\s*\Z")
 _NO_SCRIPT = re.compile(
     r"can't open file '?(.+?)'?: \[Errno 2\]|can't find '__main__' module in '?(.+?)'?$", re.MULTILINE
 )
-_NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NOT_FOUND = re.compile(r"^(.*: (?:command )?not found|.*: No such file or directory)$", re.MULTILINE)
 
 
@@ -103,7 +102,7 @@ def _by_rule(evidence: Evidence) -> Cause | None:
             return evidence.make(
                 kind=rule.kind,
                 message=f"{evidence.body.task}: {rule.title}: {evidence.native}",
-                advice=_filled(rule.advice, evidence, ""),
+                advice=filled(rule.advice, evidence, ""),
                 permanent=rule.permanent,
             )
     return None
@@ -130,7 +129,7 @@ def _of_rule(evidence: Evidence, rule: Rule, link: Raised) -> Cause:
     return evidence.make(
         kind=rule.kind,
         message=f"{evidence.body.task}: {rule.title}: {told(link)}{in_thread(evidence.trace)}{_damaged(evidence)}",
-        advice=_filled(rule.advice, evidence, where, link),
+        advice=filled(rule.advice, evidence, where, link),
         permanent=rule.permanent,
         knock_on=rule.knock_on,
         tail=shown(link),
@@ -273,38 +272,3 @@ _SIGNAL_ADVICE = {
     int(signals.SIGXCPU): "its limit of CPU time is used up: raise it before the start (ulimit -t)",
     int(signals.SIGXFSZ): "a file became longer than the limit allows: raise it before the start (ulimit -f)",
 }
-
-
-def _filled(advice: str, evidence: Evidence, where: str, link: Raised | None = None) -> str:
-    known, body = evidence.known, evidence.body
-    return advice.format(
-        where=where or "it",
-        task=body.task,
-        model=f" (now {known.model_dir})" if known.model_dir else "",
-        model_space=f"; the model is in {known.model_dir}" if known.model_dir else "",
-        metrics=metrics_there(known.metrics, link.text if link is not None else ""),
-        limit=limits(body),
-        key=_key(link),
-        tf1=_of_tensorflow_1(link),
-        file=remark(evidence, protocol.DAMAGED_FILE) or "that file",
-        paths=shlex.quote(remark(evidence, protocol.DAMAGED_FILE))
-        if remark(evidence, protocol.DAMAGED_FILE)
-        else "PATHS",
-        good=remark(evidence, protocol.GOOD_CHECKPOINT) or "an older checkpoint that is whole",
-    )
-
-
-def _of_tensorflow_1(link: Raised | None) -> str:
-    """What to write for a name that TensorFlow 2 does not have."""
-    found = _NO_ATTRIBUTE.search(link.text) if link is not None else None
-    if found is None:
-        return "tf.compat.v1"
-    if found[2] == "contrib":
-        return "what tf.compat.v1 or another package has in place of tf.contrib, which is gone"
-    module = found[1].rpartition("v2.")[2] + "." if "v2." in found[1] else ""
-    return f"tf.compat.v1.{module}{found[2]} (or `import tensorflow.compat.v1 as tf`)"
-
-
-def _key(link: Raised | None) -> str:
-    """Of a KeyError."""
-    return link.text.strip().strip("'\"") if link is not None else ""
