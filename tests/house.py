@@ -25,7 +25,6 @@ STILL_TOO_LONG: frozenset[str] = frozenset(
         "launcher/record/view.py",
         "launcher/spec/types.py",
         "launcher/supervise/supervisor.py",
-        "launcher/wire/protocol.py",
     }
 )
 

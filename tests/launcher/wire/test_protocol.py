@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from launcher.record import events
-from launcher.wire import protocol, shapes
+from launcher.wire import messages, protocol, shapes
 
 
 def test_an_object_with_a_kind_of_its_own_stays_an_object() -> None:
@@ -29,7 +29,7 @@ def test_messages_within_messages_read_back() -> None:
 
 
 def test_every_field_s_type_can_be_checked() -> None:
-    for cls in protocol._KINDS.values():
+    for cls in messages._KINDS.values():
         for written in cls.fields.values():
             assert not shapes.fits(object(), written)
 
