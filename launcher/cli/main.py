@@ -9,23 +9,22 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher import __version__
+from launcher.cli.options import host_options, request_of, run_options, show_options, size_options
 from launcher.views.terminal import complain, say, say_json, say_text
-from launcher.wire.errors import EXIT_USAGE, TflaunchError, UsageError
+from launcher.wire.errors import EXIT_USAGE, TflaunchError
 
 if TYPE_CHECKING:
     from launcher.cli.resolve import Request
 
 DEBUG_VARIABLE = "TFLAUNCH_DEBUG"
 _GC_THRESHOLD = 50_000  # a start makes many objects that stay: to look through them takes a tenth of its time
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def main() -> None:
@@ -97,96 +96,11 @@ def cli() -> None:
     """
 
 
-def _size_options(function: _F) -> _F:
-    options = [
-        click.option("--ps", type=click.IntRange(0), help="Parameter servers.  [default: 1]"),
-        click.option("--workers", type=click.IntRange(0), help="Workers besides the chief.  [default: 1]"),
-        click.option("--evaluator/--no-evaluator", default=None, help="An evaluator or none.  [default: one]"),
-    ]
-    return _with(options, function)
-
-
-_HOST_OPTIONS: Sequence[Callable[[Any], Any]] = (
-    click.option(
-        "--hosts-from",
-        envvar="TFLAUNCH_HOSTS_FROM",
-        metavar="FILE|slurm",
-        help="Hosts, instead of the spec's: a hostfile, or the nodes of this Slurm job.",
-    ),
-    click.option(
-        "--accept-new-host-keys",
-        is_flag=True,
-        help="Trust SSH hosts that are not known yet, and add them to ~/.ssh/known_hosts.",
-    ),
-)
-
-
-def _host_options(function: _F) -> _F:
-    return _with(_HOST_OPTIONS, function)
-
-
-def _run_options(function: _F) -> _F:
-    options = [
-        click.option("--model-dir", envvar="TFLAUNCH_MODEL_DIR", help="Checkpoints, metrics and exports go here."),
-        click.option(
-            "--run-dir", envvar="TFLAUNCH_RUN_DIR", help="This run's folder; a new one.  [default: runs/NAME-TIME]"
-        ),
-        click.option("--name", envvar="TFLAUNCH_NAME", help="Name of the run."),
-        click.option("--env", "-e", multiple=True, metavar="K[=V]", help="Variable of the tasks; K alone: from yours."),
-        click.option("--env-file", multiple=True, type=click.Path(dir_okay=False), help="File of K=V lines."),
-        click.option("--timeout-s", type=float, envvar="TFLAUNCH_TIMEOUT_S", help="End the run after that long."),
-        click.option(
-            "--restarts", envvar="TFLAUNCH_RESTARTS", metavar="N|ROLE=N", multiple=True, help="Restarts per task."
-        ),
-        click.option(
-            "--tune", envvar="TFLAUNCH_ADJUST", multiple=True, metavar="NAME|-NAME|none", help="Adjustments on or off."
-        ),
-        click.option("--no-preload", is_flag=True, envvar="TFLAUNCH_NO_PRELOAD", help="Start each task by itself."),
-        click.option(
-            "--profile-steps",
-            type=click.IntRange(1),
-            envvar="TFLAUNCH_PROFILE_STEPS",
-            metavar="N",
-            help="Trace one step in N of each task, for tflaunch timeline.",
-        ),
-        click.option(
-            "--tensorboard",
-            is_flag=True,
-            envvar="TFLAUNCH_TENSORBOARD",
-            help="TensorBoard beside the run; ends with it.",
-        ),
-        *_HOST_OPTIONS,
-        click.option(
-            "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
-            envvar="TFLAUNCH_LOG_LEVEL",
-            help="What tasks log; debug also shows TensorFlow's own noise.",
-        ),
-        click.option("--inject", multiple=True, metavar="FAULT", help='Fault drill, as "kill worker:1 at step 200".'),
-    ]
-    return _with(options, function)
-
-
-def _show_options(function: _F) -> _F:
-    options = [
-        click.option("--detach", is_flag=True, help="Return at once; the run goes on."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON event a line on stdout."),
-        click.option("--plain", is_flag=True, envvar="TFLAUNCH_PLAIN", help="No live view."),
-    ]
-    return _with(options, function)
-
-
-def _with(options: Sequence[Callable[[Any], Any]], function: _F) -> _F:
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 @cli.command(short_help="Train on this machine.")
 @click.argument("spec", required=False, type=click.Path(dir_okay=False))
-@_size_options
-@_run_options
-@_show_options
+@size_options
+@run_options
+@show_options
 @click.pass_context
 def local(context: click.Context, /, **options: Any) -> int:
     """Trains on this machine: tflaunch local [SPEC] [OPTIONS] [-- COMMAND ARG…]
@@ -194,22 +108,22 @@ def local(context: click.Context, /, **options: Any) -> int:
     COMMAND may start with python, a script's path, or -m. Without one, the sample job trains on data that it makes
     once in your cache folder.
     """
-    return _launch(_request(context, local_only=True), options)
+    return _launch(request_of(context, local_only=True), options)
 
 
 @cli.command("run", short_help="Train on the hosts of a cluster spec.")
 @click.argument("spec", type=click.Path(dir_okay=False))
-@_run_options
-@_show_options
+@run_options
+@show_options
 @click.pass_context
 def run_command(context: click.Context, /, **options: Any) -> int:
     """Trains on the hosts that SPEC names: tflaunch run SPEC [OPTIONS] [-- COMMAND ARG…]"""
-    return _launch(_request(context), options)
+    return _launch(request_of(context), options)
 
 
 @cli.command(short_help="Copy code and make the Python environment on the hosts.")
 @click.argument("spec", type=click.Path(dir_okay=False))
-@_host_options
+@host_options
 @click.option("--plain", is_flag=True, envvar="TFLAUNCH_PLAIN", help="No bars.")
 @click.pass_context
 def deploy(context: click.Context, /, plain: bool, **_: Any) -> int:
@@ -217,28 +131,28 @@ def deploy(context: click.Context, /, plain: bool, **_: Any) -> int:
     same before it starts."""
     from launcher.cli import commands
 
-    return commands.deploy(_request(context), plain=plain)
+    return commands.deploy(request_of(context), plain=plain)
 
 
 @cli.command(short_help="Show what would run.")
 @click.argument("spec", required=False, type=click.Path(dir_okay=False))
-@_size_options
-@_run_options
-@_show_options
+@size_options
+@run_options
+@show_options
 @click.pass_context
 def plan(context: click.Context, /, as_json: bool, **options: Any) -> int:
     """Shows every task with its host, TF_CONFIG, command and environment, and starts nothing."""
     from launcher.cli.resolve import resolve
     from launcher.views import plan_text
 
-    made = resolve(_request(context)).plan
+    made = resolve(request_of(context)).plan
     say_text(plan_text.as_json(made) if as_json else plan_text.as_text(made))
     return 0
 
 
 @cli.command(short_help="See whether every host is ready.")
 @click.argument("spec", required=False, type=click.Path(dir_okay=False))
-@_host_options
+@host_options
 @click.option("--model-dir", envvar="TFLAUNCH_MODEL_DIR", help="Look at this folder instead of the spec's.")
 @click.option(
     "--timeout-s",
@@ -258,7 +172,7 @@ def doctor(context: click.Context, /, doctor_timeout_s: float, as_json: bool, **
     """
     from launcher.cli import doctor_command
 
-    return doctor_command.doctor(_request(context), timeout_s=doctor_timeout_s, as_json=as_json)
+    return doctor_command.doctor(request_of(context), timeout_s=doctor_timeout_s, as_json=as_json)
 
 
 @cli.command(short_help="The JSON Schema of cluster specs.")
@@ -366,30 +280,6 @@ def inspect(path: str, path2: str | None, feeds: str | None, as_json: bool) -> i
 
 def _runs_dir() -> Path:
     return Path("runs")
-
-
-def _request(context: click.Context, *, local_only: bool = False) -> Request:
-    """Everything that was said about the run, with where each value came from."""
-    from launcher.cli.resolve import Request
-
-    given: dict[str, tuple[object, str]] = {}
-    for name, value in context.params.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT") and value not in (None, ()):
-            flag = next(item for item in context.command.params if item.name == name)
-            where = flag.opts[0] if source.name == "COMMANDLINE" else str(flag.envvar)
-            given[name] = (value, where)
-    spec = given.pop("spec", (None, ""))[0]
-    if str(spec).endswith(".py") or spec in ("python", "python3"):
-        raise UsageError(f"to train with {spec}, write it behind --, as in: tflaunch local -- python train.py")
-    return Request(
-        spec=Path(str(spec)) if spec is not None else None,
-        command=context.obj,
-        given=given,
-        environ=dict(os.environ),
-        cwd=Path.cwd(),
-        local_only=local_only,
-    )
 
 
 def _launch(request: Request, options: dict[str, Any]) -> int:

@@ -1,0 +1,130 @@
+"""Options that several commands share. Each may come from the environment, too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from launcher.wire.errors import UsageError
+
+if TYPE_CHECKING:
+    from launcher.cli.resolve import Request
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def size_options(function: F) -> F:
+    """How many tasks."""
+    options = [
+        click.option("--ps", type=click.IntRange(0), help="Parameter servers.  [default: 1]"),
+        click.option("--workers", type=click.IntRange(0), help="Workers besides the chief.  [default: 1]"),
+        click.option("--evaluator/--no-evaluator", default=None, help="An evaluator or none.  [default: one]"),
+    ]
+    return _with(options, function)
+
+
+_HOST_OPTIONS: Sequence[Callable[[Any], Any]] = (
+    click.option(
+        "--hosts-from",
+        envvar="TFLAUNCH_HOSTSFROM",
+        metavar="FILE|slurm",
+        help="Hosts, instead of the spec's: a hostfile, or the nodes of this Slurm job.",
+    ),
+    click.option(
+        "--accept-new-host-keys",
+        is_flag=True,
+        help="Trust SSH hosts that are not known yet, and add them to ~/.ssh/known_hosts.",
+    ),
+)
+
+
+def host_options(function: F) -> F:
+    """Which hosts, and whether new ones are trusted."""
+    return _with(_HOST_OPTIONS, function)
+
+
+def run_options(function: F) -> F:
+    """What a run is made with."""
+    options = [
+        click.option("--model-dir", envvar="TFLAUNCH_MODEL_DIR", help="Checkpoints, metrics and exports go here."),
+        click.option(
+            "--run-dir", envvar="TFLAUNCH_RUN_DIR", help="This run's folder; a new one.  [default: runs/NAME-TIME]"
+        ),
+        click.option("--name", envvar="TFLAUNCH_NAME", help="Name of the run."),
+        click.option("--env", "-e", multiple=True, metavar="K[=V]", help="Variable of the tasks; K alone: from yours."),
+        click.option("--env-file", multiple=True, type=click.Path(dir_okay=False), help="File of K=V lines."),
+        click.option("--timeout-s", type=float, envvar="TFLAUNCH_TIMEOUT_S", help="End the run after that long."),
+        click.option(
+            "--restarts", envvar="TFLAUNCH_RESTARTS", metavar="N|ROLE=N", multiple=True, help="Restarts per task."
+        ),
+        click.option(
+            "--tune", envvar="TFLAUNCH_ADJUST", multiple=True, metavar="NAME|-NAME|none", help="Adjustments on or off."
+        ),
+        click.option("--no-preload", is_flag=True, envvar="TFLAUNCH_NO_PRELOAD", help="Start each task by itself."),
+        click.option(
+            "--profile-steps",
+            type=click.IntRange(1),
+            envvar="TFLAUNCH_PROFILE_STEPS",
+            metavar="N",
+            help="Trace one step in N of each task, for tflaunch timeline.",
+        ),
+        click.option(
+            "--tensorboard",
+            is_flag=True,
+            envvar="TFLAUNCH_TENSORBOARD",
+            help="TensorBoard beside the run; ends with it.",
+        ),
+        *_HOST_OPTIONS,
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            envvar="TFLAUNCH_LOG_LEVEL",
+            help="What tasks log; debug also shows TensorFlow's own noise.",
+        ),
+        click.option("--inject", multiple=True, metavar="FAULT", help='Fault drill, as "kill worker:1 at step 200".'),
+    ]
+    return _with(options, function)
+
+
+def show_options(function: F) -> F:
+    """How it is shown."""
+    options = [
+        click.option("--detach", is_flag=True, help="Return at once; the run goes on."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON event a line on stdout."),
+        click.option("--plain", is_flag=True, envvar="TFLAUNCH_PLAIN", help="No live view."),
+    ]
+    return _with(options, function)
+
+
+def _with(options: Sequence[Callable[[Any], Any]], function: F) -> F:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def request_of(context: click.Context, *, local_only: bool = False) -> Request:
+    """Everything that was said about the run, with where each value came from."""
+    from launcher.cli.resolve import Request
+
+    given: dict[str, tuple[object, str]] = {}
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT") and value not in (None, ()):
+            flag = next(item for item in context.command.params if item.name == name)
+            where = flag.opts[0] if source.name == "COMMANDLINE" else str(flag.envvar)
+            given[name] = (value, where)
+    spec = given.pop("spec", (None, ""))[0]
+    if str(spec).endswith(".py") or spec in ("python", "python3"):
+        raise UsageError(f"to train with {spec}, write it behind --, as in: tflaunch local -- python train.py")
+    return Request(
+        spec=Path(str(spec)) if spec is not None else None,
+        command=context.obj,
+        given=given,
+        environ=dict(os.environ),
+        cwd=Path.cwd(),
+        local_only=local_only,
+    )
