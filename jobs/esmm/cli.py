@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from jobs.errors import JobError
-from jobs.esmm.flags import make_parser, predict_options, sample_settings, train_options
+from jobs.esmm.flags import make_parser
 from jobs.esmm.options import TRUTH_FILE
+from jobs.esmm.parsed import predict_options, sample_settings, train_options
 from jobs.esmm.task import resolve_model_dir, this_task
 from jobs.logs import configure_logging
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import signal
 from collections.abc import Iterator, Mapping
 
-from launcher.doctor.facts import Disk, HostFacts, System, TaskPython
+from launcher.doctor.facts import Disk, HostFacts, System
 from launcher.doctor.findings import Level
 from launcher.doctor.wanted import Need, Wanted
 
@@ -21,10 +20,10 @@ BARELY_MIB = 16
 ENOUGH_FILES = 1024
 FILES_OF_A_TASK = 64  # its own, besides connections
 CONNECTIONS_OF_A_PEER = 4
-_DEPLOY = "tflaunch deploy SPEC"
 
 
-def _ok(value: str) -> Verdict:
+def ok(value: str) -> Verdict:
+    """Nothing to do; ``value`` is shown."""
     return (Level.OK, value, "", "")
 
 
@@ -37,9 +36,9 @@ def reachable(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
     if known.trouble:
         yield Level.FAILED, "no", known.trouble, known.advice
     elif wanted.needs[host].host.transport == "local":
-        yield _ok("local")
+        yield ok("local")
     else:
-        yield _ok(f"{known.connect_s:.1f} s")
+        yield ok(f"{known.connect_s:.1f} s")
 
 
 def sessions(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
@@ -52,77 +51,7 @@ def sessions(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         message = f"sshd allows {allowed} for each connection (MaxSessions): a run needs one, and nothing else fits"
         yield Level.WARNING, str(found), message, "set MaxSessions 10 in sshd_config there, and reload sshd"
     else:
-        yield _ok(str(found) if found < MOST_SESSIONS else f"{found} or more")
-
-
-# --- the tasks' Python
-
-
-def imports(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
-    """Whether the tasks' Python can import what they are forked from."""
-    for found in facts[host].pythons:
-        yield _import(found, wanted)
-    if not facts[host].pythons:
-        yield Level.SKIPPED, "", "", ""
-
-
-def _import(found: TaskPython, wanted: Wanted) -> Verdict:
-    advice = f"bring the environment there: {_DEPLOY}" if wanted.deploys else "say where its Python is: python.path"
-    if found.start_problem:
-        return Level.FAILED, "no Python", f"cannot run {found.python}: {found.start_problem}", advice
-    if found.version is None:
-        return Level.FAILED, "no Python", f"{found.python} does not work: {_said(found)}", advice
-    if found.import_s is None:
-        return Level.FAILED, "fails", f"{found.python}: {_said(found)}", _import_advice(found, wanted)
-    if found.tensorflow and found.estimator_problem:
-        message = f"{found.python}: tf.estimator does not work: {found.estimator_problem}"
-        return Level.WARNING, "no Estimator", message, "pip install tensorflow-estimator==2.15.0 tf-keras there"
-    return _ok(f"{found.import_s:.1f} s")
-
-
-def _said(found: TaskPython) -> str:
-    if found.exit is not None and found.exit < 0:
-        return f"killed by {_signal(-found.exit)}" + (f" ({found.last_words})" if found.last_words else "")
-    return found.last_words or f"it ended with {found.exit}"
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _import_advice(found: TaskPython, wanted: Wanted) -> str:
-    if found.exit == -signal.SIGILL:
-        return "this build of TensorFlow needs instructions (AVX) that the CPU has not: install another build"
-    if found.exit == -signal.SIGKILL:
-        return "is there too little memory on the host, or in its control group?"
-    if found.exit is None:
-        return "is the file system that Python lives on slow? Allow more: --timeout-s"
-    if "No module named" in found.last_words:
-        return (
-            f"install it there: {_DEPLOY}" if wanted.deploys else "install it into that Python, or correct python.path"
-        )
-    return f"see the whole error there: {found.python} -c 'import tensorflow'"
-
-
-def command(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
-    """Whether the tasks' folder and their program are there."""
-    seen = set()
-    bring = f"{_DEPLOY} brings the code" if wanted.deploys else "copy the code there, or correct cwd and command"
-    for found in facts[host].pythons:
-        if (found.folder, found.program) in seen:
-            continue
-        seen.add((found.folder, found.program))
-        if found.folder_problem:
-            yield Level.FAILED, "no folder", f"the tasks' folder {found.folder}: {found.folder_problem}", bring
-        elif found.program_found is False and found.version is not None:
-            yield Level.FAILED, "not there", f"there is no {found.program} in {found.folder}", bring
-        else:
-            yield _ok("there" if found.program_found else "")
-    if not seen:
-        yield Level.SKIPPED, "", "", ""
+        yield ok(str(found) if found < MOST_SESSIONS else f"{found} or more")
 
 
 # --- ports
@@ -140,7 +69,7 @@ def ports(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
             message += f"; process {found.foreign['pid']} ({str(found.foreign.get('command', ''))[:80]}) has one"
         yield Level.FAILED, f"{found.free} free", message, "give the host more: hosts[].ports"
     else:
-        yield _ok("free" if need.host.ports is None else f"{need.host.ports[0]}-{need.host.ports[1]}")
+        yield ok("free" if need.host.ports is None else f"{need.host.ports[0]}-{need.host.ports[1]}")
 
 
 # --- what the host has
@@ -157,7 +86,7 @@ def disk(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         return
     bad = [verdict for found in system.disks if (verdict := _disk(found, wanted))]
     sizes = [found.free_mib for found in system.disks if found.free_mib is not None]
-    yield from bad or [_ok(mib(min(sizes)) if sizes else "")]
+    yield from bad or [ok(mib(min(sizes)) if sizes else "")]
 
 
 def _disk(found: Disk, wanted: Wanted) -> Verdict | None:
@@ -182,7 +111,7 @@ def memory(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         message = f"{mib(system.available_mib)} available for {count(tasks, 'task')}; a small one takes {TASK_MIB} MiB"
         yield Level.WARNING, mib(system.available_mib), message, "place fewer tasks there, or end what else runs there"
     else:
-        yield _ok(mib(system.available_mib))
+        yield ok(mib(system.available_mib))
 
 
 def cores(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
@@ -199,7 +128,7 @@ def cores(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
             "place fewer workers there, unless they wait for input mostly",
         )
     else:
-        yield _ok(f"{system.cores:g}")
+        yield ok(f"{system.cores:g}")
 
 
 def gpus(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
@@ -216,7 +145,7 @@ def gpus(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         message = f"TensorFlow sees {min(seen)} of its {len(system.gpus)} GPUs"
         yield Level.FAILED, f"{min(seen)} seen", message, "install tensorflow[and-cuda], and a driver that fits it"
     else:
-        yield _ok(str(len(system.gpus)))
+        yield ok(str(len(system.gpus)))
 
 
 def open_files(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
@@ -235,7 +164,7 @@ def open_files(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         message = f"a task may open {soft} files: few, when data is read from many"
         yield Level.WARNING, str(soft), message, advice
     else:
-        yield _ok("no limit" if soft is None else str(soft))
+        yield ok("no limit" if soft is None else str(soft))
 
 
 def guard(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
@@ -254,7 +183,7 @@ def guard(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         message = f"{address} is no address of its own (NAT?): its ports listen on all, and answer who has the key"
         yield Level.WARNING, "any address", message, "write an address of its own, if the others reach it there"
     else:
-        yield _ok(system.listens_at)
+        yield ok(system.listens_at)
 
 
 # --- what is in the environment, and what is left there
@@ -274,7 +203,7 @@ def proxies(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         message = f"{', '.join(named)} is set there, and TensorFlow would reach {_names(through)} by that proxy"
         yield Level.FAILED, named[0], message, f"set in the spec: env: {{no_proxy: {addresses!r}}}"
     else:
-        yield _ok("none" if not named else "spared")
+        yield ok("none" if not named else "spared")
 
 
 def _talks_to_nobody(need: Need) -> bool:
@@ -303,7 +232,7 @@ def tf_config(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         message = "TF_CONFIG is set in the environment there; tflaunch gives each task its own instead"
         yield Level.WARNING, "set", message, "take it out of the start-up files there (.bashrc, /etc/environment)"
     else:
-        yield _ok("not set")
+        yield ok("not set")
 
 
 def old_runs(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
@@ -317,7 +246,7 @@ def old_runs(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         advice = f"if it is not wanted: tflaunch stop {run}, where it was started"
         yield Level.WARNING, f"pid {found.pid}", f"run {run} is alive there: {alive}", advice
     if not system.runs:
-        yield _ok("none")
+        yield ok("none")
 
 
 def count(number: int, one: str, more: str = "") -> str:

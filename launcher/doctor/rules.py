@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from launcher.doctor import host_rules, shared_rules
+from launcher.doctor import host_rules, program_rules, shared_rules
 from launcher.doctor.facts import HostFacts
 from launcher.doctor.findings import Finding, Level
 from launcher.doctor.wanted import Wanted
@@ -32,8 +32,8 @@ CHECKS: tuple[Check, ...] = (
     Check(name="sessions", asked="", rule=host_rules.sessions),
     Check(name="python", asked="python", rule=shared_rules.python_versions),
     Check(name="tensorflow", asked="python", rule=shared_rules.tensorflow_versions),
-    Check(name="import", asked="python", rule=host_rules.imports),
-    Check(name="command", asked="python", rule=host_rules.command),
+    Check(name="import", asked="python", rule=program_rules.imports),
+    Check(name="command", asked="python", rule=program_rules.command),
     Check(name="ports", asked="listen", rule=host_rules.ports),
     Check(name="guard", asked="system", rule=host_rules.guard),
     Check(name="network", asked="connect", rule=shared_rules.network),

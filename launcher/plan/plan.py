@@ -12,23 +12,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from launcher.plan.binding import bind, board_message, guard_message, preload_messages, start_message, with_run_dir
-from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
+from launcher.plan.model import Plan, PlannedTask, StartMode
 from launcher.plan.plan_json import plan_from_json, plan_to_json
+from launcher.plan.settings import adjustments_of, origins_of, planned_host, policy_of
 from launcher.plan.tf_config import VARIABLE, check_size
 from launcher.spec import drills
 from launcher.spec.command import Command, fill, max_steps, option, parse_command, uses
 from launcher.spec.hosts import HostSite, expand_host
 from launcher.spec.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
-from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
-from launcher.spec.source import path_text
 from launcher.spec.texts import expand_range, is_shareable
-from launcher.wire import adjustments, preload_env
+from launcher.wire import preload_env
 from launcher.wire.errors import Problem, SpecError, UsageError
 from launcher.wire.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
 from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 if TYPE_CHECKING:
-    from launcher.spec.types import ClusterSpec, PolicyKeys
+    from launcher.spec.types import ClusterSpec
 
 __all__ = [
     "Surroundings",
@@ -43,8 +42,6 @@ __all__ = [
     "with_run_dir",
 ]
 
-LOCAL_LEASE_S = 3.0
-REMOTE_LEASE_S = 60.0
 DEFAULT_MODEL_DIR = "{run_dir}/model"
 DEFAULT_MODEL_DIR_VARIABLE = "TFLAUNCH_DEFAULT_MODEL_DIR"
 CPP_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"  # read while TensorFlow is imported: part of the preload key
@@ -90,7 +87,7 @@ class _Planner:
             role: tuple(name for text in spec.roles.of(role).on for name in expand_range(text)) for role in ROLES
         }
         self._model_dir, self._model_dir_in_command = self._choose_model_dir()
-        self._active, self._notes = _adjustments(spec, self._command)
+        self._active, self._notes = adjustments_of(spec, self._command)
 
     def plan(self) -> Plan:
         spec = self._spec
@@ -98,15 +95,15 @@ class _Planner:
             name=spec.name or self._command.name,
             model_dir=self._model_dir,
             model_dir_in_command=self._model_dir_in_command,
-            hosts=tuple(_planned_host(site) for site in self._sites.values()),
+            hosts=tuple(planned_host(site) for site in self._sites.values()),
             tasks=self._tasks(),
-            policy=_policy(spec, self._remote),
+            policy=policy_of(spec, self._remote),
             preload=self._preload(),
             adjustments=self._active,
             max_steps=max_steps(self._command.argv),
             inject=spec.inject,
             tensorboard=spec.tensorboard,
-            origins=_origins(spec),
+            origins=origins_of(spec),
             notes=(*self._notes, *self._model_dir_notes(), *self._drill_notes()),
             on=MappingProxyType({role: names for role, names in self._on.items() if names}),
         )
@@ -273,70 +270,3 @@ def _sites(spec: ClusterSpec) -> tuple[HostSite, ...]:
     if spec.hosts is None:
         return (HostSite(name=LOCAL_HOST, address=LOCAL_ADDRESS),)
     return tuple(site for host in spec.hosts for site in expand_host(host))
-
-
-def _planned_host(site: HostSite) -> PlannedHost:
-    ssh: dict[str, str] = {}
-    if site.ssh is not None:
-        ssh = {key: str(value) for key, value in site.ssh.model_dump(exclude_none=True).items()}
-        ssh.setdefault("host", site.address)
-    return PlannedHost(
-        name=site.name,
-        address=site.address,
-        transport="local" if site.ssh is None else "ssh",
-        ports=site.ports,
-        gpus=site.gpus,
-        ssh=MappingProxyType(ssh),
-    )
-
-
-def _policy(spec: ClusterSpec, remote: bool) -> Policy:
-    keys = spec.policy
-    return Policy(
-        success=Success(keys.success),
-        restarts=MappingProxyType({role: getattr(keys.restarts, role.value) for role in ROLES}),
-        restart_window_s=keys.restart_window_s,
-        used_up=MappingProxyType({**DEFAULT_USED_UP, **_used_up(keys)}),
-        lost_hosts=keys.lost_hosts,
-        backoff_s=keys.backoff_s,
-        start_timeout_s=keys.start_timeout_s,
-        hang_timeout_s=keys.hang_timeout_s,
-        timeout_s=keys.timeout_s,
-        evaluator_drain_s=keys.evaluator_drain_s,
-        grace_s=keys.grace_s,
-        lease_s=keys.lease_s or (REMOTE_LEASE_S if remote else LOCAL_LEASE_S),
-    )
-
-
-def _used_up(keys: PolicyKeys) -> Mapping[Role, UsedUp]:
-    """A missing worker matters if each of them decides about success."""
-    worker = keys.used_up.worker or ("go_on" if keys.success == "chief" else "fail")
-    return {Role.WORKER: UsedUp(worker), Role.EVALUATOR: UsedUp(keys.used_up.evaluator)}
-
-
-def _adjustments(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The adjustments that are on, and what is to be said about it."""
-    chosen = {name for name in adjustments.NAMES if spec.tune.get(name, name in adjustments.DEFAULT)}
-    notes = [] if adjustments.PORT_GUARD in chosen else [adjustments.OPEN_PORTS.format("port-guard is switched off")]
-    if not command.program:
-        chosen &= {adjustments.PORT_GUARD}
-        notes.append("the command is not a Python script or module: no adjustment is made inside its tasks")
-        return tuple(chosen), tuple(notes)
-    chosen |= {"profile"} if spec.profile_steps is not None else set()
-    chosen |= {"input-wait"} if spec.tensorboard and spec.tune.get("input-wait", True) else set()
-    while unmet := adjustments.unmet(chosen):
-        for name, need in unmet:
-            chosen.discard(name)
-            notes.append(f"{name} is off, since it needs {need}")
-    return tuple(name for name in adjustments.NAMES if name in chosen), tuple(notes)
-
-
-def _origins(spec: ClusterSpec) -> Mapping[str, str]:
-    """Where options were set, by their path; hosts, which can be many, left out."""
-    return MappingProxyType(
-        {
-            path_text(path): str(origin)
-            for path, origin in spec.origins.items()
-            if path and path[0] != "hosts" and not isinstance(path[-1], int)
-        }
-    )

@@ -11,14 +11,16 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.esmm.cli import main
-from jobs.esmm.flags import make_parser, train_options
+from jobs.esmm.flags import make_parser
 from jobs.esmm.options import StopOptions, TrainOptions
+from jobs.esmm.parsed import train_options
 from jobs.esmm.task import resolve_model_dir, this_task
 
 NO_TENSORFLOW = """
 import sys
 from jobs.esmm.cli import main
-from jobs.esmm.flags import make_parser, train_options
+from jobs.esmm.flags import make_parser
+from jobs.esmm.parsed import train_options
 from jobs.esmm.options import StopOptions, TrainOptions
 try:
     code = main(sys.argv[1:])

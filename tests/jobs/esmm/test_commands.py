@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jobs.esmm.cli import main
-from jobs.esmm.flags import make_parser, train_options
+from jobs.esmm.flags import make_parser
+from jobs.esmm.parsed import train_options
 from tests.jobs.esmm.conftest import Trained
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]

@@ -1,0 +1,90 @@
+"""Keys of the spec as values of the plan: hosts, the policy, the adjustments that are on, and where each was set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from launcher.plan.model import PlannedHost
+from launcher.spec.command import Command
+from launcher.spec.hosts import HostSite
+from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
+from launcher.spec.source import path_text
+from launcher.wire import adjustments
+from launcher.wire.roles import ROLES, Role
+
+if TYPE_CHECKING:
+    from launcher.spec.types import ClusterSpec, PolicyKeys
+
+LOCAL_LEASE_S = 3.0
+REMOTE_LEASE_S = 60.0
+
+
+def planned_host(site: HostSite) -> PlannedHost:
+    """A host of the spec."""
+    ssh: dict[str, str] = {}
+    if site.ssh is not None:
+        ssh = {key: str(value) for key, value in site.ssh.model_dump(exclude_none=True).items()}
+        ssh.setdefault("host", site.address)
+    return PlannedHost(
+        name=site.name,
+        address=site.address,
+        transport="local" if site.ssh is None else "ssh",
+        ports=site.ports,
+        gpus=site.gpus,
+        ssh=MappingProxyType(ssh),
+    )
+
+
+def policy_of(spec: ClusterSpec, remote: bool) -> Policy:
+    """The policy. ``remote``: tasks run on other hosts, whose lines may be cut."""
+    keys = spec.policy
+    return Policy(
+        success=Success(keys.success),
+        restarts=MappingProxyType({role: getattr(keys.restarts, role.value) for role in ROLES}),
+        restart_window_s=keys.restart_window_s,
+        used_up=MappingProxyType({**DEFAULT_USED_UP, **_used_up(keys)}),
+        lost_hosts=keys.lost_hosts,
+        backoff_s=keys.backoff_s,
+        start_timeout_s=keys.start_timeout_s,
+        hang_timeout_s=keys.hang_timeout_s,
+        timeout_s=keys.timeout_s,
+        evaluator_drain_s=keys.evaluator_drain_s,
+        grace_s=keys.grace_s,
+        lease_s=keys.lease_s or (REMOTE_LEASE_S if remote else LOCAL_LEASE_S),
+    )
+
+
+def _used_up(keys: PolicyKeys) -> Mapping[Role, UsedUp]:
+    """A missing worker matters if each of them decides about success."""
+    worker = keys.used_up.worker or ("go_on" if keys.success == "chief" else "fail")
+    return {Role.WORKER: UsedUp(worker), Role.EVALUATOR: UsedUp(keys.used_up.evaluator)}
+
+
+def adjustments_of(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The adjustments that are on, and what is to be said about it."""
+    chosen = {name for name in adjustments.NAMES if spec.tune.get(name, name in adjustments.DEFAULT)}
+    notes = [] if adjustments.PORT_GUARD in chosen else [adjustments.OPEN_PORTS.format("port-guard is switched off")]
+    if not command.program:
+        chosen &= {adjustments.PORT_GUARD}
+        notes.append("the command is not a Python script or module: no adjustment is made inside its tasks")
+        return tuple(chosen), tuple(notes)
+    chosen |= {"profile"} if spec.profile_steps is not None else set()
+    chosen |= {"input-wait"} if spec.tensorboard and spec.tune.get("input-wait", True) else set()
+    while unmet := adjustments.unmet(chosen):
+        for name, need in unmet:
+            chosen.discard(name)
+            notes.append(f"{name} is off, since it needs {need}")
+    return tuple(name for name in adjustments.NAMES if name in chosen), tuple(notes)
+
+
+def origins_of(spec: ClusterSpec) -> Mapping[str, str]:
+    """Where options were set, by their path; hosts, which can be many, left out."""
+    return MappingProxyType(
+        {
+            path_text(path): str(origin)
+            for path, origin in spec.origins.items()
+            if path and path[0] != "hosts" and not isinstance(path[-1], int)
+        }
+    )
