@@ -278,3 +278,22 @@ def from_line(line: str) -> Recorded:
     if not isinstance(event, RunEvent):
         raise ValueError(f"not an event of a run: {line[:200]}")
     return Recorded(n=int(body["n"]), at=datetime.fromisoformat(body["at"].replace("Z", "+00:00")), event=event)
+
+
+def is_news(event: RunEvent) -> bool:
+    """Whether it is worth a line in a picture of the run."""
+    if isinstance(event, PreloadChanged):
+        return event.state == "died"
+    return isinstance(
+        event,
+        (
+            BoardChanged,
+            Noticed,
+            HostChanged,
+            Recovered,
+            TasksMoved,
+            MoveOver,
+            DrillFired,
+            StopRequested,
+        ),
+    )

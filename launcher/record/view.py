@@ -44,25 +44,6 @@ class At:
     event: ev.RunEvent
 
 
-def _is_news(event: ev.RunEvent) -> bool:
-    """Whether it is worth a line in a picture of the run."""
-    if isinstance(event, ev.PreloadChanged):
-        return event.state == "died"
-    return isinstance(
-        event,
-        (
-            ev.BoardChanged,
-            ev.Noticed,
-            ev.HostChanged,
-            ev.Recovered,
-            ev.TasksMoved,
-            ev.MoveOver,
-            ev.DrillFired,
-            ev.StopRequested,
-        ),
-    )
-
-
 def _enum(cls: type[_E], text: str) -> _E | None:
     try:
         return cls(text)
@@ -183,7 +164,7 @@ class RunView:
         self.n = recorded.n
         self.last_at = recorded.at.timestamp()
         self._fold(recorded.event, self.last_at)
-        if _is_news(recorded.event):
+        if ev.is_news(recorded.event):
             self.news.append(At(self.last_at, recorded.event))
 
     def _task(self, name: object) -> TaskView | None:

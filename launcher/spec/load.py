@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from launcher.spec import source as sources
 from launcher.spec.checks import cross_problems
 from launcher.spec.parts import Parts
-from launcher.spec.source import Origin, Path, Source, Tree, path_text
-from launcher.spec.types import ClusterSpec, nearest
+from launcher.spec.source import Origin, Path, Source, Tree, nearest, path_text
+from launcher.spec.types import ClusterSpec
 from launcher.spec.words import findings
 from launcher.wire.errors import Problem, SpecError, UsageError
 

@@ -252,3 +252,11 @@ def path_text(path: Path) -> str:
         else:
             text += f"[{part[:80]!r}]"
     return text
+
+
+def nearest(origins: Mapping[Path, Origin], path: Path) -> Origin:
+    """The origin of ``path``, or of what it is part of."""
+    for end in range(len(path), -1, -1):
+        if path[:end] in origins:
+            return origins[path[:end]]
+    return Origin("spec")

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from launcher.spec import drills, texts
 from launcher.spec.policy import DEFAULT_RESTARTS, Policy
-from launcher.spec.source import Origin, Path, SpelledFloat, SpelledInt
+from launcher.spec.source import Origin, Path, SpelledFloat, SpelledInt, nearest
 from launcher.wire.roles import Role
 
 MAX_TASKS = 100_000
@@ -277,14 +277,6 @@ class ClusterSpec(Section):
     def where(self, path: Path) -> Origin:
         """Where a value, or the nearest mapping around it, was written."""
         return nearest(self._origins, path)
-
-
-def nearest(origins: Mapping[Path, Origin], path: Path) -> Origin:
-    """The origin of ``path``, or of what it is part of."""
-    for end in range(len(path), -1, -1):
-        if path[:end] in origins:
-            return origins[path[:end]]
-    return Origin("spec")
 
 
 SECTIONS: Mapping[str, type[Section]] = MappingProxyType(

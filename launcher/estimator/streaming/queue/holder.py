@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from launcher.estimator.streaming.queue import queue as queues
+from launcher.estimator.streaming.queue.accounts import Account, Upkeep
 from launcher.estimator.streaming.queue.client import Client, RolledBackError
 from launcher.estimator.streaming.queue.journal import Journal
 from launcher.estimator.streaming.queue.queue import Done, Held, Queue
@@ -25,31 +25,6 @@ _TAKE_S = 0.4
 _AHEAD = 2
 _FAILURE_S = 15.0
 _CLOSE_S = 2.0
-
-
-@dataclass
-class _Account:
-    """What is known of one lease: ``total`` rows once it is read to its end, ``trained`` so far."""
-
-    held: Held
-    total: int | None = None
-    trained: int = 0
-    skipped: int = 0
-
-    @property
-    def is_done(self) -> bool:
-        return self.total is not None and self.trained >= self.total
-
-
-class Upkeep(Protocol):
-    """What the chief does at each contact besides."""
-
-    def look(self) -> None:
-        """What takes time, once a contact."""
-
-    def change(self, queue: Queue) -> Queue:
-        """What follows from it for the queue."""
-        ...
 
 
 class Holder:
@@ -85,7 +60,7 @@ class Holder:
         self._changed = threading.Condition()
         self._contacting = threading.Lock()
         self._available: deque[Held] = deque()
-        self._accounts: dict[int, _Account] = {}
+        self._accounts: dict[int, Account] = {}
         self._done: dict[int, Done] = {}
         self._kept: deque[tuple[int, frozenset[int]]] = deque()
         self._leases_no_more = False
@@ -224,7 +199,7 @@ class Holder:
             self._journal.close()
         self._client.forget()
 
-    def _settle(self, lease: int, account: _Account) -> None:
+    def _settle(self, lease: int, account: Account) -> None:
         if account.is_done:
             self._done[lease] = Done(lease=lease, rows=account.trained, skipped=account.skipped)
             del self._accounts[lease]
@@ -300,7 +275,7 @@ class Holder:
             if self._journal is not None and new:
                 self._journal.leased(new)
             for held in new:
-                self._accounts[held.lease] = _Account(held=held)
+                self._accounts[held.lease] = Account(held=held)
             self._available.extend(new)
             if self._leases_no_more:
                 self._accounts.clear()
