@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import launcher.record.events
 import launcher.supervise.control
-from launcher.wire import protocol
+from launcher.wire import messages
 
 assert launcher.record.events and launcher.supervise.control  # their messages share the form
 
@@ -75,8 +75,8 @@ class Speaker:
 
     def message(self, *kinds: str, depth: int = 1) -> dict[str, Any]:
         """A message, most of its fields of the right type and of values that matter."""
-        kind = self.random.choice(kinds or sorted(protocol._KINDS))
-        fields = protocol._KINDS[kind].fields
+        kind = self.random.choice(kinds or sorted(messages._KINDS))
+        fields = messages._KINDS[kind].fields
         given = {name: self._field(written, depth) for name, written in fields.items() if self.random.random() < 0.95}
         return {"kind": kind, **given}
 

@@ -49,6 +49,7 @@ def lock_name(path: str, owner: Owner, names: Path, others: Iterable[Path]) -> i
     made again. ``others``: where other runs do so. No descriptor where it cannot be had. Raises LockError."""
     fd = None
     try:
+        names.mkdir(mode=0o700, exist_ok=True)
         fd = _lock(name_file(path, names), path, owner)[0]
         # Whoever comes second sees the first; of two that come at once, neither may go on.
         for other in others:

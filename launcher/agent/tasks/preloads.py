@@ -218,6 +218,8 @@ class Preloads:
                 data = one.link.recv(_RECEIVE_BYTES)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                continue  # said once, of requests that it left unread; answers of its forks may lie behind it
             except OSError:
                 data = b""
             if not data:

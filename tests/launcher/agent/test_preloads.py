@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.agent.system.loop import Loop
+from launcher.agent.tasks.preloads import Preloads
 from launcher.wire import protocol
 from tests.launcher.agent.harness import FAKE_TASK, Host, alive, kill, until
 
@@ -115,6 +117,42 @@ def test_whenever_it_is_killed_every_task_runs_once(host: Host, delay_ms: int) -
     started = [body.task for body in host.bodies(protocol.Started)]
     assert sorted(started) == names
     assert not host.bodies(protocol.Refused)
+
+
+HALF_READ = """#!{python}
+import json, os, signal, socket
+link = socket.socket(fileno=int(os.environ["TFLAUNCH_PRELOAD_FD"]))
+link.recv(65536)
+link.send(json.dumps({{"kind": "ready"}}).encode())
+link.recv(65536)
+link.recv(1, socket.MSG_PEEK)
+os.kill(os.getpid(), signal.SIGSTOP)
+link.send(json.dumps({{"kind": "started", "task": "worker:0", "attempt": 1, "pid": 7}}).encode())
+"""
+
+
+def test_answers_count_although_it_died_with_requests_unread(tmp_path: Path) -> None:
+    """The kernel says once that what was sent was not read, before it hands out what has arrived."""
+    python = tmp_path / "python"
+    python.write_text(HALF_READ.format(python=sys.executable))
+    python.chmod(0o755)
+    preloads = Preloads(Loop(), lambda _: None, base=os.environ, home=tmp_path, open_files=256)
+    started: list[str] = []
+    preloads.on_started = lambda task, attempt, pid: started.append(task)
+    preloads.prepare(protocol.Preload(key="py", python=(str(python),), modules=()))
+    (pid,) = preloads.pids
+    for task in ("worker:0", "worker:1"):
+        command = protocol.Start(task=task, attempt=1, generation=1, argv=(), cwd="/", preload="py")
+        assert preloads.submit(command, {}, lambda: os.open(os.devnull, os.O_WRONLY))
+    until(lambda: preloads.hear() or preloads.outstanding, "the requests")  # type: ignore[func-returns-value]
+    os.waitpid(pid, os.WUNTRACED)
+    os.kill(pid, signal.SIGCONT)
+    _, status = os.waitpid(pid, 0)
+    assert preloads.child_ended(pid, status)
+    for successor in preloads.pids:
+        kill(successor)
+        os.waitpid(successor, 0)
+    assert started == ["worker:0"]
 
 
 def test_what_is_asked_for_as_it_dies_waits_for_the_next_one(host: Host) -> None:

@@ -34,12 +34,16 @@ class Client:
 
     def look(self) -> Queue | None:
         """The present state, None while the queue is closed. Raises RolledBackError."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[bytes, Queue | None]:
+        """The present state as it is stored, too: several threads ask here, and each swaps what it has seen itself."""
         data = self._cells.read(self._session)
         if data == CLOSED:
             if self.token:
                 raise RolledBackError("the input queue is being restored")
-            return None
-        return self._decoded(data)
+            return data, None
+        return data, self._decoded(data)
 
     def update(self, change: Change, *, saves: bool = False) -> Queue:
         """The state after ``change``, which may be asked several times; nothing is written if it changes nothing.
@@ -47,16 +51,15 @@ class Client:
         ``saves``: make the new state the snapshot. Raises RolledBackError.
         """
         for tried in range(_MOST_TRIES):
-            before = self.look()
+            seen, before = self._read()
             if before is None:
                 raise RolledBackError("the input queue is not open")
             after = change(before)
             if after is before:
                 return before
             after = replace(after, version=before.version + 1)
-            assert self._known is not None
             data = queues.encode(after)
-            if self._cells.swap(self._session, self._known[0], data, saves=saves):
+            if self._cells.swap(self._session, seen, data, saves=saves):
                 self._known = (data, after)
                 return after
             time.sleep(_BACKOFF_S * (1 + secrets.randbelow(min(64, 2 + tried))))
@@ -80,9 +83,10 @@ class Client:
         self._session = None
 
     def _decoded(self, data: bytes) -> Queue:
-        if self._known is None or self._known[0] != data:
-            self._known = (data, queues.decode(data))
-        state = self._known[1]
+        known = self._known
+        if known is None or known[0] != data:
+            self._known = known = (data, queues.decode(data))
+        state = known[1]
         if self.token and state.token != self.token:
             raise RolledBackError("the variables were restored from a checkpoint")
         return state
