@@ -17,6 +17,11 @@ class TaskHello(Message, kind="task_hello"):
     pid: int
 
 
+class StartingOver(Message, kind="starting_over"):
+    """The process becomes another interpreter, whose program says again all that it has said so far. The agent closes
+    the connection when that is taken back."""
+
+
 class Ready(Message, kind="ready"):
     """The task's session is open (trainer), or its server runs (ps), or it waits for checkpoints (evaluator).
     ``kept``: a restarted chief kept the live variables of the ps instead of restoring."""

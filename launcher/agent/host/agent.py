@@ -70,7 +70,7 @@ class Agent:
         self._loop = Loop()
         incarnation = f"{time.time_ns():x}-{inheritance.number}"
         self._outbox = Outbox(incarnation, time.time)
-        self._outputs = Outputs(here / "output")
+        self._outputs = Outputs(self._loop, self._keeper, here / "output")
         self._link = SupervisorLink(
             self._loop, inheritance.agent_listener, self._outbox, self._outputs, _welcome(incarnation), options.run
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
+import socket
 import sys
 import time
 import warnings
@@ -16,9 +16,12 @@ from typing import Any, NoReturn
 
 from launcher.agent.inside import fresh, importing, last_words, main_module, tensorflow_hooks
 from launcher.agent.system import linux, title
+from launcher.wire import messages, task_messages
 from launcher.wire.preload_env import import_environment, start_environment
+from launcher.wire.variables import TASK_SOCKET_VARIABLE
 
 _PROGRAM_FILE = str(Path(__file__).with_name("program.py"))
+_ANSWER_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ def begin(request: Request, template: Template) -> Callable[[], None]:
     fresh.search_path(list(template.path), template.cwd)
     fresh.caches(template.numpy_random)
     sys.orig_argv = list(request.argv)
-    start_over = partial(_start_over, request, _size_of_output())
+    start_over = partial(_start_over, request)
     _check_at_start(request, template, start_over)
     last_words.watch(request.env)
     _hide_packages(template, start_over)
@@ -149,17 +152,15 @@ def _repeat(effects: Effects) -> None:
     fresh.set_warning_filters([*effects.front, *warnings.filters, *effects.back])
 
 
-def _size_of_output() -> int | None:
-    found = os.fstat(1)
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _start_over(request: Request, output_bytes: int | None) -> None:
+def _start_over(request: Request) -> None:
     """Becomes a new interpreter that runs the program from its beginning. What it has written so far it will write
-    again, so that is taken back."""
-    if output_bytes is not None:
-        os.ftruncate(1, output_bytes)
-        os.lseek(1, output_bytes, os.SEEK_SET)
+    again, so that the agent takes it back before this returns."""
+    hello = task_messages.TaskHello(task=request.task, attempt=request.attempt, pid=os.getpid())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+        agent.connect(request.env[TASK_SOCKET_VARIABLE])
+        agent.sendall(messages.encode(hello) + messages.encode(task_messages.StartingOver()))
+        while agent.recv(_ANSWER_BYTES):
+            pass
     _exec((*request.python, _PROGRAM_FILE, *request.program), request)
 
 

@@ -68,15 +68,16 @@ def streams() -> None:
 
 def _reopen(stream: io.TextIOWrapper, fd: int) -> None:
     text: Any = stream
-    buffer: Any = stream.buffer
     settings = {"encoding": text.encoding, "errors": text.errors, "newline": "\n", "line_buffering": True}
     settings["write_through"] = text.write_through
-    raw: Any = getattr(buffer, "raw", buffer)  # unbuffered Python has no buffer between
     mode = "rb" if fd == 0 else "wb"
-    raw.__init__(fd, mode, closefd=False)
+    # What is below is made anew: it remembers whether it could seek, as a log can and a pipe cannot.
+    raw: Any = io.FileIO(fd, mode, closefd=False)
     raw.name = f"<{('stdin', 'stdout', 'stderr')[fd]}>"
-    if buffer is not raw:
-        buffer.__init__(raw)
+    if isinstance(text.buffer, io.FileIO):  # unbuffered Python has no buffer between
+        buffer = raw
+    else:
+        buffer = io.BufferedReader(raw) if fd == 0 else io.BufferedWriter(raw)
     text.__init__(buffer, **settings)
     text.mode = mode[0]
 

@@ -86,7 +86,9 @@ class Attempts:
             self._refuse(command, str(error))
             return
         self._alive[task.name] = attempt
-        if command.preload is None or not self.preloads.submit(command, self._request(command), attempt.output.writer):
+        if command.preload is None or not self.preloads.submit(
+            command, self._request(command), attempt.output.pipe.writer
+        ):
             self._exec(attempt)
 
     def _request(self, command: protocol.Start) -> dict[str, object]:
@@ -115,7 +117,7 @@ class Attempts:
         if command.program:
             argv = (*argv[: len(argv) - len(command.program)], str(_PROGRAM_FILE), *command.program)
         try:
-            writer = attempt.output.writer()
+            writer = attempt.output.pipe.writer()
             try:
                 env = environment.of_task(self._base, command, self._home)
                 pid = spawn(argv, cwd=command.cwd, env=env, output_fd=writer, open_files=self._open_files)
@@ -263,6 +265,7 @@ class Attempts:
         return [pid for pid in below if seen[pid].parent == os.getpid() and pid not in known]
 
     def _finish(self, attempt: Attempt) -> None:
+        attempt.output.take()
         exited = attempt.exited(time.monotonic(), self._here, oom_kills=memory.oom_kills())
         last_words.forget(self._here, attempt.task, attempt.number)
         self._drop(attempt)

@@ -1,7 +1,7 @@
-"""The output of attempts: a file each, written by the task itself, shipped from here by offset.
+"""The output of attempts: a pipe and a file each, shipped from the file by offset.
 
-A task writes straight into its file, so that nobody's slowness ever blocks it. What the supervisor has acknowledged is
-given back to the disk.
+What a task says goes to the disk at once, so that no supervisor's slowness ever blocks it. What he has acknowledged is
+given back to the disk. The keeper holds the pipe, so that the last words of tasks that die with their agent are heard.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.system import linux
+from launcher.agent.system.loop import Loop
+from launcher.agent.tasks.pipe import Pipe
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 
@@ -24,7 +27,7 @@ KEPT_BYTES = 4 * 1024 * 1024  # of what has arrived: an error may stand far from
 _BEFORE_BYTES, _AFTER_BYTES = 49152, 16384
 _PUNCH_BYTES = 4 * 1024 * 1024
 _PAGE_BYTES = 4096
-
+_NAME = "output {}"  # of a pipe, with the keeper
 
 _TRACEBACK = b"Traceback (most recent call last):"
 _NATIVE = re.compile(
@@ -42,9 +45,10 @@ def _line(data: bytes, match: re.Match[bytes]) -> bytes:
 class OutputFile:
     """One attempt's output: ``sent`` bytes are on their way, ``acked`` have arrived. ``ended``: nothing more comes."""
 
-    def __init__(self, task: TaskId, attempt: int, path: Path) -> None:
+    def __init__(self, task: TaskId, attempt: int, path: Path, pipe: Pipe) -> None:
         self.task = task
         self.attempt = attempt
+        self.pipe = pipe
         self.sent = 0
         self.acked = 0
         self.ended = False
@@ -57,9 +61,14 @@ class OutputFile:
         """Bytes written so far, those included that were given back to the disk."""
         return os.fstat(self._fd).st_size
 
-    def writer(self) -> int:
-        """A new descriptor for the task; to be closed by the caller."""
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    def take(self) -> None:
+        """Writes down what the attempt has said."""
+        self.pipe.pour(self._fd, self.size)
+
+    def start_over(self) -> None:
+        """What the attempt has said so far it will say again."""
+        self.take()
+        os.ftruncate(self._fd, 0)
 
     def append(self, text: str) -> None:
         """Adds what the task itself could not say any more, on lines of its own."""
@@ -84,8 +93,10 @@ class OutputFile:
         """The last lines, for a person."""
         start = max(0, self.size - TAIL_BYTES)
         data = os.pread(self._fd, TAIL_BYTES, start)
-        text = data.decode("utf-8", "replace").replace("\r\n", "\n")
-        return "\n".join(text.rstrip("\n").split("\n")[-TAIL_LINES:])
+        lines = data.decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n").split("\n")
+        if self.pipe.lost:
+            lines.append(f"tflaunch: {self.pipe.lost} bytes of this output are lost: {self.pipe.trouble}")
+        return "\n".join(lines[-TAIL_LINES:])
 
     def excerpt(self) -> str:
         """What tells of a failure in the last ``KEPT_BYTES``: the last traceback and what stands around it, and the
@@ -107,7 +118,9 @@ class OutputFile:
 class Outputs:
     """The output files of this host, by ``worker-1.2`` (task slug and attempt)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, loop: Loop, keeper: KeeperLine, folder: Path) -> None:
+        self._loop = loop
+        self._keeper = keeper
         self._folder = folder
         self._files: dict[str, OutputFile] = {}
         self._turns: deque[str] = deque()
@@ -117,15 +130,28 @@ class Outputs:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         for path in sorted(self._folder.iterdir(), key=lambda path: int(path.name.rpartition(".")[2])):
             slug, _, attempt = path.name.rpartition(".")
-            self.create(TaskId.parse(slug), int(attempt)).ended = True
+            file = self.create(TaskId.parse(slug), int(attempt))
+            file.take()
+            self.end(file)
 
     def create(self, task: TaskId, attempt: int) -> OutputFile:
         """The file of that attempt; raises OSError where the disk or the descriptors are used up."""
         key = f"{task.slug}.{attempt}"
         if key not in self._files:
-            self._files[key] = OutputFile(task, attempt, self._folder / key)
+            pipe = self._pipe(key)
+            file = self._files[key] = OutputFile(task, attempt, self._folder / key, pipe)
             self._turns.append(key)
+            self._loop.watch(pipe.reader, read=file.take)
         return self._files[key]
+
+    def _pipe(self, key: str) -> Pipe:
+        name = _NAME.format(key)
+        if name in self._keeper.held:
+            return Pipe(self._keeper.held[name][0])
+        reader, writer = os.pipe()
+        self._keeper.hold(name, [reader])
+        os.close(reader)
+        return Pipe(self._keeper.held[name][0], writer)
 
     def resume(self, had: Mapping[str, int]) -> None:
         """A new connection: everything goes on from what the supervisor says it has, or from the start."""
@@ -141,9 +167,14 @@ class Outputs:
                 self._discard_if_done(key)
 
     def end(self, file: OutputFile) -> None:
-        """Nobody writes to this file any more."""
-        file.ended = True
-        self._discard_if_done(f"{file.task.slug}.{file.attempt}")
+        """Nobody speaks there any more, and all that was said is taken."""
+        key = f"{file.task.slug}.{file.attempt}"
+        if not file.ended:
+            file.ended = True
+            self._loop.forget(file.pipe.reader)
+            file.pipe.close()
+            self._keeper.drop(_NAME.format(key))
+        self._discard_if_done(key)
 
     def _discard_if_done(self, key: str) -> None:
         file = self._files[key]

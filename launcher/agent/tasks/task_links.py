@@ -85,6 +85,11 @@ class TaskLinks:
             return
         if isinstance(message, protocol.TaskHello):
             self._greet(link, message)
+        elif isinstance(message, protocol.StartingOver):
+            if (attempt := self._attempts.find(link.task, link.attempt)) is not None:
+                attempt.output.start_over()
+            link.wire.close()
+            self._links.discard(link)
         elif link.task:
             self._say(protocol.Reported(task=link.task, attempt=link.attempt, report=message))
 

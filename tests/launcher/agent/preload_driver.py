@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import select
@@ -11,13 +11,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import launcher
 from launcher.agent.system import linux
+from launcher.agent.tasks.output import OutputFile
+from launcher.agent.tasks.pipe import Pipe
+from launcher.wire.roles import TaskId
+from launcher.wire.variables import TASK_SOCKET_VARIABLE
 
 AGENT = Path(launcher.__file__).parent / "agent" / "inside"
 PROGRAM = str(AGENT / "program.py")
@@ -92,13 +97,25 @@ class Preload:
             return self.answer()
 
     def run(self, program: Sequence[str], env: Mapping[str, str], cwd: str, *, by_file: bool = False) -> Ended:
-        """Runs a task to its end."""
-        with tempfile.TemporaryFile() as output:
-            fcntl.fcntl(output, fcntl.F_SETFL, os.O_APPEND)  # as the agent opens it
-            answer = self.start(program, env, cwd, output.fileno(), by_file=by_file)
-            pid = answer["pid"]
-            assert isinstance(pid, int), answer
-            return Ended(status=wait(pid), output=read(output, pid))
+        """Runs a task to its end; listens at its TFLAUNCH_TASK_SOCKET, as its agent would."""
+        path = env[TASK_SOCKET_VARIABLE]
+        reader, writer = os.pipe()
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+            output = OutputFile(TaskId.parse("worker:1"), 2, Path(folder, "output"), Pipe(reader, writer))
+            listener.bind(path)
+            try:
+                listener.listen()
+                answer = self.start(program, env, cwd, writer, by_file=by_file)
+                pid = answer["pid"]
+                assert isinstance(pid, int), answer
+                with serving(listener, output):
+                    status = wait(pid)
+            finally:
+                os.unlink(path)  # noqa: PTH108
+                os.close(reader)
+                os.close(writer)
+            with Path(folder, "output").open("rb") as file:
+                return Ended(status=status, output=read(file, pid))
 
     def log(self) -> str:
         """What the preloaded interpreter itself has written."""
@@ -143,6 +160,32 @@ def execute(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Ended:
         finally:
             process.kill()
         return Ended(status=status, output=read(output, process.pid))
+
+
+@contextlib.contextmanager
+def serving(listener: socket.socket, output: OutputFile) -> Iterator[None]:
+    """In a thread: writes down what is said, and takes it back when the task starts over."""
+    ended = os.eventfd(0)
+
+    def serve() -> None:
+        while True:
+            ready = select.select([ended, listener, output.pipe.reader], [], [])[0]
+            output.take()
+            if listener in ready:
+                with listener.accept()[0] as line, line.makefile("rb") as said:
+                    assert [json.loads(said.readline())["kind"] for _ in range(2)] == ["task_hello", "starting_over"]
+                    output.start_over()
+            elif ended in ready:
+                return
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.eventfd_write(ended, 1)
+        thread.join()
+        os.close(ended)
 
 
 def wait(pid: int) -> int:

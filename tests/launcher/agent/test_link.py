@@ -6,12 +6,17 @@ import hashlib
 import os
 import random
 import resource
+import signal
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from launcher.agent.host import relay
+from launcher.agent.host.keeper_line import KeeperLine
+from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.output import Outputs
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
@@ -166,13 +171,55 @@ def test_what_has_arrived_is_given_back_to_the_disk(host: Host) -> None:
     until(lambda: not file.exists(), "the end of a file that has arrived")
 
 
+REOPENS = """
+import os, sys
+for number in range(500):
+    for path in ("/dev/stdout", "/dev/stderr", "/proc/self/fd/1"):
+        with open(path, "w") as file:
+            file.write(f"{number}\\n")
+os.close(1)
+os.dup2(2, 1)
+print("dup", flush=True)
+os.execvp("sh", ["sh", "-c", ": > /dev/stdout; echo last | tee /dev/stderr; exec >/dev/stderr; echo and least"])
+"""
+
+
+def test_what_opens_its_own_output_anew_loses_none_of_it(host: Host) -> None:
+    host.start("worker:0", argv=(sys.executable, "-c", REOPENS))
+    exited = host.wait(protocol.Exited)
+    text = host.wait_output("worker-0.1", exited.output_bytes).decode()
+    assert text.split() == [str(number // 3) for number in range(1500)] + ["dup", "last", "last", "and", "least"]
+
+
+def test_what_was_said_as_the_agent_died_arrives(host: Host, tmp_path: Path) -> None:
+    host.start(
+        "worker:0",
+        f"touch={tmp_path}/up",
+        f"wait-file={tmp_path}/go",
+        "print=last words",
+        f"touch={tmp_path}/said",
+        "hang",
+    )
+    until((tmp_path / "up").exists, "the task")
+    assert host.welcome is not None
+    os.kill(host.welcome.pid, signal.SIGSTOP)
+    (tmp_path / "go").touch()
+    until((tmp_path / "said").exists, "its last words")
+    os.kill(host.welcome.pid, signal.SIGKILL)
+    host.wait_closed()
+    host.connect()
+    assert host.wait_output("worker-0.1", 1) == b"last words\n"
+
+
 def test_attempts_of_a_task_are_shipped_one_after_the_other(tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path)
+    line, _keeper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    outputs = Outputs(Loop(), KeeperLine(line, {}), tmp_path)
     first, other, second = (
         outputs.create(TaskId.parse(task), attempt) for task, attempt in (("ps:0", 1), ("ps:1", 1), ("ps:0", 2))
     )
     for file in (first, other, second):
-        os.write(file.writer(), b"x" * 40_000)
+        os.write(file.pipe.writer(), b"x" * 40_000)
+        file.take()
     shipped = []
     while frame := outputs.next_frame():
         shipped.append(frame.partition(b"\n")[0])

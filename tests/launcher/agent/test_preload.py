@@ -59,6 +59,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(site),
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TFLAUNCH_TASK_SOCKET": str(site / "task.sock"),
     }
 
 
