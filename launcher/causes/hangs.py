@@ -63,11 +63,12 @@ class Standing:
 
 def hang(standings: Sequence[Standing], global_step: int, hang_s: float) -> Cause:
     """The cause of a run in which nothing goes on."""
-    return _explained(
-        standings,
-        f"the global step has stood at {global_step} for {hang_s:g} s",
-        "raise policy.hang_timeout_s if that may take so long",
-    )
+    patience = "raise policy.hang_timeout_s if that may take so long"
+    if all(item.finished for item in standings if item.role.trains):
+        chief = next((item for item in standings if item.role is Role.CHIEF), None)
+        what = f"the last step is done, and nothing was saved for {hang_s:g} s"
+        return _explained(standings, what, patience, suspect=chief)
+    return _explained(standings, f"the global step has stood at {global_step} for {hang_s:g} s", patience)
 
 
 def not_ready(standings: Sequence[Standing], late: Standing, timeout_s: float) -> Cause:

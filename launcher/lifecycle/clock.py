@@ -122,12 +122,14 @@ def hang_deadline(state: RunState) -> float:
 
 
 def _ought_to_train(state: RunState, record: TaskRecord) -> bool:
-    """A trainer that trains or could; one that waits for its session though it may have one; and, where each counts,
-    one that is still on its way when the chief has ended."""
+    """A trainer that trains or could; one that waits for its session though it may have one; a chief that may save for
+    the last time; and, where each counts, one that is still on its way when the chief has ended."""
     if record.state in (TaskState.TRAINING, TaskState.READY):
         return True
-    if record.state is TaskState.FINISHED and not record.finished:
-        return True  # on its way to its next training
+    if record.state is TaskState.FINISHED:
+        saves = state.training.barrier_open and not state.training.saved_last and not record.doing
+        on_its_way = not record.finished  # to its next training
+        return on_its_way or (saves and state.training.name not in state.over)
     if record.state is not TaskState.STARTING or not record.running:
         return False
     waits = record.waits_for == "session" and state.gate.open

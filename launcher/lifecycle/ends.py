@@ -27,7 +27,10 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         draft.set(initialised=False)
     if record.task.role is Role.CHIEF:
         draft.training(barrier_open=False)  # another attempt is told again
-    if record.restart_wanted and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
+    if body.unkilled:
+        words = f"{record.task} on {record.planned.host} was killed in vain: {body.unkilled}; it is counted as gone"
+        draft.notice("warning", words, record.task)
+    if record.restart_wanted and not body.unkilled and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
         draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now)
         lost(draft, record, detected_s=body.since_s)
     elif draft.state.phase is Phase.MOVING and not ended_for_good(draft, record, body):
@@ -124,6 +127,8 @@ def no_restart(draft: Draft, record: TaskRecord, body: protocol.Exited, cause: C
         return "the run is being stopped"
     if draft.state.phase is Phase.DRAINING and record.task.role is not Role.EVALUATOR:
         return "training is over"
+    if body.unkilled:
+        return "not started again where it cannot be killed"
     if cause.permanent:
         return "not started again, since it would fail the same way"
     if body.signal is None and record.early_deaths >= 2:

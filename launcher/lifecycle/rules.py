@@ -167,6 +167,7 @@ def watch_barrier(draft: Draft) -> None:
             leave_behind(draft, record)
     if not any(may_train(draft.state, record) for record in draft.of_role(Role.WORKER)):
         draft.training(barrier_open=True)
+        draft.set(progress_at=draft.now)  # its last save is timed from here
         draft.do(TellTask(task=chief.task, message=protocol.Barrier(training=draft.state.training.name)))
 
 

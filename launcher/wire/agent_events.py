@@ -133,7 +133,8 @@ class Exited(Message, kind="exited"):
     tells of a failure, where that is not among them. ``raised``: the traceback of the exception that ended a Python
     program; ``crash``: the stacks of one that native code brought down. ``facts``: ``peak_mib`` of its memory, and the
     limits that it had (``address_space_mib``, ``memory_limit_mib``). ``since_s``: how long ago the process ended; the
-    supervisor's end of the line adds the time that the event was on its way."""
+    supervisor's end of the line adds the time that the event was on its way. ``unkilled``: what was killed in vain and
+    is counted as gone; the kernel ends it before it does anything more."""
 
     task: str
     attempt: int
@@ -148,6 +149,7 @@ class Exited(Message, kind="exited"):
     raised: str = ""
     crash: str = ""
     facts: Mapping[str, JsonValue] = NOTHING
+    unkilled: str = ""
 
 
 class Stacks(Message, kind="stacks"):

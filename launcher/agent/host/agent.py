@@ -179,7 +179,7 @@ class Agent:
 
     def _finish(self) -> None:
         """Nothing is left when the supervisor sees its line close: no process, no lock, no port, no file."""
-        processes.kill_descendants()
+        processes.kill_descendants(besides=self._attempts.unkilled)
         self._model_locks.release()
         self._reservations.release()
         self._keeper.forget()

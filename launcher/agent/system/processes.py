@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -103,8 +103,23 @@ def kill_group(group: int, number: int) -> None:
         return
 
 
-def kill_descendants(*, limit_s: float = 10.0) -> bool:
+def waiting(pid: int) -> str:
+    """What a process that cannot be killed waits for, for people."""
+    process, name = read(pid), f"process {pid}"
+    if process is None:
+        return name
+    try:
+        with open(f"/proc/{pid}/wchan", "rb") as file:
+            place = file.read().decode("ascii", "replace").strip("0\n")
+    except OSError:
+        place = ""
+    kind = "in an uninterruptible wait" if process.state == "D" else f"in state {process.state}"
+    return f"{name} is {kind}{f' ({place})' * bool(place)}"
+
+
+def kill_descendants(*, limit_s: float = 10.0, besides: Container[int] = ()) -> bool:
     """Kills and reaps everything below this process, until nothing is left; False if ``limit_s`` did not suffice.
+    ``besides``: what has been killed in vain.
 
     Only a subreaper can rely on it: for others an orphan is no descendant any more. Blocks.
     """
@@ -112,7 +127,7 @@ def kill_descendants(*, limit_s: float = 10.0) -> bool:
     while True:
         reap_all()
         processes = snapshot()
-        left = [pid for pid in descendants([os.getpid()], processes) if processes[pid].alive]
+        left = [pid for pid in descendants([os.getpid()], processes) if processes[pid].alive and pid not in besides]
         if not left:
             return True
         if time.monotonic() > deadline:

@@ -85,7 +85,7 @@ class Attempt:
             and mark.get(protocol.ATTEMPT_VARIABLE.encode()) == b"%d" % self.number
         )
 
-    def exited(self, now: float, home: Path, *, oom_kills: int) -> protocol.Exited:
+    def exited(self, now: float, home: Path, *, oom_kills: int, unkilled: str = "") -> protocol.Exited:
         """The event of its end. Out of memory: a KILL that is not ours while the kernel has killed for memory."""
         code = os.waitstatus_to_exitcode(self.status)
         failed = code != 0 and not self.stopped
@@ -107,6 +107,7 @@ class Attempt:
             raised=last_words.take_raised(home, self.task, self.number) if code != 0 else "",
             crash=crash,
             facts=self._facts(),
+            unkilled=unkilled,
         )
 
     def _facts(self) -> dict[str, protocol.JsonValue]:

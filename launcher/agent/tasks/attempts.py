@@ -26,6 +26,7 @@ Say = Callable[[protocol.Message], None]
 
 _PROGRAM_FILE = Path(__file__).parents[1] / "inside" / "program.py"
 _LOOK_AGAIN_S = 0.02
+_KILL_PATIENCE_S = 5.0  # a process in an uninterruptible wait hears no signal
 
 
 class Attempts:
@@ -43,6 +44,7 @@ class Attempts:
         self._open_files = open_files
         self._alive: dict[str, Attempt] = {}
         self._early_ends: dict[int, int] = {}
+        self.unkilled: set[int] = set()
         self._cleaning = False
         self.preloads = Preloads(loop, say, base=base, home=self._here, open_files=open_files)
         self.preloads.on_started = self._forked
@@ -200,6 +202,18 @@ class Attempts:
         tree = attempt.remember(processes.snapshot())
         processes.kill_group(attempt.pid, signal.SIGKILL)
         processes.kill(tree)
+        self._loop.later(_KILL_PATIENCE_S, lambda: self._give_up(attempt))
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """What the kernel keeps in a wait, for a file server that does not answer, is not waited for."""
+        if self._alive.get(attempt.task.name) is not attempt:
+            return
+        seen = processes.snapshot()
+        if attempt.stage is Stage.RUNNING:
+            attempt.status, attempt.ended_at = signal.SIGKILL, time.monotonic()
+        left = {pid for pid in attempt.members(seen) if seen[pid].alive}
+        self.unkilled |= left
+        self._finish(attempt, "; ".join(map(processes.waiting, sorted(left)[:3])))
 
     def signal(self, task: str, number: int, signal_number: int) -> None:
         """Sends a signal to its group. Nothing if it is gone."""
@@ -232,6 +246,7 @@ class Attempts:
         attempt.stage = Stage.ENDING
         attempt.status = status
         attempt.ended_at = time.monotonic()
+        self._loop.later(_KILL_PATIENCE_S, lambda: self._give_up(attempt))
         self._clean_soon(0.0)
 
     def _clean_soon(self, delay_s: float) -> None:
@@ -259,14 +274,14 @@ class Attempts:
 
     def _strays(self, seen: Mapping[int, processes.Process], below: set[int]) -> list[int]:
         """Children of the agent that are no attempt's process: orphans out of some attempt."""
-        known = {attempt.pid for attempt in self._alive.values()} | self.preloads.pids | self.board.pids
+        known = {attempt.pid for attempt in self._alive.values()} | self.preloads.pids | self.board.pids | self.unkilled
         for attempt in self._alive.values():
             known |= attempt.tree(seen)
         return [pid for pid in below if seen[pid].parent == os.getpid() and pid not in known]
 
-    def _finish(self, attempt: Attempt) -> None:
+    def _finish(self, attempt: Attempt, unkilled: str = "") -> None:
         attempt.output.take()
-        exited = attempt.exited(time.monotonic(), self._here, oom_kills=memory.oom_kills())
+        exited = attempt.exited(time.monotonic(), self._here, oom_kills=memory.oom_kills(), unkilled=unkilled)
         last_words.forget(self._here, attempt.task, attempt.number)
         self._drop(attempt)
         self._say(exited)
