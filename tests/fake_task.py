@@ -10,6 +10,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
   touch=PATH, wait-file=PATH                 make a file; wait until one is there
   ready, finished=STEP, step=STEP[:EXAMPLES], saved=STEP, waiting=WHAT, garbage    say so over the task socket
   flood=N                                    N steps over the task socket, as fast as it takes them
+  rewrite=FOLDER:N                           replace the file ``checkpoint`` there N times, with the own attempt in it
   gate, barrier, drain, stop                 wait until told so over the task socket
   obey                                       wait until told to exit over the task socket, and do
   alive                                      wait until told that the chief has its session
@@ -145,6 +146,15 @@ def flood(value: str) -> None:
         step(str(at))
 
 
+def rewrite(value: str) -> None:
+    folder, _, times = value.rpartition(":")
+    new = Path(folder, f"new-{os.environ['TFLAUNCH_ATTEMPT']}")
+    for _ in range(int(times)):
+        new.write_text(os.environ["TFLAUNCH_ATTEMPT"])
+        new.replace(Path(folder, "checkpoint"))
+        time.sleep(0.005)
+
+
 def show(value: object) -> None:
     write(json.dumps(value).encode() + b"\n")
 
@@ -167,6 +177,7 @@ WORDS = {
     "listen": lambda value: listen(),
     "touch": lambda value: Path(value).touch(),
     "wait-file": wait_file,
+    "rewrite": rewrite,
     "ready": lambda value: channel().say(kind="ready"),
     "finished": lambda value: channel().say(kind="finished", global_step=int(value), local_steps=int(value)),
     "step": step,

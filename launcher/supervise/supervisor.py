@@ -327,7 +327,7 @@ class Supervisor:
         """The chief's host locks it; without that, the host of whoever evaluates its last checkpoint."""
         users = (*self.plan.of_role(Role.CHIEF), *self.plan.of_role(Role.EVALUATOR))
         user = next((planned for planned in users if planned.host not in self._lost), users[0])
-        self._to(user.task, protocol.LockModelDir(path=model_dir))
+        self._to(user.task, protocol.LockModelDir(path=model_dir, generation=self._generation))
 
     def _guard(self, host: str) -> None:
         """All hosts or none: who has no key gets no answer from those who ask for one."""

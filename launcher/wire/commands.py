@@ -42,9 +42,11 @@ class Reserve(Message, kind="reserve"):
 
 
 class LockModelDir(Message, kind="lock_model_dir"):
-    """Lock this folder for the run (making it if need be), so that no other run trains in it."""
+    """Lock this folder for the run (making it if need be), so that no other run trains in it, nor an earlier
+    ``generation`` of this one."""
 
     path: str
+    generation: int = 1
 
 
 class SeeModelDir(Message, kind="see_model_dir"):

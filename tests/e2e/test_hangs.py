@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.fake_runs import Live, wait_until
+from tests import freezer
+from tests.e2e.fake_runs import Live
 from tests.e2e.running import Finished, tflaunch
 
 SCRIPT = str(Path(__file__).parent / "fake_cluster.py")
@@ -77,7 +77,6 @@ def test_a_chief_that_never_saves_behind_the_barrier_is_timed(tmp_path: Path) ->
     assert (done.report["cause"]["kind"], done.report["cause"]["task"]) == ("hang", "chief:0")
 
 
-FREEZER = Path("/sys/fs/cgroup/freezer")
 FROZEN = {
     **GOOD,
     "chief": "gate,ready,step=10,wait-file=go,finished=10,barrier,saved=10",
@@ -86,36 +85,18 @@ FROZEN = {
 
 
 @pytest.fixture
-def freeze() -> Iterator[Callable[[int], None]]:
-    """Puts a process into a state in which no signal is heard, as in a wait for a file server that is gone."""
-    if os.geteuid() or not FREEZER.is_dir():
-        pytest.skip("root, and the freezer of control groups version 1, are needed")
-    group = FREEZER / f"tflaunch-test-{os.getpid()}"
-    group.mkdir()
-
-    def freeze(pid: int) -> None:
-        (group / "cgroup.procs").write_text(str(pid))
-        (group / "freezer.state").write_text("FROZEN")
-        wait_until(lambda: (group / "freezer.state").read_text() == "FROZEN\n")
-
-    try:
-        yield freeze
-    finally:
-        (group / "freezer.state").write_text("THAWED")
-        wait_until(lambda: not (group / "cgroup.procs").read_text())
-        group.rmdir()
-
-
-@pytest.fixture
-def frozen(live: Callable[..., Live], freeze: Callable[[int], None], tmp_path: Path) -> Live:
+def frozen(live: Callable[..., Live], tmp_path: Path) -> Iterator[Live]:
     """A run in which worker:0 cannot be killed."""
+    if why := freezer.missing():
+        pytest.skip(why)
     (tmp_path / "spec.yaml").write_text(
         "roles: {ps: {}, chief: {}, worker: {count: 1}, evaluator: {}}\npolicy: {hang_timeout_s: 2, grace_s: 2}\n"
     )
     run = live(FROZEN, argv=("local", "spec.yaml", "--no-preload", "--plain", "--run-dir", "run"))
     run.until_training("chief:0", "worker:0")
-    freeze(run.pid("worker:0"))
-    return run
+    with freezer.Freezer() as group:
+        group.freeze([run.pid("worker:0")])
+        yield run
 
 
 def test_a_worker_that_cannot_be_killed_keeps_nobody_from_saving(frozen: Live, tmp_path: Path) -> None:

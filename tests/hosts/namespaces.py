@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.plan.model import PlannedHost
+from tests.freezer import Freezer
 
 REPOSITORY = Path(__file__).parents[2]
 HOME = "/home/train"
@@ -166,6 +167,16 @@ class Host:
     def ours(self) -> dict[int, str]:
         """Those of its processes that are neither sshd's nor a shell or relay below it."""
         return {pid: words for pid, words in self.processes().items() if not words.startswith("sshd")}
+
+    @contextlib.contextmanager
+    def frozen(self, apart: str) -> Iterator[tuple[Freezer, Freezer]]:
+        """Everything on the host stands still, in two groups: processes with ``apart`` on their command line, and the
+        rest, sshd among it."""
+        with Freezer() as first, Freezer() as rest:
+            found = self.processes()
+            first.freeze(pid for pid, words in found.items() if apart in words)
+            rest.freeze([self.init, *(pid for pid, words in found.items() if apart not in words)])
+            yield first, rest
 
     def crash(self) -> None:
         """The host is gone at once, with everything that ran on it."""

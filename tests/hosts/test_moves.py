@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests import freezer
 from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import SHARED, Network
 from tests.hosts.running import ROLES, StartLive, live, spec, wait_until, wait_until_gone
@@ -90,4 +91,38 @@ def test_the_shared_job_trains_on_without_the_host_of_its_chief(three_hosts: Net
     assert report["global_step"] >= 2000
     assert {task["task"]: task["host"] for task in report["tasks"]}["chief:0"] in ("b", "c")
     assert report["metrics"]["global_step"] == report["checkpoints"][-1]["global_step"]
+    wait_until_gone(three_hosts)
+
+
+@pytest.mark.parametrize("when", ["while the next one trains", "after the end"])
+def test_a_host_that_was_frozen_writes_nothing_any_more(three_hosts: Network, live: StartLive, when: str) -> None:
+    """Its chief is replacing a file when it goes on, before anybody else there does, and knows nothing of it all."""
+    if why := freezer.missing():
+        pytest.skip(why)
+    name = when.replace(" ", "-")
+    model, go = f"{SHARED}/{name}", three_hosts.shared / f"go-{name}"
+    words = {
+        "chief#1": f"gate,ready,saved=5,step=10:320,rewrite={model}:1000000",
+        **WORDS,
+        "worker": "gate,ready,step=9:288,finished=9",
+        "chief": f"gate,ready,step=20:320,rewrite={model}:1,wait-file={SHARED}/{go.name},finished=20,barrier,saved=20",
+    }
+    roles = {**ANYWHERE, "chief": {"on": ["c", "b"]}, "worker": {"count": 3, "on": ["a", "b", "a"]}}
+    written = spec(three_hosts, words=words, policy={**PATIENT, "lost_hosts": 1}, roles=roles, model_dir=model)
+    run = live(three_hosts, written)
+    checkpoint = three_hosts.shared / name / "checkpoint"
+    host = three_hosts.host("c")
+    wait_until(checkpoint.exists)
+    with host.frozen("chief:0") as (tasks, rest):
+        run.wait_for("move_over")
+        wait_until(lambda: checkpoint.read_text() == "2")
+        if when == "after the end":
+            go.touch()
+            assert run.end() == 0, run.said
+        tasks.thaw()
+        wait_until(lambda: not any("chief:0" in words for words in host.processes().values()))
+        rest.thaw()
+        assert checkpoint.read_text() == "2"
+    go.touch()
+    assert run.end() == 0, run.said
     wait_until_gone(three_hosts)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from launcher.agent.host import lock
+from launcher.agent.host.fence import Deadline
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.host.lease import Lease
 from launcher.agent.host.model_locks import ModelLocks
@@ -76,13 +77,15 @@ class Agent:
         )
         say = self._say
         base, open_files = dict(os.environ), inheritance.open_files
+        self._deadline = Deadline(Path(self._home.path), base, options)
+        self._link.on_word = self._deadline.renew
         self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
         self._guarding = Guarding(self._loop, say, Path(self._home.path), base)
         self._reservations = Reservations(self._keeper)
         self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run, self._home)
         self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)
         self._prover = Prover(self._loop, say, self._attempts, self._reservations)
-        self._lease = Lease(self._loop, options, self._attempts, self._finish)
+        self._lease = Lease(self._loop, options, self._attempts, self._deadline, self._finish)
         self._usage = UsageSampler(self._loop, say, self._attempts, lambda: self._link.connected)
         self._stacks = StackTaker(self._loop, say, self._attempts, here)
         self._attempts.on_gone = self._tasks.forget
@@ -151,7 +154,7 @@ class Agent:
 
     def _lock(self, command: protocol.LockModelDir) -> None:
         try:
-            self._model_locks.lock(command.path)
+            self._model_locks.lock(command.path, command.generation)
         except lock.LockError as error:
             self._refuse(command, str(error))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from launcher.agent.host.fence import Deadline
 from launcher.agent.host.options import Options
 from launcher.agent.system.loop import Loop, Timer
 from launcher.agent.tasks.attempts import Attempts
@@ -22,10 +23,13 @@ class Lease:
     What has begun is carried through, even if somebody connects meanwhile.
     """
 
-    def __init__(self, loop: Loop, options: Options, attempts: Attempts, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: Loop, options: Options, attempts: Attempts, deadline: Deadline, on_end: Callable[[], None]
+    ) -> None:
         self._loop = loop
         self._options = options
         self._attempts = attempts
+        self._deadline = deadline
         self._on_end = on_end
         self._timer: Timer | None = None
         self._passed_at: float | None = None
@@ -66,7 +70,10 @@ class Lease:
             self._loop.later(_LOOK_S, lambda: self._step(position, True))
 
     def _grace_s(self, position: int) -> float:
-        """What is left of the time to end; a ps never reacts to TERM by itself."""
+        """What is left of the time to end; a ps never reacts to TERM by itself. On a host that was frozen there is none
+        left: the run has gone on without it."""
+        if self._deadline.passed:
+            return 0.0
         if Role.PS in _ORDER[position]:
             return min(_LAST_GRACE_S, self._options.grace_s)
         return min(self._options.grace_s, max(_LAST_GRACE_S, self._options.grace_s - self._passed_s()))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from launcher.agent.host import fence
 from launcher.agent.host import lock as locks
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.system import linux, processes
@@ -38,9 +39,11 @@ class ModelLocks:
         self._run = run
         self._home = home
         self._names = Path(home.here, _NAMES)
+        self._generations: dict[str, int] = {}
 
-    def lock(self, path: str) -> None:
-        """Locks a folder and says so; one that is locked already is said to be. Raises locks.LockError."""
+    def lock(self, path: str, generation: int) -> None:
+        """Locks a folder for that generation of the run and says so; one that is locked already is said to be. Raises
+        locks.LockError."""
         if locks.is_remote(path):
             note = "folders of this kind cannot be locked; see to it that no other run trains in it"
             self._say(protocol.Locked(path=path, note=note))
@@ -51,6 +54,8 @@ class ModelLocks:
             fd, note = locks.lock(path, self._owner())
             self._hold(f"lock {path}", fd)
             self._watch(path)
+        fence.take(path, fence.holder(self._run, generation))
+        self._generations[path] = generation
         self._say(protocol.Locked(path=path, note=note))
 
     def release(self) -> None:
@@ -59,6 +64,7 @@ class ModelLocks:
             kind, _, path = held.partition(" ")
             if kind == "lock":
                 locks.unlock(Path(path) / locks.LOCK_FILE, fds[0], socket.gethostname())
+                fence.leave(path, self._run)
             elif kind == "name":
                 locks.unlock(locks.name_file(path, self._names), fds[0], socket.gethostname())
 
@@ -101,7 +107,7 @@ class ModelLocks:
             return
         self._keeper.drop(f"lock {path}")
         try:
-            self.lock(path)
+            self.lock(path, self._generations.get(path, 1))
         except locks.LockError as error:
             self._say(protocol.Refused(command=protocol.LockModelDir.kind, message=str(error)))
             return

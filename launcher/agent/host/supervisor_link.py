@@ -22,7 +22,8 @@ _POLL_GROWTH = 1.5
 class SupervisorLink:
     """At most one supervisor speaks; a newer connection replaces the older one when it has said its ``Hello``.
 
-    ``on_command`` gets every command but ``Hello``, ``Ack`` and ``Ping``; ``on_change(connected)`` is called when the
+    ``on_command`` gets every command but ``Hello``, ``Ack`` and ``Ping``, ``on_word`` is called at each of them;
+    ``on_change(connected)`` is called when the
     supervisor comes or goes. ``heard_at``: when he was last heard (monotonic seconds).
     """
 
@@ -40,6 +41,7 @@ class SupervisorLink:
         self.heard_at = time.monotonic()
         self.on_command: Callable[[protocol.Message], None] = lambda message: None
         self.on_change: Callable[[bool], None] = lambda connected: None
+        self.on_word: Callable[[], None] = lambda: None
         self.on_ack: Callable[[], None] = lambda: None
         self.on_abandoned: Callable[[bool], None] = lambda now: None
         self._acceptor = Acceptor(loop, listener, self._accept)
@@ -97,7 +99,7 @@ class SupervisorLink:
             return
         if wire is not self._wire:
             return
-        self.heard_at = time.monotonic()
+        self._note_word()
         if isinstance(message, protocol.Ping):
             wire.send(protocol.encode(protocol.Pong()))
         elif isinstance(message, protocol.Ack):
@@ -108,6 +110,10 @@ class SupervisorLink:
             self._received += 1
             self.on_command(message)
 
+    def _note_word(self) -> None:
+        self.heard_at = time.monotonic()
+        self.on_word()
+
     def _greet(self, wire: Wire, hello: protocol.Hello) -> None:
         if hello.run != self._run or hello.version != protocol.VERSION:
             text = f"this is the agent of run {self._run}, version {protocol.VERSION}; connect to your own"
@@ -116,7 +122,7 @@ class SupervisorLink:
         if self._wire is not None and self._wire is not wire:
             self._wire.close()
         self._wire = wire
-        self.heard_at = time.monotonic()
+        self._note_word()
         if hello.incarnation in ("", self._outbox.incarnation):
             self._outbox.acknowledge(hello.acked)
         self._outputs.resume(hello.output)

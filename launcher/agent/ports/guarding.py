@@ -21,8 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_FILE, _LINK = "guard", "guard.so"
-_SEPARATORS = " :"  # of LD_PRELOAD, which knows no way to write them; ld.so(8)
+_FILE = "guard"
 
 
 class Guarding:
@@ -39,7 +38,7 @@ class Guarding:
 
     def renew(self, command: protocol.Guard) -> None:
         """From now on tasks are guarded, and know these addresses."""
-        self._base[LIBRARY_VARIABLE] = self._library()
+        self._base[LIBRARY_VARIABLE] = library.loadable(self._home)
         if not command.addresses:
             return  # they are not known yet, but what is preloaded loads the library, too
         self._base[addresses.VARIABLE] = str(self._home / _FILE)
@@ -51,15 +50,6 @@ class Guarding:
     def when_written(self, call: Callable[[], None]) -> None:
         """Makes the call when the file is there."""
         self._waiting.append(call)
-
-    def _library(self) -> str:
-        path = library.path()
-        if not any(letter in path for letter in _SEPARATORS):
-            return path
-        link = self._home / _LINK
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
-        return str(link)
 
     def _write(self, command: protocol.Guard) -> str:
         """What is to be said of it."""

@@ -110,8 +110,7 @@ class Attempts:
         }
 
     def _title(self, command: protocol.Start) -> str:
-        run = command.env.get(protocol.RUN_VARIABLE) or self._base.get(protocol.RUN_VARIABLE, "")
-        return f"tflaunch {run} {command.task}"
+        return f"tflaunch {environment.run_of(self._base, command)} {command.task}"
 
     def _exec(self, attempt: Attempt) -> None:
         command = attempt.start

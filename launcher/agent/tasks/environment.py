@@ -11,6 +11,7 @@ from launcher.wire import protocol
 
 LIBRARY_VARIABLE = "TFLAUNCH_GUARD_LIBRARY"  # in the agent's environment alone
 _PRELOAD_VARIABLE = "LD_PRELOAD"
+_HOLDER_VARIABLE = "TFLAUNCH_HOLDER"  # of a folder that is trained in; fence.c
 
 
 def changed(base: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -30,12 +31,18 @@ def at_home(path: str, base: Mapping[str, str]) -> str:
     return f"{home}{path[1:]}" if path == "~" or path.startswith("~/") else path
 
 
+def run_of(base: Mapping[str, str], start: protocol.Start) -> str:
+    """The run's name."""
+    return start.env.get(protocol.RUN_VARIABLE) or base.get(protocol.RUN_VARIABLE, "")
+
+
 def of_task(base: Mapping[str, str], start: protocol.Start, home: Folder) -> dict[str, str]:
     """The complete environment of an attempt: the agent's, the plan's, and what says who the task is."""
     own = {
         protocol.TASK_VARIABLE: start.task,
         protocol.ATTEMPT_VARIABLE: str(start.attempt),
         protocol.TASK_SOCKET_VARIABLE: f"{home.path}/{TASK_SOCKET}",
+        _HOLDER_VARIABLE: f"{run_of(base, start)} {start.generation}",
         REUSE_VARIABLE: "1",  # its port is held, so that its server could not bind otherwise
     }
     return {**changed(base, start.env), **own}

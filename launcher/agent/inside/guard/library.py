@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 MACHINES = ("x86_64", "aarch64")
+_LINK = "guard.so"
+_SEPARATORS = " :"  # of LD_PRELOAD, which knows no way to write them; ld.so(8)
 
 
 def name(machine: str) -> str:
@@ -15,6 +18,17 @@ def name(machine: str) -> str:
 def path() -> str:
     """Where the library for this machine is, or would be."""
     return f"{__file__.rpartition('/')[0]}/{name(os.uname().machine)}"
+
+
+def loadable(home: Path) -> str:
+    """Its path as LD_PRELOAD can name it: through a link in ``home`` if need be."""
+    own = path()
+    if not any(letter in own for letter in _SEPARATORS):
+        return own
+    link = home / _LINK
+    link.unlink(missing_ok=True)
+    link.symlink_to(own)
+    return str(link)
 
 
 def obstacle() -> str:

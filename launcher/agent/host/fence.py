@@ -1,0 +1,100 @@
+"""What tells tasks of a host that was lost to change no more files: ``inside/guard/fence.c`` reads both.
+
+A host that was frozen, or cut off, comes back with tasks that know nothing of it, while the run has gone on elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+
+from launcher.agent.host.options import Options
+from launcher.agent.inside.guard import library
+from launcher.agent.tasks.environment import LIBRARY_VARIABLE
+
+HOLDERS = ".tflaunch-holders"
+_DEADLINE_VARIABLE = "TFLAUNCH_DEADLINE"
+_FILE = "deadline"
+_NOBODY = "-"
+_MOST_HOLDERS = 100
+
+
+class Deadline:
+    """Until when this host is part of the run for all that its supervisor knows: the lease and the grace time after his
+    last word. There is none where he lives and dies with this host. What it adds to ``base`` makes tasks keep to it."""
+
+    def __init__(self, home: Path, base: dict[str, str], options: Options) -> None:
+        # He gives up a sixth of the lease later, counted from the answer to a Ping that may be a twelfth older.
+        self._lasts_s = options.lease_s * 13 / 12 + options.grace_s
+        self._shared: mmap.mmap | None = None
+        base.pop(_DEADLINE_VARIABLE, None)  # that of a run which we are a task of
+        if not options.silence_s or library.obstacle():
+            return
+        path = home / _FILE
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, mmap.PAGESIZE)
+            self._shared = mmap.mmap(fd, mmap.PAGESIZE)
+        finally:
+            os.close(fd)
+        base[_DEADLINE_VARIABLE] = str(path)
+        base[LIBRARY_VARIABLE] = library.loadable(home)
+        self.renew()
+
+    @property
+    def passed(self) -> bool:
+        return self._shared is not None and time.clock_gettime_ns(time.CLOCK_BOOTTIME) > self._until()
+
+    def renew(self) -> None:
+        """The supervisor has said a word."""
+        if self._shared is not None:
+            until = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + int(self._lasts_s * 1e9)
+            self._shared[:8] = struct.pack("=q", until)
+
+    def _until(self) -> int:
+        assert self._shared is not None
+        return int(struct.unpack("=q", self._shared[:8])[0])
+
+
+def holder(run: str, generation: int) -> str:
+    """The line of a generation, in the list of those that have trained in a folder."""
+    return f"{run} {generation}"
+
+
+def take(folder: str, name: str) -> None:
+    """From now on that one has the folder, and whoever had it changes nothing there any more."""
+    lines = _holders(folder)
+    if lines[-1:] != [name]:
+        _write(folder, [*lines, name])
+
+
+def leave(folder: str, run: str) -> None:
+    """The run is over; nobody has the folder, unless somebody else has taken it. One in which nothing was trained is
+    left as it was found."""
+    lines = _holders(folder)
+    if not lines or lines[-1].rpartition(" ")[0] != run:
+        return
+    if [entry.name for entry in Path(folder).iterdir()] == [HOLDERS]:
+        Path(folder, HOLDERS).unlink(missing_ok=True)
+    else:
+        _write(folder, [*lines, _NOBODY])
+
+
+def _holders(folder: str) -> list[str]:
+    try:
+        return Path(folder, HOLDERS).read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
+
+
+def _write(folder: str, lines: list[str]) -> None:
+    """A file that appears as a whole; where it cannot be written, the deadline must do."""
+    new = Path(folder, f"{HOLDERS}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        text = "".join(f"{line}\n" for line in lines[-_MOST_HOLDERS:])
+        new.write_text(text, "utf-8", "surrogateescape")
+        new.replace(Path(folder, HOLDERS))
