@@ -9,7 +9,6 @@ from functools import partial
 
 from launcher.causes.cause import Cause
 from launcher.causes.traces import Raised, Trace, gist, last_trace, native_words
-from launcher.causes.words import without_deprecations
 from launcher.wire import protocol
 
 
@@ -52,7 +51,7 @@ def gather(host: str, body: protocol.Exited, known: Known) -> Evidence:
             Cause,
             task=body.task,
             host=host,
-            tail=without_deprecations(body.tail),
+            tail=body.tail,
             exit=-body.signal if body.signal is not None else body.exit_code,
         ),
     )

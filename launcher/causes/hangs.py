@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from launcher.causes import stacks as traced
 from launcher.causes.cause import Cause
 from launcher.causes.traces import Frame, Raised, last_trace
-from launcher.causes.words import is_noise, place, shown, told
+from launcher.causes.words import place, shown, told
 from launcher.wire import protocol
 from launcher.wire.roles import Role
 
@@ -258,7 +258,7 @@ def _advice(item: Standing) -> str:
 def _last_line(item: Standing) -> str:
     if item.role is not Role.PS or item.ready or item.stacks is None:
         return ""
-    lines = [line for line in item.stacks.last_lines if line.strip() and not is_noise(line)]
+    lines = [line for line in item.stacks.last_lines if line.strip()]
     return f"; its last line was: {lines[-1].strip()[:200]}" if lines else ""
 
 

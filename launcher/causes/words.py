@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import signal as signals
 
 from launcher.causes.traces import Raised, Trace, defined_at, gist
@@ -11,14 +10,6 @@ from launcher.wire import protocol
 
 _SHOWN_FRAMES = 4
 _SHOWN_MESSAGE_LINES = 6
-_DEPRECATED = re.compile(
-    r"(?:WARNING:tensorflow|\bdeprecation\.py:\d+\]).*\bdeprecated\b|^Instructions for updating:"
-    r"|^Use tf\.keras instead|^Use output_signature instead|^Call initializer instance with the dtype argument"
-)
-_NOISE = re.compile(
-    r"[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |(?:INFO|WARNING):tensorflow:|Instructions for updating|Use tf\.keras"
-    r"|non-resource variables are not supported|\s+\[\["
-)
 
 
 def told(link: Raised) -> str:
@@ -91,16 +82,6 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def is_noise(line: str) -> bool:
-    """Whether it is one of those lines that TensorFlow writes all the time."""
-    return _NOISE.match(line) is not None
-
-
-def without_deprecations(text: str) -> str:
-    """Without the lines in which TensorFlow says what it will not have any more."""
-    return "\n".join(line for line in text.split("\n") if not _DEPRECATED.search(line))
-
-
 def last_line(tail: str) -> str:
-    lines = [line for line in tail.splitlines() if line.strip() and not is_noise(line)]
+    lines = [line for line in tail.splitlines() if line.strip()]
     return f": {lines[-1].strip()[:300]}" if lines else ""

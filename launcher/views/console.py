@@ -17,10 +17,11 @@ from launcher.record.view import RunView
 from launcher.views import terminal
 from launcher.views.frame import Size, frame
 from launcher.views.logs import LastLines, LogWriter, MergedLogs
-from launcher.views.noise import is_noise
 from launcher.views.spans import Line, count, duration, encodable, glyphs_for
 from launcher.views.telling import tell
 from launcher.views.terminal import put
+from launcher.wire.noise import Quiet
+from launcher.wire.roles import TaskId
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -84,6 +85,7 @@ class PlainConsole:
         self._told_at = 0.0
         self._told_step: int | None = None
         self._all_lines = all_lines
+        self._quiet: dict[TaskId, Quiet] = {}
         self._left_out = 0
 
     def start(self) -> None:
@@ -128,7 +130,7 @@ class PlainConsole:
             self._logs = MergedLogs.of_run(self._folder, tasks)
             self._writer = LogWriter(self._out, tasks, color=self._color)
         for task, lines in self._logs.drain() if final else self._logs.poll():
-            shown = lines if self._all_lines else [line for line in lines if not is_noise(line)]
+            shown = lines if self._all_lines else self._quiet.setdefault(task, Quiet()).kept(lines)
             self._left_out += len(lines) - len(shown)
             if shown:
                 self._writer.write(task, shown)

@@ -15,12 +15,13 @@ from typing import TextIO
 
 from launcher.record.runs import RunFolder
 from launcher.views.lines import LineAssembler
-from launcher.views.noise import is_noise
 from launcher.views.spans import encodable, paint
+from launcher.wire.noise import Quiet
 from launcher.wire.roles import Role, TaskId
 
 CHUNK_BYTES = 64 * 1024
 _TAIL_BLOCK_BYTES = 64 * 1024
+_END_BYTES = 16 * 1024  # in which a last line is looked for
 _TAIL_BYTES = 16 * 1024 * 1024
 ROLE_COLOURS = {Role.PS: "cyan", Role.CHIEF: "green", Role.WORKER: "blue", Role.EVALUATOR: "magenta"}
 
@@ -144,15 +145,17 @@ class LastLines:
         size = _size(path)
         known, line = self._seen.get(task, (0, ""))
         if size != known:
-            line = _last_line(read_at(path, max(0, size - 4096), 4096)) or line
+            line = _last_line(read_at(path, max(0, size - _END_BYTES), _END_BYTES), whole=size <= _END_BYTES) or line
             self._seen[task] = size, line
         return line
 
 
-def _last_line(data: bytes) -> str:
+def _last_line(data: bytes, *, whole: bool) -> str:
+    """``whole``: the first line is none of which the beginning is missing."""
     assembler = LineAssembler()
     lines = assembler.feed(data) + assembler.flush()
-    return next((line for line in reversed(lines) if line.strip() and not is_noise(line)), "")
+    said = Quiet().kept(lines if whole or len(lines) < 2 else lines[1:])
+    return next((line for line in reversed(said) if line.strip()), "")
 
 
 # --- printing ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from tests.e2e.running import TIMEOUT_S, Finished, alive, environment, tflaunch
 from tests.launcher.timeline.test_timeline import check_format
 
 HOSTILE = "a \"b\" $(c) {d,e} ü \\ 'f'"
+OWN = re.compile(
+    r"TFT_|goo\.gle/debug|\.cc:\d+\]|deprecat|^\s*(?:args \{|\})$|neither a subtype|while inferring|WARNING"
+)
 SCRIPT = Path(__file__).parent / "canned.py"
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e]
@@ -45,6 +48,9 @@ def test_an_unmodified_script_trains_on_four_roles(tmp_path: Path) -> None:
     last = done.report["checkpoints"][-1]["global_step"]
     assert done.report["metrics"]["global_step"] == last >= 1500
     assert alive(run_id(done)) == []
+    said = [line.partition(" | ")[2] for line in done.stdout.splitlines() if line.startswith(("chief", "worker", "ev"))]
+    assert any(line.startswith("done chief") for line in said)
+    assert [line for line in said if OWN.search(line)] == []  # TensorFlow's own, but for what the script has turned on
 
 
 @pytest.mark.legacy

@@ -18,11 +18,13 @@ from launcher.agent.system import linux
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.pipe import Pipe
 from launcher.wire import protocol
+from launcher.wire.noise import Quiet
 from launcher.wire.roles import TaskId
 
 CHUNK_BYTES = 32768
 TAIL_LINES = 30
-TAIL_BYTES = 8192
+TAIL_CHARS = 8192
+_LOOKED_BYTES = 65536  # for the last lines, behind which there may be much noise
 KEPT_BYTES = 4 * 1024 * 1024  # of what has arrived: an error may stand far from the end
 _BEFORE_BYTES, _AFTER_BYTES = 49152, 16384
 _PUNCH_BYTES = 4 * 1024 * 1024
@@ -90,13 +92,16 @@ class OutputFile:
             self._punched = whole - KEPT_BYTES
 
     def tail(self) -> str:
-        """The last lines, for a person."""
-        start = max(0, self.size - TAIL_BYTES)
-        data = os.pread(self._fd, TAIL_BYTES, start)
-        lines = data.decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n").split("\n")
+        """The last lines that say something, for a person."""
+        start = max(0, self.size - _LOOKED_BYTES)
+        data = os.pread(self._fd, _LOOKED_BYTES, start)
+        text = data.decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n")
+        if start and "\n" in text:
+            text = text.partition("\n")[2]  # the first line lacks its beginning
+        lines = Quiet().kept(text.split("\n"))
         if self.pipe.lost:
             lines.append(f"tflaunch: {self.pipe.lost} bytes of this output are lost: {self.pipe.trouble}")
-        return "\n".join(lines[-TAIL_LINES:])
+        return "\n".join(lines[-TAIL_LINES:])[-TAIL_CHARS:]
 
     def excerpt(self) -> str:
         """What tells of a failure in the last ``KEPT_BYTES``: the last traceback and what stands around it, and the

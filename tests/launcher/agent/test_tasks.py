@@ -14,6 +14,7 @@ import pytest
 from launcher.agent.system import processes
 from launcher.private import folder
 from launcher.wire import protocol
+from launcher.wire.noise import KINDS
 from tests.launcher.agent.harness import Host, alive, until
 
 HOSTILE = [
@@ -32,6 +33,13 @@ def test_exit_code_tail_and_length_of_output(host: Host) -> None:
     assert (exited.exit_code, exited.signal, exited.stopped) == (3, None, False)
     assert (exited.tail, exited.output_bytes) == ("last words", 11)
     assert host.wait_output("worker-1.1", 11) == b"last words\n"
+
+
+def test_noise_is_no_last_word(host: Host) -> None:
+    noise = "\n".join(kind.example for kind in KINDS)
+    exited = host.run("worker:0", "print=last words", *[f"print={noise}"] * 20, "exit=3")
+    assert exited.output_bytes > 16_000
+    assert exited.tail == "last words"
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -41,7 +41,7 @@ def stands(
     task: str, text: str = TENSORFLOW, *, state: str = "S", files: tuple[str, ...] = (), **values: Any
 ) -> Standing:
     stacks = protocol.Stacks(
-        task=task, attempt=1, pid=77, state=state, text=text, files=files, last_lines=("I0000 noise", "ready soon")
+        task=task, attempt=1, pid=77, state=state, text=text, files=files, last_lines=("begins", "ready soon")
     )
     facts = {"alive": True, "ready": True, "finished": False, "waits_for": "", "global_step": 120, "since_s": 40.0}
     return Standing(

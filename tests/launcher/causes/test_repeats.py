@@ -94,8 +94,3 @@ def test_a_crash_at_a_known_line_is_to_be_mended_there() -> None:
     advice = causes.used_up(cause, "chief", 3).advice
     assert advice.startswith("look at the native code that is called at /work/train.py:44 in after_run")
     assert "; or allow it more restarts" in advice
-
-
-def test_deprecations_are_not_shown_as_last_lines() -> None:
-    tail = "WARNING:tensorflow:From x: f is deprecated and will be removed.\nInstructions for updating:\nlast word"
-    assert died("", exit_code=3, tail=tail).tail == "last word"

@@ -127,7 +127,7 @@ def test_absl_app_does_not_double_either(shaped: Shaped) -> None:
 
 
 def test_a_deprecation_is_one_line(shaped: Shaped) -> None:
-    from launcher.views.noise import is_noise
+    from launcher.wire.noise import Quiet
 
     logger = shaped.begin()
     logger.warning(
@@ -135,7 +135,7 @@ def test_a_deprecation_is_one_line(shaped: Shaped) -> None:
     )
     (line,) = shaped.lines()
     assert line.endswith("Instructions for updating: Use g.")
-    assert is_noise(line)
+    assert Quiet().kept([line]) == []
 
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0)])

@@ -1,4 +1,4 @@
-"""What views leave out of a task's output, and what they never may."""
+"""Plain output and last lines without what TensorFlow says to itself."""
 
 from __future__ import annotations
 
@@ -12,55 +12,20 @@ from launcher.record.event_log import EventLog, read_events
 from launcher.record.runs import RunFolder
 from launcher.record.view import RunView
 from launcher.views.console import PlainConsole
-from launcher.views.noise import is_noise
+from launcher.views.logs import LastLines
+from launcher.wire.noise import KINDS
 from launcher.wire.roles import TaskId
 from tests.launcher.timeline.test_timeline import BEGAN
+from tests.launcher.wire.test_noise import MORE, WORDS
 
-NOISE = [
-    "2026-01-02 03:04:05.678901: I tensorflow/core/platform/cpu_feature_guard.cc:182] This binary is optimized",
-    "To enable the following instructions: AVX2 FMA, rebuild TensorFlow with the appropriate flags.",
-    "2026-01-02 03:04:05.678901: E external/local_xla/xla/stream_executor/cuda/cuda_dnn.cc:9261] Unable to register"
-    " cuDNN factory: Attempting to register factory for plugin cuDNN when one has already been registered",
-    "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
-    "I0000 00:00:1795397810.407917    3220 cudart_stub.cc:31] Could not find cuda drivers on your machine",
-    "E0000 00:00:1795399102.465186   12479 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error",
-    "W0000 00:00:1795398577.963240   28702 local_rendezvous.cc:412] Local rendezvous is aborting with status",
-    "2026-01-02 03:04:05.678 WARNING chief:0 deprecation.py:50] From x.py:9: f (from y) is deprecated and will be"
-    " removed in a future version. Instructions for updating: Use z.",
-    "WARNING:tensorflow:From x.py:9: f (from y) is deprecated and will be removed in a future version.",
-    "Instructions for updating:",
-    "\t [[{{node IteratorGetNext}}]]",
-]
-WORDS = [
-    "",
-    "loss = 0.5, step = 100",
-    "2026-01-02 03:04:05.678 INFO chief:0 basic_session_run_hooks.py:262] loss = 0.5, step = 100",
-    "INFO:tensorflow:Saving checkpoints for 0 into /m/model.ckpt.",
-    "WARNING:tensorflow:Input graph does not use tf.data.Dataset",
-    "2026-01-02 03:04:05.678901: E tensorflow/core/framework/op_kernel.cc:1768] OP_REQUIRES failed: shape [2] != [3]",
-    "2026-01-02 03:04:05.678901: F tensorflow/core/framework/tensor.cc:733] Check failed: 1 == expected_dtype",
-    "F0000 00:00:1795399102.465186   12479 tensor.cc:733] Check failed",
-    "Traceback (most recent call last):",
-    "tensorflow.python.framework.errors_impl.DataLossError: corrupted record at 0",
-    "I think 2026-01-02 was a good day",
-]
-
-
-@pytest.mark.parametrize("line", NOISE)
-def test_noise(line: str) -> None:
-    assert is_noise(line)
-
-
-@pytest.mark.parametrize("line", WORDS)
-def test_what_is_no_noise(line: str) -> None:
-    assert not is_noise(line)
+NOISE = [line for text in (*MORE, *(kind.example for kind in KINDS)) for line in text.split("\n")]
 
 
 @pytest.mark.parametrize("all_lines", [False, True])
 def test_plain_output_leaves_noise_out_and_says_so(tmp_path: Path, all_lines: bool) -> None:
     folder = RunFolder.create(tmp_path, "r", BEGAN)
     task = TaskId.parse("chief:0")
-    text = "\n".join([*NOISE, *WORDS]) + "\n"
+    text = "\n".join(["begins", *NOISE, *WORDS]) + "\n"
     folder.log(task).write_text(text)
     log = EventLog(folder.events)
     tasks = ({"task": "chief:0", "host": "here"},)
@@ -77,6 +42,17 @@ def test_plain_output_leaves_noise_out_and_says_so(tmp_path: Path, all_lines: bo
     console.stop(0.0)
     console.stop(0.0)
     shown = [line.removeprefix("chief:0 | ") for line in out.getvalue().splitlines() if line.startswith("chief:0")]
-    assert shown == ([*NOISE, *WORDS] if all_lines else WORDS)
+    assert shown == ["begins", *(NOISE if all_lines else []), *WORDS]
     assert out.getvalue().count(f"{len(NOISE)} lines of TensorFlow's own noise left out") == (0 if all_lines else 1)
     assert folder.log(task).read_text() == text
+
+
+def test_the_last_line_is_found_in_front_of_much_noise(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "r", BEGAN)
+    task = TaskId.parse("chief:0")
+    folder.log(task).write_text("\n".join(["x" * 40_000, "step 7", *NOISE]) + "\n")
+    lines = LastLines(folder)
+    assert lines.of(task) == "step 7"
+    with folder.log(task).open("a") as log:
+        log.write(("W0000 00:00:1.2 3 x.cc:4] " + "n" * 5000 + "\n") * 4)  # the first one is read without its beginning
+    assert lines.of(task) == "step 7"
