@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from launcher.causes.cause import Cause
 from launcher.wire import protocol
+from launcher.wire.words import limits
 
 
 def refused(host: str, body: protocol.Refused) -> Cause:
@@ -34,6 +35,8 @@ _REFUSED_ADVICE = {
 
 
 def not_started(task: str, host: str, message: str) -> Cause:
+    if advice := limits.advice(message):
+        return Cause(task=task, host=host, kind="limit", message=f"{task} cannot be started: {message}", advice=advice)
     return Cause(
         task=task, host=host, kind="not_started", permanent=True, message=message, advice="correct the command"
     )

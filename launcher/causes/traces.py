@@ -227,7 +227,8 @@ def defined_at(text: str) -> Frame | None:
 _NATIVE = re.compile(
     r"^(?:F\d{4} .*\] (?P<check>.+)|\d{4}-\d\d-\d\d [\d:.]+: F .*\] (?P<old_check>.+)"
     r"|terminate called after throwing an instance of '(?P<thrown>[^']+)'.*|libc\+\+abi: (?P<abi>.+)"
-    r"|Fatal Python error: (?P<python>.+)|(?P<heap>(?:double free|free\(\)|malloc\(\)|munmap_chunk|corrupted ).*)"
+    r"|libgomp: (?P<openmp>.+)|Fatal Python error: (?P<python>.+)"
+    r"|(?P<heap>(?:double free|free\(\)|malloc\(\)|munmap_chunk|corrupted ).*)"
     r"|\*\*\* (?P<smashed>stack smashing detected).*|.*: (?P<symbol>symbol lookup error: .+))$",
     re.MULTILINE,
 )

@@ -34,9 +34,11 @@ from launcher.views.terminal import complain
 from launcher.wire import adjustments
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import Message
+from launcher.wire.words import limits
 
 _POLL_S = 0.05
 _START_POLL_S = 0.005
+_LAST_WORDS_BYTES = 4096  # what a pipe takes at once
 _SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
 
 
@@ -58,7 +60,7 @@ def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> Non
     if child == 0:
         os.close(ours)
         # It holds the pipe's other end, and lives in its private folder, as long as it lives.
-        _become_supervisor(folder, plan, environ, run_id, home)
+        _become_supervisor(folder, plan, environ, run_id, home, theirs)
     os.close(theirs)
     os.waitpid(child, 0)
     try:
@@ -76,9 +78,9 @@ def _wait_for_supervisor(folder: runs.RunFolder, its_life: int) -> None:
     while not folder.supervisor.exists():
         died, _, _ = select.select([its_life], [], [], _START_POLL_S)
         if died and not folder.supervisor.exists():
-            words = _supervisor_log(folder).read_text(errors="replace").strip().splitlines()
-            last = words[-1] if words else "it said nothing"
-            raise TflaunchError(f"the run's supervisor did not come up: {last} (see {_supervisor_log(folder)})")
+            last = os.read(its_life, _LAST_WORDS_BYTES).decode(errors="replace") or "it said nothing"
+            what_to_do = limits.advice(last) or f"see {_supervisor_log(folder)}"
+            raise TflaunchError(f"the run's supervisor did not come up: {last}; {what_to_do}")
 
 
 def _supervisor_log(folder: runs.RunFolder) -> Path:
@@ -86,25 +88,27 @@ def _supervisor_log(folder: runs.RunFolder) -> Path:
 
 
 def _become_supervisor(
-    folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], run_id: str, home: Folder
+    folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], run_id: str, home: Folder, life: int
 ) -> None:
-    """In the forked process: leaves the terminal and the session, then supervises. Never returns."""
-    os.setsid()
-    if os.fork():
-        os._exit(0)
+    """In the forked process: leaves the terminal and the session, then supervises; what keeps it from that goes into
+    ``life``, too. Never returns."""
     code = 1
     try:
         null = os.open(os.devnull, os.O_RDONLY)
         log = os.open(_supervisor_log(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
         from launcher.supervise.supervisor import supervise
 
         code = supervise(folder, plan, environ, run_id=run_id, home=home)
-    except BaseException:  # noqa: BLE001 - the top of a process: everything must reach the log
-        import traceback
-
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - the top of a process: everything must reach the log
+        words = limits.told(error) or type(error).__name__
+        os.write(life, words.encode(errors="replace")[:_LAST_WORDS_BYTES])
+        if not limits.advice(words):
+            sys.excepthook(type(error), error, error.__traceback__)
     finally:
         sys.stderr.flush()
         os._exit(code)

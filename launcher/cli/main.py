@@ -19,6 +19,7 @@ from launcher import __version__
 from launcher.cli.options import host_options, request_of, run_options, show_options, size_options
 from launcher.views.terminal import complain, say, say_json, say_text
 from launcher.wire.errors import EXIT_USAGE, TflaunchError
+from launcher.wire.words import limits
 
 if TYPE_CHECKING:
     from launcher.cli.resolve import Request
@@ -57,13 +58,21 @@ def run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        complain(str(error))
+        _complain_of(error)
         return 1
     except Exception as error:  # the top: whatever nobody foresaw must still be said in a line
+        if limits.advice(limits.told(error)):
+            _complain_of(error)
+            return 1
         if os.environ.get(DEBUG_VARIABLE):
             raise
         complain(f"internal error: {type(error).__name__}: {error}; please report it, with {DEBUG_VARIABLE}=1 set")
         return 1
+
+
+def _complain_of(error: Exception) -> None:
+    words = limits.told(error)
+    complain("; ".join(filter(None, (words, limits.advice(words)))))
 
 
 def _show_usage(error: click.ClickException) -> None:

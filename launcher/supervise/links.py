@@ -20,6 +20,7 @@ from launcher.plan.model import PlannedHost
 from launcher.supervise.orders import Orders
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
+from launcher.wire.words import limits
 
 _ACK_AFTER_S = 0.2
 _RETRY_S = 0.2
@@ -127,8 +128,11 @@ class AgentLink:
             await self._hold()
         except Exception as error:  # noqa: BLE001  the top of a task: nobody would hear of it, and the run would wait
             sys.excepthook(*sys.exc_info())
-            message = f"tflaunch itself has failed here: {type(error).__name__}: {error}".splitlines()[0]
-            self.on_lost(self.host, message, "supervisor.log in the run's folder says where; please report it")
+            message = limits.told(error)
+            if not limits.advice(message):
+                message = f"tflaunch itself has failed here: {type(error).__name__}: {error}".splitlines()[0]
+            advice = limits.advice(message) or "supervisor.log in the run's folder says where; please report it"
+            self.on_lost(self.host, message, advice)
 
     async def _hold(self) -> None:
         clock = time.monotonic
@@ -145,9 +149,10 @@ class AgentLink:
             except BreachError as error:
                 message, advice, deadline, self.lied = f"it claims {error}", _LIED, 0.0, True
             except (OSError, TransportError, asyncio.IncompleteReadError, protocol.ProtocolError) as error:
-                message = str(error)
+                message = limits.told(error)
+                advice = limits.advice(message)
                 if isinstance(error, TransportError):
-                    advice, deadline = error.advice, 0.0 if error.final else deadline
+                    advice, deadline = error.advice or advice, 0.0 if error.final else deadline
             finally:
                 lasted_s = clock() - self._welcomed_at
                 self._hang_up()

@@ -20,8 +20,8 @@ from launcher.views.logs import LastLines, LogWriter, MergedLogs
 from launcher.views.spans import Line, count, duration, encodable, glyphs_for
 from launcher.views.telling import tell
 from launcher.views.terminal import put
-from launcher.wire.noise import Quiet
 from launcher.wire.roles import TaskId
+from launcher.wire.words.noise import Quiet
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -16,8 +16,8 @@ from typing import TextIO
 from launcher.record.runs import RunFolder
 from launcher.views.lines import LineAssembler
 from launcher.views.spans import encodable, paint
-from launcher.wire.noise import Quiet
 from launcher.wire.roles import Role, TaskId
+from launcher.wire.words.noise import Quiet
 
 CHUNK_BYTES = 64 * 1024
 _TAIL_BLOCK_BYTES = 64 * 1024

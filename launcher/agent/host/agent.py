@@ -37,6 +37,7 @@ from launcher.agent.tasks.stacks import StackTaker
 from launcher.agent.tasks.task_links import TaskLinks
 from launcher.agent.tasks.usage import UsageSampler, memory_mib
 from launcher.wire import protocol
+from launcher.wire.words import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Agent:
         try:
             act(self, command)
         except (OSError, TypeError, ValueError, AttributeError) as error:
-            self._refuse(command, f"cannot do {command.kind}: {error}")
+            self._refuse(command, f"cannot do {command.kind}: {limits.told(error)}")
 
     def _refuse(
         self, command: protocol.Message, message: str, foreign: Mapping[str, Any] = MappingProxyType({})

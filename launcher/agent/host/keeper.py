@@ -22,6 +22,7 @@ from launcher.agent.system import linux, processes, title
 from launcher.private import folders
 from launcher.private.folder import AGENT_LOG, AGENT_SOCKET, TASK_SOCKET, Folder
 from launcher.wire.variables import RUN_VARIABLE
+from launcher.wire.words import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_AGENTS = 10  # an agent that dies that often has a fault that one more will not cure
 _MAX_MESSAGE_BYTES = 65536
+_REFUSAL_S = 2.0
 
 Held = dict[str, tuple[int, ...]]
 Listeners = tuple[socket.socket, socket.socket]
@@ -45,8 +47,8 @@ def become(options: Options) -> NoReturn:
         if not title.set_environment(RUN_VARIABLE, options.run):
             _start_over(options)
         code = _start(options)
-    except Exception:  # noqa: BLE001 - the top of a process, which must not go on as the relay that it was forked from
-        sys.excepthook(*sys.exc_info())
+    except Exception as error:  # noqa: BLE001 - the top of a process, which must not go on as the relay it was
+        _complain(error)
     os._exit(code)
 
 
@@ -94,7 +96,12 @@ def _stand_below_a_guard(home: Folder, listeners: Listeners) -> None:
     """Forks, and returns in the child. The parent only waits: when keeper and agent are killed in one instant, their
     orphans become its own, and it takes them down. It tidies up after former runs, too, for it has the time."""
     linux.become_subreaper()
-    keeper = os.fork()
+    try:
+        keeper = os.fork()
+    except OSError as error:
+        _refuse(listeners[0], limits.told(error))
+        home.remove()
+        os._exit(1)
     if keeper == 0:
         return
     for listener in listeners:
@@ -122,11 +129,31 @@ def keep(options: Options, home: Folder, listeners: Listeners) -> NoReturn:
         for number in range(_MAX_AGENTS):
             if run_agent(options, home, listeners, held, (number, open_files)):
                 break
-    except Exception:  # noqa: BLE001 - the top of a process: nothing may keep it from taking down what is left
-        sys.excepthook(*sys.exc_info())
+    except Exception as error:  # noqa: BLE001 - the top of a process: nothing may keep it from taking down what is left
+        _complain(error)
+        _refuse(listeners[0], limits.told(error))
     processes.kill_descendants()
     home.remove()
     os._exit(0)
+
+
+def _complain(error: Exception) -> None:
+    words = limits.told(error)
+    if limits.advice(words):
+        sys.stderr.write(f"{words}\n")
+    else:
+        sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _refuse(listener: socket.socket, message: str) -> None:
+    """Tells whoever waits for an agent that none comes up, and why."""
+    from launcher.wire import protocol
+
+    listener.settimeout(_REFUSAL_S)
+    with contextlib.suppress(OSError):
+        line, _ = listener.accept()
+        with line:
+            line.sendall(protocol.encode(protocol.Refused(command="hello", message=message)))
 
 
 def run_agent(options: Options, home: Folder, listeners: Listeners, held: Held, facts: tuple[int, int]) -> bool:

@@ -18,6 +18,7 @@ from launcher.agent.host.options import EXIT_BUSY, Options
 from launcher.private import folders, peers
 from launcher.private.folder import AGENT_SOCKET
 from launcher.wire.variables import READY_MARKER
+from launcher.wire.words import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def main(argument: str) -> int:
     options = Options.from_json(argument)
     try:
         agent = connect(options)
-    except (folders.FolderError, peers.ForeignPeerError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (folders.FolderError, peers.ForeignPeerError, OSError) as error:
+        sys.stderr.write(f"{limits.told(error)}\n")
         return 1
     if agent is None:
         return 1 if options.start else EXIT_GONE

@@ -27,6 +27,7 @@ from typing import Any
 from launcher.agent.inside import warm
 from launcher.agent.inside.forked import Request, Template, begin, enter
 from launcher.agent.system import title
+from launcher.wire.words import limits
 
 PRELOAD_FD_VARIABLE = "TFLAUNCH_PRELOAD_FD"
 _LONGEST_DATAGRAM_BYTES = 1024 * 1024
@@ -74,7 +75,7 @@ def _fork_tasks(connection: socket.socket, template: Template) -> Callable[[], N
             return None
         request, output_fd = _request(message, fds)
         reader, writer = os.pipe()
-        starter = _fork_twice()
+        starter, trouble = _fork_twice()
         if starter:
             return _become(
                 request, output_fd, _Origin(connection=connection, starter=starter, answered=writer), template
@@ -83,7 +84,8 @@ def _fork_tasks(connection: socket.socket, template: Template) -> Callable[[], N
             os.close(fd)
         with open(reader, "rb") as pipe:
             if not pipe.read():
-                _fail(connection, request, "the fork failed or died at once; is there memory, a limit of processes?")
+                words = limits.told(OSError(trouble, os.strerror(trouble))) if trouble else "it died at once"
+                _fail(connection, request, f"the fork failed: {words}")
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
@@ -116,21 +118,20 @@ def _fail(connection: socket.socket, request: Request, message: str) -> None:
     _send(connection, kind="failed", task=request.task, attempt=request.attempt, message=message)
 
 
-def _fork_twice() -> int:
-    """In the task the pid of the process between, which ends at once; 0 in the server, also if a fork fails."""
+def _fork_twice() -> tuple[int, int]:
+    """In the task the pid of the process between, which ends at once; in the server the errno, if a fork fails."""
     try:
         child = os.fork()
-    except OSError:
-        return 0
+    except OSError as error:
+        return 0, error.errno or 0
     if child:
-        os.waitpid(child, 0)
-        return 0
+        return 0, max(0, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     starter = os.getpid()
     try:
         if os.fork() == 0:
-            return starter
-    except OSError:
-        pass  # the server sees that nobody answers
+            return starter, 0
+    except OSError as error:
+        os._exit(error.errno or 0)
     os._exit(0)
 
 

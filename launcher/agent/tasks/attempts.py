@@ -21,6 +21,7 @@ from launcher.agent.tasks.spawn import SpawnError, spawn
 from launcher.private.folder import Folder
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
+from launcher.wire.words import limits
 
 Say = Callable[[protocol.Message], None]
 
@@ -85,7 +86,7 @@ class Attempts:
             output = self._outputs.create(task, command.attempt)
             attempt = Attempt(command, output, memory.oom_kills(), title=self._title(command))
         except (SpawnError, ValueError, OSError) as error:
-            self._refuse(command, str(error))
+            self._refuse(command, limits.told(error))
             return
         self._alive[task.name] = attempt
         if command.preload is None or not self.preloads.submit(
@@ -126,7 +127,7 @@ class Attempts:
                 os.close(writer)
         except (SpawnError, OSError) as error:
             self._drop(attempt)
-            self._refuse(command, str(error))
+            self._refuse(command, limits.told(error))
             return
         self._run(attempt, pid, "exec")
 

@@ -18,8 +18,8 @@ from launcher.agent.system import linux
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.pipe import Pipe
 from launcher.wire import protocol
-from launcher.wire.noise import Quiet
 from launcher.wire.roles import TaskId
+from launcher.wire.words.noise import Quiet
 
 CHUNK_BYTES = 32768
 TAIL_LINES = 30
@@ -33,7 +33,7 @@ _NAME = "output {}"  # of a pipe, with the keeper
 
 _TRACEBACK = b"Traceback (most recent call last):"
 _NATIVE = re.compile(
-    rb"^(?:F\d{4} |\d{4}-\d\d-\d\d [\d:.]+: F |terminate called |libc\+\+abi: |Fatal Python error: "
+    rb"^(?:F\d{4} |\d{4}-\d\d-\d\d [\d:.]+: F |terminate called |libc\+\+abi: |libgomp: |Fatal Python error: "
     rb"|double free|free\(\): |malloc\(\): |munmap_chunk|corrupted |\*\*\* stack smashing)",
     re.MULTILINE,
 )

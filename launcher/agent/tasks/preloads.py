@@ -18,6 +18,7 @@ from launcher.agent.system.loop import Loop
 from launcher.agent.tasks import environment
 from launcher.agent.tasks.spawn import SpawnError, spawn
 from launcher.wire import protocol
+from launcher.wire.words import limits
 
 FD_VARIABLE = "TFLAUNCH_PRELOAD_FD"
 _PRELOAD_FILE = Path(__file__).parents[1] / "inside" / "preload.py"
@@ -125,7 +126,7 @@ class Preloads:
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
                 one.pid = self._spawn(one, theirs.fileno())
         except (SpawnError, OSError) as error:
-            self._give_up(one, f"cannot be started: {error}")
+            self._give_up(one, f"cannot be started: {limits.told(error)}")
             return
         ours.setblocking(False)
         ours.send(json.dumps({"modules": one.command.modules}).encode())
@@ -259,7 +260,9 @@ class Preloads:
                 break
             except OSError as error:
                 one.waiting.popleft()
-                self.on_failed(request.task, request.attempt, f"cannot ask the preloaded interpreter: {error}")
+                self.on_failed(
+                    request.task, request.attempt, f"cannot ask the preloaded interpreter: {limits.told(error)}"
+                )
                 continue
             one.asked.append(one.waiting.popleft())
         self._watch(one)

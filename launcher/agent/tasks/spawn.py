@@ -8,6 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from launcher.agent.system import linux
+from launcher.wire.words import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ def _reset_signals() -> None:
 
 def _explain(trouble: str, program: str, cwd: str) -> str:
     stage, number, text = trouble.split(" ", 2)
+    words = limits.told(OSError(int(number), text))
+    if limits.advice(words):
+        return words
     if stage == "folder":
         return f"cannot work in {cwd}: {text}; make that folder on this host, or name another (cwd)"
     if int(number) == errno.ENOENT:

@@ -14,7 +14,7 @@ import pytest
 from launcher.agent.system import processes
 from launcher.private import folder
 from launcher.wire import protocol
-from launcher.wire.noise import KINDS
+from launcher.wire.words.noise import KINDS
 from tests.launcher.agent.harness import Host, alive, until
 
 HOSTILE = [

@@ -127,7 +127,7 @@ def test_absl_app_does_not_double_either(shaped: Shaped) -> None:
 
 
 def test_a_deprecation_is_one_line(shaped: Shaped) -> None:
-    from launcher.wire.noise import Quiet
+    from launcher.wire.words.noise import Quiet
 
     logger = shaped.begin()
     logger.warning(

@@ -37,9 +37,9 @@ from launcher.views.spans import (
     width_of,
 )
 from launcher.views.table import arrange
-from launcher.wire.noise import Quiet
 from launcher.wire.protocol import changed
 from launcher.wire.roles import Role, TaskId
+from launcher.wire.words.noise import Quiet
 from tests.launcher.views.console_demo import START, Story, write_logs
 
 NASTY = "日本語\x1b[2J\ta👩‍💻\u202e é\r\n" * 8

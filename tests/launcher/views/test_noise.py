@@ -13,8 +13,8 @@ from launcher.record.runs import RunFolder
 from launcher.record.view import RunView
 from launcher.views.console import PlainConsole
 from launcher.views.logs import LastLines
-from launcher.wire.noise import KINDS
 from launcher.wire.roles import TaskId
+from launcher.wire.words.noise import KINDS
 from tests.launcher.timeline.test_timeline import BEGAN
 from tests.launcher.wire.test_noise import MORE, WORDS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.wire.noise import KINDS, Quiet
+from launcher.wire.words.noise import KINDS, Quiet
 
 # Everything that ps, chief and evaluator of a healthy canned DNNClassifier wrote.
 RECORDED = sorted((Path(__file__).parent / "recorded").iterdir())

@@ -1,0 +1,1 @@
+"""What programs and the kernel say all the time, and what of it counts."""
