@@ -127,6 +127,13 @@ _OTHER_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="tf_config",
+        names=names_of("NoParameterServersError"),
+        title="the program trains with parameter servers, and the cluster has none",
+        advice="start it with parameter servers: --ps 1, or roles.ps.count in the spec",
+        permanent=True,
+    ),
+    Rule(
+        kind="tf_config",
         names=names_of("NoServerError ValueError"),
         pattern=any_of(r"Estimator\.train alone does not train", r"Train has been called wrong configuration"),
         title="Estimator.train alone does not train in a cluster",

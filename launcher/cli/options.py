@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def size_options(function: F) -> F:
     """How many tasks."""
     options = [
-        click.option("--ps", type=click.IntRange(0), help="Parameter servers.  [default: 1]"),
+        click.option("--ps", type=click.IntRange(0), help="Parameter servers; 0: none.  [default: 1]"),
         click.option("--workers", type=click.IntRange(0), help="Workers besides the chief.  [default: 1]"),
         click.option("--evaluator/--no-evaluator", default=None, help="An evaluator or none.  [default: one]"),
     ]
@@ -55,6 +55,7 @@ def run_options(function: F) -> F:
             "--run-dir", envvar="TFLAUNCH_RUN_DIR", help="This run's folder; a new one.  [default: runs/NAME-TIME]"
         ),
         click.option("--name", envvar="TFLAUNCH_NAME", help="Name of the run."),
+        click.option("--no-chief", is_flag=True, help="Workers without a chief; the first takes its part."),
         click.option("--env", "-e", multiple=True, metavar="K[=V]", help="Variable of the tasks; K alone: from yours."),
         click.option("--env-file", multiple=True, type=click.Path(dir_okay=False), help="File of K=V lines."),
         click.option("--timeout-s", type=float, envvar="TFLAUNCH_TIMEOUT_S", help="End the run after that long."),

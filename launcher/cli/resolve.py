@@ -120,6 +120,8 @@ def _overrides(request: Request) -> Iterator[tuple[str, Override]]:
     if "evaluator" in request.given:
         wanted, _ = request.given["evaluator"]
         yield "roles.evaluator.count", Override(int(bool(wanted)), "--evaluator" if wanted else "--no-evaluator")
+    if request.value("no_chief"):
+        yield "roles.chief.count", Override(0, request.given["no_chief"][1])
     if request.value("no_preload"):
         yield "preload", Override([], request.given["no_preload"][1])
     yield from _hosts(request)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from launcher.agent.host.lock import is_remote
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.wire import adjustments
-from launcher.wire.roles import Role
+from launcher.wire.roles import TRAINERS, Role
 
 _DEPLOYED = ("sync", "python.venv", "python.requirements", "python.wheelhouse")
 
@@ -58,11 +58,11 @@ class Wanted:
     guarded: bool = True
 
     def talk(self, one: str, other: str) -> bool:
-        """Whether tasks of these hosts talk to each other: trainers and parameter servers do, in both directions."""
+        """Whether tasks of these hosts talk to each other: trainers and parameter servers do, in both directions; where
+        there are no parameter servers, trainers among themselves."""
         near, far = self.needs[one], self.needs[other]
-        return any(
-            server.has(Role.PS) and client.has(Role.CHIEF, Role.WORKER) for server, client in ((near, far), (far, near))
-        )
+        servers = (Role.PS,) if any(need.has(Role.PS) for need in self.needs.values()) else TRAINERS
+        return any(server.has(*servers) and client.has(*TRAINERS) for server, client in ((near, far), (far, near)))
 
 
 def wanted(plan: Plan, *, run_dirs: str) -> Wanted:
@@ -74,7 +74,7 @@ def wanted(plan: Plan, *, run_dirs: str) -> Wanted:
     by_host = {host.name: tuple(task for task in plan.tasks if task.host == host.name) for host in plan.hosts}
     return Wanted(
         needs={host.name: _need(host, by_host[host.name], plan, folder) for host in plan.hosts},
-        chief=next((task.host for task in plan.tasks if task.task.role is Role.CHIEF), plan.hosts[0].name),
+        chief=plan.chief.host,
         model_dir=folder,
         far_dir=path if path is not None and is_remote(path) else None,
         guarded=adjustments.PORT_GUARD in plan.adjustments,

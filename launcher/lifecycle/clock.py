@@ -18,7 +18,7 @@ def next_wakeup(state: RunState) -> float:
     if unanswered := [at for task, at in state.asked_at.items() if task not in state.stacks]:
         return min(unanswered) + STACKS_PATIENCE_S  # whatever else is due waits for that
     due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
-    due.extend(straggler_deadline(state, record) for record in state.of_role(Role.WORKER))
+    due.extend(straggler_deadline(state, record) for record in state.workers)
     due.extend(leaving_deadline(state, record) for record in state.tasks.values())
     due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)
     if state.phase in (Phase.STARTING, Phase.TRAINING, Phase.MOVING):
@@ -133,7 +133,7 @@ def _ought_to_train(state: RunState, record: TaskRecord) -> bool:
     if record.state is not TaskState.STARTING or not record.running:
         return False
     waits = record.waits_for == "session" and state.gate.open
-    chief_ended = any(chief.state is TaskState.SUCCEEDED for chief in state.of_role(Role.CHIEF))
+    chief_ended = state.tasks[state.chief].state is TaskState.SUCCEEDED
     return waits or (chief_ended and state.plan.policy.success is Success.ALL_WORKERS)
 
 

@@ -11,7 +11,7 @@ from launcher.lifecycle.values import Action, Record, StartTask, StopTask
 from launcher.record import events
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.wire import protocol
-from launcher.wire.roles import Role, TaskId
+from launcher.wire.roles import TRAINERS, Role, TaskId
 
 
 class Draft:
@@ -41,6 +41,19 @@ class Draft:
 
     def notice(self, severity: str, message: str, task: TaskId | None = None) -> None:
         self.record(events.Noticed(severity=severity, message=message, task=task.name if task else None))
+
+    @property
+    def chief(self) -> TaskRecord:
+        return self.tasks[self.state.chief]
+
+    @property
+    def workers(self) -> list[TaskRecord]:
+        """Trainers besides the chief."""
+        chief = self.state.chief
+        return [record for record in self.of_role(*TRAINERS) if record.task != chief]
+
+    def is_chief(self, record: TaskRecord) -> bool:
+        return record.task == self.state.chief
 
     def of_role(self, *roles: Role) -> list[TaskRecord]:
         return [record for record in self.tasks.values() if record.task.role in roles]

@@ -25,7 +25,7 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
     death_known(draft, record)
     if record.task.role is Role.PS:
         draft.set(initialised=False)
-    if record.task.role is Role.CHIEF:
+    if draft.is_chief(record):
         draft.training(barrier_open=False)  # another attempt is told again
     if body.unkilled:
         words = f"{record.task} on {record.planned.host} was killed in vain: {body.unkilled}; it is counted as gone"

@@ -10,7 +10,7 @@ from launcher import causes
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.state import TaskRecord
 from launcher.record.states import Outcome, TaskState
-from launcher.wire.roles import TRAINERS, Role
+from launcher.wire.roles import TRAINERS
 
 
 def judge_training(draft: Draft) -> None:
@@ -22,11 +22,11 @@ def judge_training(draft: Draft) -> None:
     idle = [record for record in trainers if not record.trained]
     if len(idle) == len(trainers):
         if all(_is_seen(record) for record in trainers) and not _was_done_before(draft, trainers):
-            first = next((record for record in trainers if record.task.role is Role.CHIEF), trainers[0])
-            draft.fail(causes.untrained(first.task.name, first.planned.host, _why_not(first)))
+            chief = draft.chief
+            draft.fail(causes.untrained(chief.task.name, chief.planned.host, _why_not(chief)))
         return
     for record in idle:
-        is_seen = _is_seen(record) or record.task.role is Role.CHIEF  # whose steps others would have counted
+        is_seen = _is_seen(record) or draft.is_chief(record)  # whose steps others would have counted
         if is_seen and not record.nothing_left and record.state is TaskState.SUCCEEDED:
             words = f"{record.task} has not trained a step: {_why_not(record)}"
             draft.notice("warning", words, record.task)

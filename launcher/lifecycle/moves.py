@@ -72,12 +72,8 @@ def _needed(draft: Draft, host: str) -> list[TaskRecord]:
 
 def _is_late(draft: Draft, record: TaskRecord) -> bool:
     """A worker after the end of a chief that alone decides: nothing that it trains is saved."""
-    decided = draft.state.plan.policy.success is Success.CHIEF and _chief(draft).state is TaskState.SUCCEEDED
-    return record.task.role is Role.WORKER and decided
-
-
-def _chief(draft: Draft) -> TaskRecord:
-    return draft.of_role(Role.CHIEF)[0]
+    decided = draft.state.plan.policy.success is Success.CHIEF and draft.chief.state is TaskState.SUCCEEDED
+    return record in draft.workers and decided
 
 
 def _plan_without(draft: Draft) -> Plan:
@@ -89,7 +85,7 @@ def _plan_without(draft: Draft) -> Plan:
         raise NowhereToGoError("its checkpoints are not known; set model_dir to a folder that every host reaches")
     roles = (Role.EVALUATOR,) if state.phase is Phase.DRAINING else ROLES
     open_tasks = frozenset(record.task for record in draft.of_role(*roles) if not record.state.final)
-    if _chief(draft).state.final and any(task.role is Role.WORKER for task in open_tasks):
+    if draft.chief.state.final and any(record.task in open_tasks for record in draft.workers):
         raise NowhereToGoError("the chief has ended, and workers cannot start the training again")
     return moved(state.plan, state.lost, open_tasks)
 

@@ -46,9 +46,9 @@ def resumed_from(draft: Draft, global_step: int | None) -> None:
         return
     for outage in draft.state.outages:
         record = draft.tasks[outage.task]
-        back = record.attempt > outage.attempt and (record.ready or record.task.role is Role.CHIEF)
+        back = record.attempt > outage.attempt and (record.ready or draft.is_chief(record))
         is_same = draft.state.training.name == outage.training
-        if back and is_same and record.task.role in (Role.PS, Role.CHIEF):
+        if back and is_same and _takes_back(draft, record):
             behind = max(outage.step, draft.state.global_step) - global_step
             _keep(draft, replace(outage, steps_rolled_back=max(outage.steps_rolled_back, behind)))
 
@@ -81,11 +81,16 @@ def _seen_now(draft: Draft, outage: Outage) -> Outage:
     record = draft.tasks[outage.task]
     if not outage.paused and math.isinf(outage.back_at) and record.attempt > outage.attempt and record.ready:
         outage = replace(outage, back_at=draft.now)
-    if record.task.role not in (Role.PS, Role.CHIEF):
+    if not _takes_back(draft, record):
         return outage
     there = [item for item in draft.of_role(*TRAINERS) if item.alive and not _has_gone_on(outage, item)]
     held_up = {item.task for item in there if item.waits_for in _HELD_UP}
     return replace(outage, waiting=outage.waiting | held_up - {outage.task})
+
+
+def _takes_back(draft: Draft, record: TaskRecord) -> bool:
+    """Whether training may go on from before its death: at its restart variables are restored."""
+    return record.task.role is Role.PS or draft.is_chief(record)
 
 
 def _is_over(draft: Draft, outage: Outage, record: TaskRecord) -> bool:

@@ -133,7 +133,7 @@ def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
     assert isinstance(report, protocol.Ready)
     if record.task.role is Role.PS:
         return  # its own word is no proof: see ``on_listening``
-    if record.task.role is Role.CHIEF:
+    if draft.is_chief(record):
         draft.set(initialised=True, holds=record.training)
         resumed_from(draft, report.global_step)
         moved_back(draft, report.global_step)
@@ -203,7 +203,7 @@ def on_finished(draft: Draft, record: TaskRecord, report: protocol.Message) -> N
 
 def on_checkpoint(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.CheckpointSaved)
-    if record.task.role is Role.CHIEF and draft.state.training.barrier_open:
+    if draft.is_chief(record) and draft.state.training.barrier_open:
         draft.training(saved_last=True)
         end_training(draft, record)
     draft.record(events.CheckpointWritten(task=record.task.name, global_step=report.global_step, path=report.path))

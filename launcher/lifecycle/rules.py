@@ -115,7 +115,7 @@ def watch_gate(draft: Draft) -> None:
         model_dir=trains_in if locked else "",
         training=draft.state.holds,
         over=draft.state.over,
-        closed=all(chief.state.final for chief in draft.of_role(Role.CHIEF)),
+        closed=draft.chief.state.final,
     )
     if gate != draft.state.gate:
         if gate.open != draft.state.gate.open:
@@ -154,7 +154,7 @@ def restart_the_dead(draft: Draft) -> None:
 
 
 def watch_barrier(draft: Draft) -> None:
-    chief = next(iter(draft.of_role(Role.CHIEF)))
+    chief = draft.chief
     finished = chief.state is TaskState.FINISHED and chief.finished
     arrived = finished or (chief.state is TaskState.STOPPING and chief.speaks)
     if not arrived or draft.state.training.barrier_open:
@@ -162,10 +162,10 @@ def watch_barrier(draft: Draft) -> None:
         return
     if math.isinf(draft.state.training.barrier_at):
         draft.training(barrier_at=draft.now)
-    for record in draft.of_role(Role.WORKER):
+    for record in draft.workers:
         if draft.now >= straggler_deadline(draft.state, record):
             leave_behind(draft, record)
-    if not any(may_train(draft.state, record) for record in draft.of_role(Role.WORKER)):
+    if not any(may_train(draft.state, record) for record in draft.workers):
         draft.training(barrier_open=True)
         draft.set(progress_at=draft.now)  # its last save is timed from here
         draft.do(TellTask(task=chief.task, message=protocol.Barrier(training=draft.state.training.name)))
@@ -209,10 +209,9 @@ def watch_training(draft: Draft) -> None:
     if draft.state.phase is not Phase.TRAINING or not draft.state.launched:
         return
     trainers = draft.of_role(*TRAINERS)
-    chief = next(record for record in trainers if record.task.role is Role.CHIEF)
     if all(record.state.final for record in trainers):
-        training_over(draft, chief)
-    elif chief.state is TaskState.SUCCEEDED and draft.state.plan.policy.success is Success.CHIEF:
+        training_over(draft)
+    elif draft.chief.state is TaskState.SUCCEEDED and draft.state.plan.policy.success is Success.CHIEF:
         stop_late_workers(draft)
 
 
@@ -223,7 +222,7 @@ def stop_late_workers(draft: Draft) -> None:
     if math.isinf(draft.state.drain_until):
         draft.set(drain_until=draft.now + grace_s)
     elif draft.now >= draft.state.drain_until:
-        late = [record for record in draft.of_role(Role.WORKER) if not record.state.final and not record.doing]
+        late = [record for record in draft.workers if not record.state.final and not record.doing]
         if not inspected(draft, late):
             return
         draft.set(drain_until=draft.now + grace_s)
@@ -236,7 +235,7 @@ def stop_late_workers(draft: Draft) -> None:
             draft.stop(record, 0.0, what)
 
 
-def training_over(draft: Draft, chief: TaskRecord) -> None:
+def training_over(draft: Draft) -> None:
     draft.set(drain_until=math.inf)
     judge_training(draft)
     if draft.state.phase is Phase.STOPPING:

@@ -13,7 +13,7 @@ from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec import drills
 from launcher.spec.drills import Drill, Pause
 from launcher.wire import protocol
-from launcher.wire.roles import Role, TaskId
+from launcher.wire.roles import TRAINERS, Role, TaskId, chief_of
 
 _RUNNING = (
     TaskState.STARTING,
@@ -231,6 +231,16 @@ class RunState:
     metrics: tuple[str, ...] = ()
     asked_at: Mapping[TaskId, float] = field(default_factory=dict)
     stacks: Mapping[TaskId, protocol.Stacks] = field(default_factory=dict)
+
+    @property
+    def chief(self) -> TaskId:
+        return chief_of(self.tasks)
+
+    @property
+    def workers(self) -> list[TaskRecord]:
+        """Trainers besides the chief."""
+        chief = self.chief
+        return [record for record in self.of_role(*TRAINERS) if record.task != chief]
 
     def of_role(self, *roles: Role) -> list[TaskRecord]:
         return [record for record in self.tasks.values() if record.task.role in roles]

@@ -25,10 +25,10 @@ def on_begun(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
         ready=record.ready and not record.training,
         global_step=0 if record.training else record.global_step,
     )
-    if record.task.role is Role.CHIEF:
+    if draft.is_chief(record):
         _chief_begins(draft, report)
     compare_folders(draft)
-    if record.task.role is Role.CHIEF:
+    if draft.is_chief(record):
         return
     if record.state is TaskState.DRAINING and draft.state.phase is Phase.TRAINING:
         draft.move(record, TaskState.READY, reason="for the next training")
@@ -51,8 +51,8 @@ def _chief_begins(draft: Draft, report: protocol.Begun) -> None:
 def compare_folders(draft: Draft) -> None:
     """Fails the run whose tasks train, or evaluate, in different folders: one that has begun as many trainings as the
     chief, and names a folder for the last of them that the chief never has."""
-    chief = draft.of_role(Role.CHIEF)[0]
-    for record in draft.of_role(Role.WORKER, Role.EVALUATOR):
+    chief = draft.chief
+    for record in (*draft.workers, *draft.of_role(Role.EVALUATOR)):
         count = len(record.folders)
         own = record.folders[-1] if count else ""
         theirs = chief.folders[count - 1] if 0 < count <= len(chief.folders) else ""
@@ -62,7 +62,7 @@ def compare_folders(draft: Draft) -> None:
 
 def on_ended(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Ended)
-    if record.task.role is not Role.CHIEF:
+    if not draft.is_chief(record):
         return
     if not report.saved and record.trained:
         draft.notice("warning", "nothing was saved: checkpoints are off", record.task)
@@ -94,6 +94,6 @@ def on_leaving(draft: Draft, record: TaskRecord, report: protocol.Message) -> No
 
 def on_max_steps(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.MaxSteps)
-    if report.max_steps != draft.state.training.max_steps and record.task.role is Role.CHIEF:
+    if report.max_steps != draft.state.training.max_steps and draft.is_chief(record):
         draft.training(max_steps=report.max_steps)
         draft.record(events.TargetKnown(max_steps=report.max_steps))

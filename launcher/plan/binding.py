@@ -18,7 +18,7 @@ from launcher.spec.command import fill
 from launcher.wire import adjustments, protocol
 from launcher.wire.errors import HostError
 from launcher.wire.preload_env import import_environment
-from launcher.wire.roles import Role, TaskId
+from launcher.wire.roles import TaskId
 
 
 def with_run_dir(plan: Plan, run_dir: str) -> Plan:
@@ -133,7 +133,7 @@ def board_message(plan: Plan, host: str, run_dir: str, *, run: str) -> protocol.
     """The order to a host to run TensorBoard; None if that is not its task. It runs on this machine, where the run's
     folder is, if any task does; else where the chief does, and shows the model_dir alone."""
     near = [item.name for item in plan.hosts if item.transport == "local"]
-    chief = plan.of_role(Role.CHIEF)[0]
+    chief = plan.chief
     if not plan.tensorboard or host != (near[0] if near else chief.host):
         return None
     env = {protocol.RUN_VARIABLE: run}

@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from launcher.spec.policy import Policy
-from launcher.wire.roles import Role, TaskId
+from launcher.wire.roles import Role, TaskId, chief_of
 
 
 class StartMode(str, Enum):
@@ -86,6 +86,17 @@ class Plan:
     model_dir_in_command: bool = False
     notes: tuple[str, ...] = ()
     on: Mapping[Role, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def chief(self) -> PlannedTask:
+        """The chief, or who stands for it."""
+        tasks = {planned.task: planned for planned in self.tasks}
+        return tasks[chief_of(tasks)]
+
+    @property
+    def has_ps(self) -> bool:
+        """Whether there are parameter servers."""
+        return bool(self.of_role(Role.PS))
 
     def task(self, task: TaskId) -> PlannedTask:
         """The planned task of that name; raises KeyError if the plan has none."""

@@ -7,9 +7,10 @@ it, ``model_dir`` names the folder of the checkpoints. Two rules are not written
   user's ``session_config`` wait for a server that never starts.
 - Linux holds a variable of at most 128 KiB (``MAX_ARG_STRLEN``, execve(2)). A cluster that does not fit is *reduced*:
   addresses that a task never talks to are ``PLACEHOLDER``, so that the lists keep their lengths, which is all that
-  RunConfig takes from them. A trainer talks to the parameter servers and to nobody else, the evaluator to nobody. A
-  parameter server talks to all trainers: it gets the full one besides, in pieces, and puts it together in its own
-  process, where that limit does not hold (``launcher.estimator.adjustments.start.cluster_pieces``).
+  RunConfig takes from them. A worker talks to the parameter servers and to nobody else, the evaluator to nobody. A
+  parameter server talks to all trainers, a chief may coordinate them, and where there are no parameter servers all
+  trainers talk to each other: they get the full one besides, in pieces, and put it together in their own process,
+  where that limit does not hold (``launcher.estimator.adjustments.start.cluster_pieces``).
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ class TfConfigs:
         text = self._text(self._reduced(task), task)
         if len(text) > _MAX_VALUE_BYTES:
             raise SpecError([Problem("spec", None, "roles", self._too_large(task, len(text)))])
-        return TfConfig(text=text, reduced=True, pieces=self._pieces(task) if task.role is Role.PS else {})
+        return TfConfig(text=text, reduced=True, pieces=self._pieces(task) if self._needs_all(task) else {})
+
+    def _needs_all(self, task: TaskId) -> bool:
+        return task.role in (Role.PS, Role.CHIEF) or (task.role is Role.WORKER and not self._quoted[Role.PS])
 
     def _pieces(self, task: TaskId) -> Mapping[str, str]:
         full = self._text(self._full, task)

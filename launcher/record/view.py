@@ -19,12 +19,11 @@ from launcher.record.rates import Rate, Series
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.record.task_view import TaskView, total
 from launcher.wire.protocol import JsonValue
-from launcher.wire.roles import Role, TaskId
+from launcher.wire.roles import TaskId, chief_of
 
 KEPT = 1000  # of each kind of thing that a run may go on producing for ever
 ETA_WINDOW_S = 60.0
 STEP_EVERY_S = 0.2  # at most so often the global step is put down for its rate
-_CHIEF = TaskId(Role.CHIEF, 0)
 _E = TypeVar("_E", bound=Enum)
 
 
@@ -218,7 +217,7 @@ class RunView:
         if task is None:
             return
         task.progress(event, at)
-        if event.loss is not None and (task.task.role is Role.CHIEF or _CHIEF not in self.tasks):
+        if event.loss is not None and task.task == chief_of(self.tasks):
             self.loss.add(event.global_step, event.loss)
         if 0 <= at - self._stepped_at < STEP_EVERY_S:
             return  # with many trainers there is a report every few milliseconds

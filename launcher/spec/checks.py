@@ -45,20 +45,29 @@ def _roles_fit(parts: Parts) -> Iterator[Finding]:
     ps, chief, worker, evaluator = (parts.counted[role] for role in ROLES)
     written = parts.tree["roles"]
     named = written if isinstance(written, Mapping) else {}
-    if chief and chief.count != 1:
-        if "chief" in named:
-            yield ("roles", "chief", "count"), f"must be 1, got {chief.count}: a cluster has exactly one chief"
-        else:
-            yield ("roles",), "has no chief; add 'chief: {}', a cluster has exactly one"
+    yield from _chief_fits(chief, worker, is_written="chief" in named)
     if evaluator and evaluator.count > 1:
         message = f"must be 0 or 1, got {evaluator.count}: tf.estimator knows one evaluator only"
         yield ("roles", "evaluator", "count"), message
-    if ps and worker and ps.count == 0 and worker.count > 0:
-        path: Path = ("roles", "ps", "count") if "ps" in named else ("roles",)
-        yield path, "has workers but no ps, which TensorFlow lets hang; add 'ps: {count: 1}'"
+    if ps and worker and worker.count > 0 and "ps" not in named:
+        servers = "'ps: {count: 1}' for variables on parameter servers (tf.estimator, ParameterServerStrategy)"
+        none = "'ps: {count: 0}' for a program that needs none (MultiWorkerMirroredStrategy)"
+        yield ("roles",), f"has workers but no ps; add {servers}, or {none}"
     for role, keys in parts.roles.items():
         if keys and keys.gpus and not role.trains:
             yield ("roles", role.value, "gpus"), f"must be 0: {role} tasks do not use GPUs here, give them to trainers"
+
+
+def _chief_fits(chief: RoleKeys | None, worker: RoleKeys | None, *, is_written: bool) -> Iterator[Finding]:
+    if not chief or chief.count == 1:
+        return
+    if not is_written:
+        advice = "add 'chief: {}', or 'chief: {count: 0}' where the first worker is to take its part"
+        yield ("roles",), f"has no chief; {advice}"
+    elif chief.count > 1:
+        yield ("roles", "chief", "count"), f"must be 0 or 1, got {chief.count}: a cluster has one chief at most"
+    elif worker and worker.count == 0:
+        yield ("roles", "chief", "count"), "must be 1, got 0: without a chief and without workers nobody trains"
 
 
 def _hosts_differ(parts: Parts) -> Iterator[Finding]:

@@ -129,9 +129,10 @@ class Roles(Section):
     """The tasks of the cluster. A role that is not mentioned has none."""
 
     ps: MaybeRole = None
-    """Parameter servers: they hold the variables. Needed as soon as there are workers."""
+    """Parameter servers: they hold the variables. Where there are workers, write how many; 0: their program needs none,
+    such as one with a MultiWorkerMirroredStrategy."""
     chief: MaybeRole = None
-    """The worker that initialises, saves and exports, besides training. Exactly one."""
+    """The worker that initialises, saves and exports, besides training. One; 0: the first worker does it."""
     worker: MaybeRole = None
     """Workers besides the chief."""
     evaluator: MaybeRole = None

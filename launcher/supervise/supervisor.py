@@ -325,7 +325,7 @@ class Supervisor:
 
     def _lock(self, model_dir: str) -> None:
         """The chief's host locks it; without that, the host of whoever evaluates its last checkpoint."""
-        users = (*self.plan.of_role(Role.CHIEF), *self.plan.of_role(Role.EVALUATOR))
+        users = (self.plan.chief, *self.plan.of_role(Role.EVALUATOR))
         user = next((planned for planned in users if planned.host not in self._lost), users[0])
         self._to(user.task, protocol.LockModelDir(path=model_dir, generation=self._generation))
 

@@ -14,7 +14,7 @@ from launcher.record.runs import RunFolder
 from launcher.record.states import Outcome
 from launcher.record.view import RunView
 from launcher.views.spans import Line, ansi, count, duration, number, places
-from launcher.wire.roles import Role
+from launcher.wire.roles import chief_of
 from launcher.wire.text import harmless, one_line
 
 SHOWN_LINES = 12
@@ -57,7 +57,7 @@ def summary_lines(view: RunView, folder: RunFolder) -> list[Line]:
 
 def _end_lines(view: RunView) -> list[Line]:
     """Why the chief ended training when neither its steps nor its input were used up."""
-    chief = next((task for task in view.ordered() if task.task.role is Role.CHIEF), None)
+    chief = view.tasks.get(chief_of(view.tasks))
     reason = chief.attempts[-1].reason if chief and chief.attempts else ""
     return [_row("ended", reason)] if reason and outcome_of(view) is Outcome.SUCCEEDED else []
 

@@ -9,6 +9,7 @@ from enum import Enum
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Final
 
 
@@ -79,3 +80,13 @@ class TaskId:
         if role not in _NAMES or not is_number or len(index) > _MOST_DIGITS:
             raise ValueError(f"not a task: {text!r}; write it as worker:0")
         return cls(Role(role), int(index))
+
+
+CHIEF = TaskId(Role.CHIEF, 0)
+_FIRST_WORKER = TaskId(Role.WORKER, 0)
+
+
+def chief_of(tasks: Container[TaskId]) -> TaskId:
+    """Who is the chief: in a cluster that names none it is the first worker, as in TensorFlow
+    (``tensorflow/python/distribute/multi_worker_util.py``)."""
+    return CHIEF if CHIEF in tasks else _FIRST_WORKER

@@ -63,6 +63,18 @@ def test_a_program_that_cannot_be_right_fails_in_words(mistake: str, words: str,
 
 
 @pytest.mark.parametrize(
+    "program", [["refused.py", "no parameter servers", "model"], ["../shapes/monitored.py", "40", "model"]]
+)
+def test_parameter_servers_that_a_cluster_does_not_have_are_not_waited_for(program: list[str], tmp_path: Path) -> None:
+    command = ("python", str(HERE / program[0]), *program[1:])
+    done = tflaunch("local", *SMALL, "--ps", "0", "--no-evaluator", "--", *command, cwd=tmp_path)
+    assert done.code == 1 and done.report is not None, done.stdout[-6000:] + done.stderr
+    cause = done.report["cause"]
+    assert cause["kind"] == "tf_config" and "the cluster has none" in cause["message"] and "--ps 1" in cause["advice"]
+    assert not any(task["restarts"] for task in done.report["tasks"])
+
+
+@pytest.mark.parametrize(
     ("mistake", "words"),
     [
         ("never saved", "nothing was saved: checkpoints are off"),

@@ -119,7 +119,7 @@ _NO_SECONDS = ["soon", -1, [], float("nan"), float("inf"), 10**300, True]
 BREAKS: list[Break] = [
     *(_set(f"count-{role}", "roles", role, "count", value=value) for role in ("ps", "worker") for value in _NO_NUMBERS),
     _set("count-chief", "roles", "chief", "count", value=2),
-    _set("count-chief", "roles", "chief", "count", value=0),
+    _set("count-chief", "roles", "chief", "count", value=3),
     _set("count-evaluator", "roles", "evaluator", "count", value=2),
     _set("on-ps", "roles", "ps", "on", value="local"),
     Break(area="on-worker", path="roles.worker.on[0]", apply=_setter("roles", "worker", "on", value=["nobody"])),

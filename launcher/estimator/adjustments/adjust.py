@@ -134,6 +134,7 @@ _TRAININGS = (
     _Step(module=trainings.EXECUTOR, make=trainings.watch_executors),
     _Step(module=trainings.SAVER, make=trainings.watch_saves),
     _Step(module=servers.SERVER, make=servers.share),
+    _Step(module=servers.SESSION, make=servers.refuse_without_ps),
     _Step(module=uses.ESTIMATOR_MODULE, make=uses.watch_estimators),
     _Step(module=uses.SESSION_MODULE, make=uses.watch_uses),
 )

@@ -107,7 +107,7 @@ def test_a_second_server_is_the_first_one(patches: Patches) -> None:
 
 def config(cluster: dict[str, Any], role: str = "worker", index: int = 1) -> Any:
     spec = SimpleNamespace(as_dict=lambda: cluster) if cluster else None
-    return SimpleNamespace(task_type=role, task_id=index, cluster_spec=spec, master="")
+    return SimpleNamespace(task_type=role, task_id=index, cluster_spec=spec, master="", train_distribute=None)
 
 
 @pytest.mark.parametrize(

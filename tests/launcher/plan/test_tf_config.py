@@ -35,6 +35,8 @@ GOLDEN_CLUSTERS = {
     "four_roles": (cluster(1, 2), "/models/ctr"),
     "no_evaluator": (cluster(2, 1, 0), None),
     "chief_only": (cluster(0, 0, 0), None),
+    "no_ps": (cluster(0, 2), None),
+    "workers_only": ({**cluster(0, 2), Role.CHIEF: []}, None),
     "hostile_model_dir": (cluster(1, 0), 'a "b" {c} $(d)\n é \\'),
 }
 
@@ -103,6 +105,17 @@ def test_a_parameter_server_of_a_reduced_cluster_puts_the_full_one_together() ->
     assert full["cluster"] == {role.value: list(addresses[role]) for role in (Role.CHIEF, Role.PS, Role.WORKER)}
     assert full["task"] == {"type": "ps", "index": 2} and full["model_dir"] == "/m"
     assert PIECE_PREFIX == cluster_pieces.PIECE_PREFIX
+
+
+@pytest.mark.parametrize("chief", [0, 1])
+def test_trainers_without_parameter_servers_get_the_full_cluster(chief: int) -> None:
+    addresses = cluster(0, 9000, host="node0123.cluster.example.org")
+    addresses[Role.CHIEF] = addresses[Role.CHIEF][:chief]
+    config = TfConfigs(addresses, "/m").of(TaskId(Role.WORKER, 7))
+    environ = {"TF_CONFIG": config.text, **config.pieces}
+    cluster_pieces.join(environ)
+    named = json.loads(environ["TF_CONFIG"])["cluster"]
+    assert named == {role.value: items for role, items in addresses.items() if items and role is not Role.EVALUATOR}
 
 
 def test_the_evaluator_of_a_reduced_cluster_knows_itself() -> None:

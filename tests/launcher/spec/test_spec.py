@@ -245,9 +245,21 @@ def test_the_spec_of_no_file() -> None:
     assert {str(origin) for origin in spec.origins.values()} == {"default"}
 
 
-def test_the_size_of_a_local_cluster_is_checked() -> None:
-    with pytest.raises(SpecError, match=r"default: roles\.ps.count: has workers but no ps"):
-        local_spec(ps=0, workers=1)
+def test_a_local_cluster_without_parameter_servers() -> None:
+    spec = local_spec(ps=0, workers=1, command=["train.py"])
+    plan = build_plan(spec, Surroundings(python="/usr/bin/python3", cwd="/w", env={}))
+    assert [str(planned.task) for planned in plan.tasks] == ["chief:0", "worker:0", "evaluator:0"]
+    assert plan.chief.task.name == "chief:0" and not plan.has_ps
+
+
+def test_without_a_chief_the_first_worker_is_it() -> None:
+    spec = apply_overrides(
+        local_spec(ps=0, workers=2, command=["train.py"]), {"roles.chief.count": Override(0, "--no-chief")}
+    )
+    plan = build_plan(spec, Surroundings(python="/usr/bin/python3", cwd="/w", env={}))
+    assert plan.chief.task.name == "worker:0"
+    with pytest.raises(SpecError, match=r"roles\.chief\.count: must be 1, got 0: .* nobody trains"):
+        apply_overrides(local_spec(workers=0), {"roles.chief.count": Override(0, "--no-chief")})
 
 
 def test_a_spec_of_many_hosts_on_this_machine() -> None:

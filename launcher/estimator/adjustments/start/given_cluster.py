@@ -15,12 +15,16 @@ class TfConfigError(RuntimeError):
     """The program is about to train elsewhere."""
 
 
+class NoParameterServersError(RuntimeError):
+    """The program keeps its variables on parameter servers, and the cluster has none."""
+
+
 class NoServerError(RuntimeError):
     """The program calls ``Estimator.train`` in a cluster, and has no server."""
 
 
 def check_config(task: Task, config: Any) -> None:
-    """``config``: an Estimator's RunConfig. Raises TfConfigError."""
+    """``config``: an Estimator's RunConfig. Raises TfConfigError, NoParameterServersError."""
     if not _is_given(task):
         return
     role, index = str(config.task_type), int(config.task_id or 0)
@@ -29,6 +33,8 @@ def check_config(task: Task, config: Any) -> None:
         raise _refusal(task, f"is {role}:{index} of a cluster of its own" if spec else "trains alone")
     if role != _EVALUATOR:
         _compare(task, config.cluster_spec.as_dict())
+        if config.train_distribute is None:
+            check_has_ps(task)
 
 
 def check_server(task: Task, definition: Any) -> None:
@@ -38,6 +44,17 @@ def check_server(task: Task, definition: Any) -> None:
         own, given = found[task.role].get(task.index), _addresses(task.cluster.get(task.role)).get(task.index)
         if own != given:
             raise _refusal(task, f"starts a server at {own} instead of {given}")
+
+
+def check_has_ps(task: Task) -> None:
+    """Before a session that is to train with others. TensorFlow would wait two hours for the parameter servers. Raises
+    NoParameterServersError."""
+    if _is_given(task) and not task.is_alone and not task.cluster.get("ps"):
+        raise NoParameterServersError(
+            f"{task.role}:{task.index} keeps its variables on parameter servers, and this cluster has workers but no "
+            "ps: start it with one (--ps 1, or 'ps: {count: 1}' in the spec); 'ps: {count: 0}' is for programs without"
+            ", such as one with a tf.distribute.MultiWorkerMirroredStrategy"
+        )
 
 
 def check_alone(task: Task) -> None:

@@ -17,6 +17,7 @@ from launcher.estimator.adjustments.start import given_cluster
 from launcher.estimator.task import Task
 
 SERVER = "tensorflow.python.training.server_lib"
+SESSION = "tensorflow.python.client.session"
 
 
 def share(patches: Patches, task: Task) -> None:
@@ -42,6 +43,18 @@ def share(patches: Patches, task: Task) -> None:
                 server.start()
 
     patches.wrap(module.Server, "__init__", init)
+
+
+def refuse_without_ps(patches: Patches, task: Task) -> None:
+    """Have no session train with others where there are no parameter servers."""
+    session: Any = importlib.import_module(SESSION).BaseSession
+
+    def init(original: Callable[..., Any], self: Any, target: str = "", *args: Any, **kwargs: Any) -> None:
+        if target and "collective" not in task.uses:
+            given_cluster.check_has_ps(task)
+        original(self, target, *args, **kwargs)
+
+    patches.wrap(session, "__init__", init)
 
 
 def _definition(
