@@ -12,7 +12,7 @@ from typing import Any
 from launcher.estimator.adjustments.adjust import ensure as ensure_adjustments
 from launcher.estimator.adjustments.start.fitting import CheckpointMismatchError
 from launcher.estimator.compat import EstimatorMissingError, install
-from launcher.estimator.task import add_examples
+from launcher.estimator.task import add_examples, evaluated
 from launcher.estimator.training.stopping import UnknownMetricError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "UnknownMetricError",
     "add_examples",
     "ensure_adjustments",
+    "evaluated",
     "freeze",
     "install",
     "serving_input_fn",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections import Counter
@@ -11,7 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.estimator.channel import Channel
-from launcher.wire.protocol import ATTEMPT_VARIABLE, REPORT_STEPS_VARIABLE, TASK_SOCKET_VARIABLE, TASK_VARIABLE
+from launcher.wire.protocol import (
+    ATTEMPT_VARIABLE,
+    REPORT_STEPS_VARIABLE,
+    TASK_SOCKET_VARIABLE,
+    TASK_VARIABLE,
+    Evaluated,
+)
 
 
 @dataclass
@@ -41,6 +48,7 @@ class Task:
     ``cluster``: the addresses of each role, as TF_CONFIG had them at the start. ``training``: the one under way;
     ``is_beside``: in a call that trains nothing; ``calls``: how many trainings of each kind there have been;
     ``servers``: its TensorFlow servers, by address; ``uses``: what it has used of it.
+    ``steps``: counts those that no session does (``adjustments.strategies.steps``).
     ``examples``: examples trained by this attempt, None if the job never said; ``local_steps``: its steps.
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``report_steps``: global steps that are to
     be reported as soon as they are done. ``input_wait``: the tensor of the seconds that a step waits for its input,
@@ -58,6 +66,7 @@ class Task:
     calls: Counter[str] = field(default_factory=Counter)
     servers: dict[str, Any] = field(default_factory=dict)
     uses: set[str] = field(default_factory=set)
+    steps: Any = None
     examples: int | None = None
     local_steps: int = 0
     terminated: bool = False
@@ -72,6 +81,11 @@ class Task:
     def is_stopping(self) -> bool:
         """Whether training is to end at the next step."""
         return self.terminated or self.channel.stop is not None
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the chief, or the first worker where there is none."""
+        return self.role == "chief" or ((self.role, self.index) == ("worker", 0) and "chief" not in self.cluster)
 
     @property
     def is_alone(self) -> bool:
@@ -112,6 +126,15 @@ def add_examples(count: int) -> None:
     task = _current
     with task.lock:
         task.examples = (task.examples or 0) + count
+
+
+def evaluated(metrics: Mapping[str, float], *, checkpoint: str = "", global_step: int = 0) -> None:
+    """Say that an evaluator of the program's own has evaluated ``checkpoint``, or the one of ``global_step``: the run
+    has these metrics, and after the last checkpoint the evaluator is ended. Nothing without a launcher."""
+    task = _current if _current.role else begin(os.environ)
+    if task.channel.open():
+        values = {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()}
+        task.channel.send(Evaluated(global_step=global_step, metrics=values, checkpoint=str(checkpoint)))
 
 
 def drains_evaluator() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from launcher.lifecycle.shape import is_collective, is_coordinated, is_to_train, only_serves
 from launcher.lifecycle.state import DrillRecord, RunState, TaskRecord
 from launcher.record.states import Phase, TaskState
 from launcher.spec.drills import AtStep, Exit
@@ -38,15 +39,21 @@ def run_deadline(state: RunState) -> float:
 
 
 def start_deadline(state: RunState, record: TaskRecord) -> float:
-    """When a started task must be ready. Only parameter servers must be by themselves; trainers once they speak,
-    since a command that is no Estimator job never says that it is ready; they have the time since the gate opened."""
+    """When a started task must be ready: a trainer once it is known to train, and a parameter server as soon as any
+    trainer is. Trainers have the time since the gate opened."""
     if not record.running or record.ready or record.state is not TaskState.STARTING or math.isfinite(record.leaving_at):
         return math.inf
-    if record.task.role is Role.PS:
+    if record.task.role is Role.PS and _is_awaited(state):
         return record.started_at + state.plan.policy.start_timeout_s
-    if record.task.role.trains and record.speaks and state.gate.open:
+    if record.task.role.trains and is_to_train(record) and state.gate.open:
         return max(record.started_at, state.gate_at) + state.plan.policy.start_timeout_s
     return math.inf
+
+
+def _is_awaited(state: RunState) -> bool:
+    """Whether anybody is known to need the parameter servers. Where tasks cannot say so, all do."""
+    can_say = "heartbeat" in state.plan.adjustments
+    return not can_say or any(is_to_train(item) or item.state is TaskState.WAITING for item in state.of_role(*TRAINERS))
 
 
 def leaving_deadline(state: RunState, record: TaskRecord) -> float:
@@ -66,6 +73,8 @@ def evaluation_deadline(state: RunState, record: TaskRecord) -> float:
 
 def may_train(state: RunState, record: TaskRecord) -> bool:
     """Whether a worker may still apply gradients in the chief's training."""
+    if is_collective(state) or is_coordinated(state):
+        return False  # such a chief ends with the others, or they do nothing without it
     if record.state.final or (state.phase is Phase.MOVING and not record.running):
         return False
     if is_elsewhere(state, record):
@@ -124,8 +133,10 @@ def hang_deadline(state: RunState) -> float:
 def _ought_to_train(state: RunState, record: TaskRecord) -> bool:
     """A trainer that trains or could; one that waits for its session though it may have one; a chief that may save for
     the last time; and, where each counts, one that is still on its way when the chief has ended."""
+    if only_serves(state, record):
+        return False
     if record.state in (TaskState.TRAINING, TaskState.READY):
-        return True
+        return record.trained or not (is_collective(state) or is_coordinated(state))  # not all of theirs are seen
     if record.state is TaskState.FINISHED:
         saves = state.training.barrier_open and not state.training.saved_last and not record.doing
         on_its_way = not record.finished  # to its next training
@@ -145,6 +156,8 @@ def drill_due_at(state: RunState, item: DrillRecord) -> float:
     when = item.drill.when
     if isinstance(when, AtStep):
         return -math.inf if state.global_step >= when.step else math.inf
+    if math.isinf(item.ready_at) and not is_to_train(record):
+        return record.started_at + when.seconds
     return item.ready_at + when.seconds
 
 

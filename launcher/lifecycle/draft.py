@@ -120,7 +120,7 @@ class Draft:
             global_step=0,
             stepped_at=0.0,
             restart_at=math.inf,
-            restart_wanted=False,
+            restart_wanted="",
             training="",
             folders=(),
             began=False,
@@ -133,6 +133,9 @@ class Draft:
             uses="",
             used_nothing=False,
             nothing_left=False,
+            reached=None,
+            listens=False,
+            evaluated=None,
             term_at=math.inf,
         )
         self.move(record, TaskState.STARTING)

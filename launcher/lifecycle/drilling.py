@@ -53,7 +53,8 @@ def blame_drill(draft: Draft, record: TaskRecord, cause: Cause) -> Cause:
 
 
 def _note_ready(draft: Draft, number: int) -> None:
-    """Seconds count from when the task is first ready; one that cannot say so counts from its start."""
+    """Seconds count from when the task is first ready; of one that cannot say so, or is not known to train, from its
+    start."""
     item = draft.state.drills[number]
     record = draft.tasks.get(item.drill.task)
     if record is None or math.isfinite(item.ready_at):
@@ -101,7 +102,7 @@ def _continue(draft: Draft, number: int) -> None:
 def _is_to_end(draft: Draft, record: TaskRecord) -> bool:
     """A stopped process hears neither a word nor SIGTERM."""
     ending = bool(draft.state.stop_how) or draft.state.phase in (Phase.STOPPING, Phase.ENDED)
-    return ending or record.restart_wanted or record.state is TaskState.STOPPING
+    return ending or bool(record.restart_wanted) or record.state is TaskState.STOPPING
 
 
 def _give_up(draft: Draft, number: int) -> None:

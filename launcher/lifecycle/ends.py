@@ -9,6 +9,7 @@ from launcher.causes import Cause
 from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import blame_drill
 from launcher.lifecycle.outages import death_known, lost
+from launcher.lifecycle.shape import has_lost_its_others, others_with, restart_together, trainers
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.record import events
@@ -18,6 +19,7 @@ from launcher.wire import protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId
 
 MOST_ALIKE = 3
+BY_HAND = "restarted by hand"
 
 
 def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
@@ -31,8 +33,7 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         words = f"{record.task} on {record.planned.host} was killed in vain: {body.unkilled}; it is counted as gone"
         draft.notice("warning", words, record.task)
     if record.restart_wanted and not body.unkilled and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
-        draft.move(record, TaskState.BACKOFF, reason="restarted by hand", restart_at=draft.now)
-        lost(draft, record, detected_s=body.since_s)
+        restarted(draft, record, body)
     elif draft.state.phase is Phase.MOVING and not ended_for_good(draft, record, body):
         reason = "its host is lost" if record.planned.host in draft.state.lost else "stopped, for a new generation"
         draft.move(record, TaskState.BACKOFF, reason=reason, exited=body, restart_at=math.inf)
@@ -45,6 +46,17 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         draft.move(record, TaskState.SUCCEEDED, exited=body)
     else:
         died(draft, record, body)
+
+
+def restarted(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
+    """A task that was taken down to be started again is gone. One that had died before, by itself, is told of later
+    only because its host is farther away."""
+    if record.restart_wanted != BY_HAND and not body.stopped and body.exit_code != 0:
+        draft.set(failures=(*draft.state.failures, causes.of_exit(record.planned.host, body, known(draft))))
+    draft.move(record, TaskState.BACKOFF, reason=record.restart_wanted, exited=body, restart_at=draft.now)
+    if record.restart_wanted == BY_HAND:
+        lost(draft, record, detected_s=body.since_s)
+        restart_together(draft, record)
 
 
 def ended_for_good(draft: Draft, record: TaskRecord, body: protocol.Exited) -> bool:
@@ -92,6 +104,7 @@ def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
             restarted_at=(*recent_restarts(draft, record), draft.now),
         )
         lost(draft, record, detected_s=body.since_s)
+        restart_together(draft, record)
         return
     record = draft.move(record, TaskState.FAILED, reason=f"{reason}; {refusal}", exited=body)
     failed_for_good(draft, record, cause)
@@ -129,6 +142,8 @@ def no_restart(draft: Draft, record: TaskRecord, body: protocol.Exited, cause: C
         return "training is over"
     if body.unkilled:
         return "not started again where it cannot be killed"
+    if has_lost_its_others(draft, record):
+        return "the chief has ended"
     if cause.permanent:
         return "not started again, since it would fail the same way"
     if body.signal is None and record.early_deaths >= 2:
@@ -160,6 +175,8 @@ def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:
     if draft.state.phase in (Phase.STOPPING, Phase.ENDED):
         return
     used_up = draft.state.plan.policy.used_up[record.task.role]
+    if others_with(draft, record) and not has_lost_its_others(draft, record):
+        used_up = UsedUp.FAIL
     if used_up is UsedUp.FAIL:
         draft.fail(cause)
         return
@@ -201,7 +218,7 @@ def restart_asked(draft: Draft, task: TaskId) -> None:
     if record is None or not record.alive or draft.state.phase is not Phase.TRAINING:
         draft.notice("warning", f"{task} does not run now, so it is not restarted", task)
         return
-    draft.update(record, restart_wanted=True)
+    draft.update(record, restart_wanted=BY_HAND)
     draft.do(StopTask(task=task, attempt=record.attempt, grace_s=draft.state.plan.policy.grace_s))
 
 
@@ -224,7 +241,7 @@ def stop_asked(draft: Draft, asked: StopAsked) -> None:
 def stop_trainers(draft: Draft, reason: str) -> None:
     """Trainers that can hear are told to stop at the next step, so that the chief's last save holds what the workers
     have done; SIGTERM follows after the grace time. The others get SIGTERM at once."""
-    for record in draft.of_role(*TRAINERS):
+    for record in trainers(draft):
         stop_trainer(draft, record, reason)
     if draft.state.phase is Phase.MOVING:
         draft.go(Phase.STOPPING, reason)

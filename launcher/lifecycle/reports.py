@@ -10,6 +10,7 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
+from launcher.lifecycle.shape import on_reached
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.trainings import (
     end_training,
@@ -126,11 +127,15 @@ def on_reported(draft: Draft, host: str, body: protocol.Message) -> None:
         return
     if not record.speaks:
         record = draft.update(record, speaks=True)
+        if record.task.role.trains and not draft.state.spoken:
+            draft.set(spoken=True)
     handler(draft, record, body.report)
 
 
 def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Ready)
+    if record.task.role is Role.EVALUATOR:
+        record = draft.update(record, listens=True)
     if record.task.role is Role.PS:
         return  # its own word is no proof: see ``on_listening``
     if draft.is_chief(record):
@@ -206,6 +211,8 @@ def on_checkpoint(draft: Draft, record: TaskRecord, report: protocol.Message) ->
     if draft.is_chief(record) and draft.state.training.barrier_open:
         draft.training(saved_last=True)
         end_training(draft, record)
+    if draft.is_chief(record):
+        draft.set(saved=report)
     draft.record(events.CheckpointWritten(task=record.task.name, global_step=report.global_step, path=report.path))
 
 
@@ -223,7 +230,7 @@ def on_evaluated(draft: Draft, record: TaskRecord, report: protocol.Message) -> 
     if odd := [name for name, value in report.metrics.items() if value is None]:
         draft.notice("warning", f"{record.task}: not a finite number in the evaluation: {', '.join(odd)}", record.task)
     draft.set(metrics=tuple(sorted({*draft.state.metrics, *report.metrics})))
-    record = draft.update(record, ready=True, early_deaths=0)
+    record = draft.update(record, ready=True, early_deaths=0, evaluated=report)
     if record.task.role is Role.EVALUATOR and record.state in (TaskState.STARTING, TaskState.READY):
         draft.move(record, TaskState.EVALUATING)
 
@@ -273,5 +280,6 @@ _ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protoco
         protocol.Doing: on_doing,
         protocol.Uses: on_uses,
         protocol.Leaving: on_leaving,
+        protocol.Reached: on_reached,
     }
 )

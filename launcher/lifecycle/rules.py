@@ -20,10 +20,11 @@ from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
 from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings
-from launcher.lifecycle.judging import judge_training
 from launcher.lifecycle.moves import watch_move, watch_moved
 from launcher.lifecycle.outages import watch_outages
-from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord
+from launcher.lifecycle.over import drain, judge_training, watch_drain
+from launcher.lifecycle.shape import agree_on_the_end, servers, trainers, waits_for_others
+from launcher.lifecycle.state import RunState, TaskRecord
 from launcher.lifecycle.values import End, TellTask
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec.policy import Success
@@ -42,6 +43,7 @@ def settle(draft: Draft) -> None:
     restart_the_dead(draft)
     hurry_the_stopping(draft)
     hurry_the_leaving(draft)
+    agree_on_the_end(draft)
     watch_barrier(draft)
     drain_early(draft)
     watch_training(draft)
@@ -149,7 +151,8 @@ def hurry_the_leaving(draft: Draft) -> None:
 
 def restart_the_dead(draft: Draft) -> None:
     for record in list(draft.tasks.values()):
-        if record.state is TaskState.BACKOFF and draft.now >= record.restart_at:
+        is_due = record.state is TaskState.BACKOFF and draft.now >= record.restart_at
+        if is_due and not waits_for_others(draft, record):
             draft.start(record)
 
 
@@ -208,8 +211,7 @@ def watch_training(draft: Draft) -> None:
     """Training is over when the success policy says so, or when it was stopped and every trainer has ended."""
     if draft.state.phase is not Phase.TRAINING or not draft.state.launched:
         return
-    trainers = draft.of_role(*TRAINERS)
-    if all(record.state.final for record in trainers):
+    if all(record.state.final for record in trainers(draft)):
         training_over(draft)
     elif draft.chief.state is TaskState.SUCCEEDED and draft.state.plan.policy.success is Success.CHIEF:
         stop_late_workers(draft)
@@ -244,36 +246,11 @@ def training_over(draft: Draft) -> None:
         draft.go(Phase.STOPPING, "stopped")
         return
     draft.go(Phase.DRAINING, "training is over")
-    for record in draft.of_role(Role.PS):
+    for record in servers(draft):
         draft.stop(record, min(2.0, draft.state.plan.policy.grace_s), "training is over")
     draft.set(drain_until=draft.now + draft.state.plan.policy.evaluator_drain_s)
     for record in draft.of_role(Role.EVALUATOR):
         drain(draft, record)
-
-
-def drain(draft: Draft, record: TaskRecord, training: str = "") -> None:
-    """Tells an evaluator that runs to end, or to end this training's evaluation. One that is being restarted is told
-    when it runs."""
-    if TaskState.DRAINING in TRANSITIONS[record.state]:
-        draft.move(record, TaskState.DRAINING)
-        step = draft.state.global_step or None
-        draft.do(TellTask(task=record.task, message=protocol.Drain(global_step=step, training=training)))
-
-
-def watch_drain(draft: Draft) -> None:
-    if draft.state.phase is not Phase.DRAINING:
-        return
-    evaluators = draft.of_role(Role.EVALUATOR)
-    if all(record.state.final for record in evaluators):
-        draft.go(Phase.STOPPING, "evaluation is done")
-        return
-    for record in evaluators:
-        drain(draft, record)
-    if draft.now >= draft.state.drain_until:
-        late = next(record for record in evaluators if not record.state.final)
-        if inspected(draft, [late]):
-            cause = causes.drain_timeout(standing(draft, late.task), draft.state.plan.policy.evaluator_drain_s)
-            draft.fail(cause, outcome=Outcome.TIMED_OUT)
 
 
 def unwind(draft: Draft) -> None:

@@ -40,7 +40,7 @@ TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
         TaskState.DRAINING: _DEATHS | {TaskState.READY},
         TaskState.STOPPING: _ENDS | {TaskState.BACKOFF},
         TaskState.BACKOFF: frozenset({TaskState.WAITING, TaskState.STARTING, TaskState.STOPPED, TaskState.FAILED}),
-        TaskState.SUCCEEDED: frozenset(),
+        TaskState.SUCCEEDED: frozenset({TaskState.BACKOFF}),  # together with others (see ``shape``)
         TaskState.FAILED: frozenset(),
         TaskState.STOPPED: frozenset(),
     }
@@ -60,7 +60,9 @@ class TaskRecord:
     any training, since ``doing_at``; ``leaving_at``: when its program had ended, ``threads``: what it waits for since,
     ``hurried``: it is ended for that; ``uses``, ``used_nothing``: see ``protocol.Uses`` and ``Leaving``;
     ``nothing_left``: its last step had been reached before; ``trained``: it has done a step, in any attempt;
-    ``stepped_at``: when it last did a step; ``term_at``: when SIGTERM follows the word to stop.
+    ``stepped_at``: when it last did a step; ``restart_wanted``: why it is taken down to be started again; ``reached``:
+    see ``protocol.Reached``; ``listens``: an evaluator whose loop can be told to end, ``evaluated``: what it has done
+    last; ``term_at``: when SIGTERM follows the word to stop.
     """
 
     planned: PlannedTask
@@ -80,7 +82,7 @@ class TaskRecord:
     restart_at: float = math.inf
     global_step: int = 0
     stepped_at: float = 0.0
-    restart_wanted: bool = False
+    restart_wanted: str = ""
     training: str = ""
     folders: tuple[str, ...] = ()
     began: bool = False
@@ -95,6 +97,9 @@ class TaskRecord:
     used_nothing: bool = False
     nothing_left: bool = False
     trained: bool = False
+    reached: int | None = None
+    listens: bool = False
+    evaluated: protocol.Evaluated | None = None
     term_at: float = math.inf
 
     @property
@@ -193,9 +198,10 @@ class RunState:
     named last, ``folders``: all of them; ``over``: trainings that are; ``endless``: the input ends when it is stopped,
      ``exhausted``: nothing of it is left; ``gate_at``: when the gate was opened last; ``drain_until``: when the
     patience with late workers, or with the evaluator, ends; ``failures``: every death so far, in order;
-    ``metrics``: names of those that were evaluated; ``asked_at``: when it was last asked what a task does,
-    ``stacks``: the answers; ``lost``: hosts that are not used any more; ``moves``: how many of them were left
-    behind by new generations; ``move``: the last of these, until everybody trains again."""
+    ``metrics``: names of those that were evaluated; ``uses``: all that its trainers have shown that they use,
+    ``spoken``: any of them has said anything; ``saved``: the last checkpoint; ``asked_at``: when it was last asked what
+    a task does, ``stacks``: the answers; ``lost``: hosts that are not used any more; ``moves``: how many of them were
+    left behind by new generations; ``move``: the last of these, until everybody trains again."""
 
     plan: Plan
     tasks: Mapping[TaskId, TaskRecord]
@@ -229,6 +235,9 @@ class RunState:
     outages: tuple[Outage, ...] = ()
     drills: tuple[DrillRecord, ...] = ()
     metrics: tuple[str, ...] = ()
+    uses: frozenset[str] = frozenset()
+    spoken: bool = False
+    saved: protocol.CheckpointSaved | None = None
     asked_at: Mapping[TaskId, float] = field(default_factory=dict)
     stacks: Mapping[TaskId, protocol.Stacks] = field(default_factory=dict)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from launcher import causes
 from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.shape import TRAINING_USES
 from launcher.lifecycle.state import TaskRecord, Training
 from launcher.lifecycle.values import LockModelDir
 from launcher.record import events
@@ -78,12 +79,18 @@ def end_training(draft: Draft, chief: TaskRecord) -> None:
 
 def on_doing(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Doing)
+    if report.what == protocol.SERVING and not record.uses:
+        draft.record(events.ProgramSeen(task=record.task.name, attempt=record.attempt, uses="server"))
     draft.update(record, doing=report.what, doing_at=draft.now)
 
 
 def on_uses(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Uses)
-    draft.update(record, uses=report.what)
+    if record.uses != report.what and record.uses not in TRAINING_USES - {protocol.SESSION}:
+        draft.update(record, uses=report.what)
+        draft.record(events.ProgramSeen(task=record.task.name, attempt=record.attempt, uses=report.what))
+    if record.task.role.trains:
+        draft.set(uses=draft.state.uses | {report.what})
 
 
 def on_leaving(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:

@@ -109,6 +109,14 @@ class TaskChanged(RunEvent, kind="task_changed"):
     tail: str = ""
 
 
+class ProgramSeen(RunEvent, kind="program_seen"):
+    """What a task has been seen to use (see ``protocol.Uses``); ``server``: it only serves."""
+
+    task: str
+    attempt: int
+    uses: str
+
+
 class Progressed(RunEvent, kind="progressed"):
     """A trainer has trained. ``local_steps`` and ``examples`` (None: not said) count within the attempt;
     ``input_wait``: the share of its time that the task waited for input."""
@@ -284,16 +292,7 @@ def is_news(event: RunEvent) -> bool:
     """Whether it is worth a line in a picture of the run."""
     if isinstance(event, PreloadChanged):
         return event.state == "died"
-    return isinstance(
-        event,
-        (
-            BoardChanged,
-            Noticed,
-            HostChanged,
-            Recovered,
-            TasksMoved,
-            MoveOver,
-            DrillFired,
-            StopRequested,
-        ),
-    )
+    return isinstance(event, _NEWS)
+
+
+_NEWS = (BoardChanged, Noticed, HostChanged, Recovered, TasksMoved, MoveOver, DrillFired, StopRequested)

@@ -18,8 +18,20 @@ from launcher.record.states import Outcome, TaskState
 from launcher.record.task_view import AttemptView, TaskView
 from launcher.record.view import At, RunView
 from launcher.spec import drills
+from launcher.wire import protocol
 from launcher.wire.protocol import JsonValue
 from launcher.wire.text import harmless
+
+SERVER, NOTHING = "server", "none"
+SHAPES = {
+    protocol.COLLECTIVE: "collective",
+    protocol.COORDINATOR: "coordinator",
+    protocol.ESTIMATOR: "Estimator",
+    protocol.SESSION: "monitored sessions",
+    protocol.TENSORFLOW: "TensorFlow",
+    SERVER: "servers",
+    NOTHING: "no TensorFlow seen",
+}
 
 
 def load_view(folder: RunFolder) -> RunView:
@@ -41,6 +53,7 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
         "exit_code": view.ended.exit_code if view.ended else None,
         "duration_s": round(view.elapsed_s(view.last_at), 3),
         "global_step": view.global_step,
+        "shape": shape_of(view),
         "cause": cause_of(view, live=live),
         "knock_on": [task.task.name for task in knocked_on(view)],
         "run": view.run or folder.run,
@@ -76,6 +89,14 @@ def outcome_of(view: RunView, *, live: bool = False) -> Outcome | None:
     return view.outcome or (None if live and not view.ended else Outcome.LOST)
 
 
+def shape_of(view: RunView) -> str | None:
+    """What the program is, by what its trainers use (a key of ``SHAPES``); None while nothing is known."""
+    trainers = [task for task in view.tasks.values() if task.task.role.trains]
+    seen = {task.uses for task in trainers}
+    silent = view.ended is not None and all(task.local_steps is None for task in trainers)
+    return next((shape for shape in SHAPES if shape in seen), NOTHING if silent else None)
+
+
 def cause_of(view: RunView, *, live: bool = False) -> dict[str, Any] | None:
     """The first cause; None if there is none."""
     if view.ended:
@@ -104,6 +125,7 @@ def _task(task: TaskView) -> dict[str, Any]:
         "task": task.task.name,
         "host": task.host,
         "state": task.state.value,
+        "uses": task.uses or None,
         "attempts": [_attempt(attempt) for attempt in task.attempts],
         "restarts": task.restarts,
         "global_step": task.global_step,
@@ -188,12 +210,14 @@ def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
         "cause": cause_of(view, live=live),
         "global_step": view.global_step,
         "max_steps": view.max_steps,
+        "shape": shape_of(view),
         "tasks": [
             {
                 "task": task.task.name,
                 "host": task.host,
                 "pid": task.pid,
                 "state": task.state.value,
+                "uses": task.uses or None,
                 "restarts": task.restarts,
                 "global_step": task.global_step,
                 "examples": task.examples,

@@ -45,8 +45,9 @@ class AttemptView:
 
 @dataclass(slots=True)
 class TaskView:
-    """What is known about one task. ``cpu``: 1.0 is one core; ``tail``: last lines of an attempt that ended;
-    ``waiting``: the share of the last second that it waited for input; ``waiting_shares``: sum and number of all."""
+    """What is known about one task. ``uses``: see ``events.ProgramSeen``; ``cpu``: 1.0 is one core; ``tail``: last
+    lines of an attempt that ended; ``waiting``: the share of the last second that it waited for input;
+    ``waiting_shares``: sum and number of all."""
 
     task: TaskId
     host: str = ""
@@ -61,6 +62,7 @@ class TaskView:
     loss: float | None = None
     waiting: float | None = None
     waiting_shares: tuple[float, int] = (0.0, 0)
+    uses: str = ""
     problem: str = ""
     tail: str = ""
     step_rate: Rate = field(default_factory=Rate)

@@ -135,8 +135,8 @@ class RunView:
 
     def examples_per_s(self, now: float) -> float | None:
         """Examples a second of all trainers; None where no script says."""
-        rates = [rate for task in self.tasks.values() if (rate := task.example_rate.per_s(now)) is not None]
-        return sum(rates) if rates else None
+        rates = [task.example_rate.per_s(now) for task in self.tasks.values()]
+        return sum(rate or 0.0 for rate in rates) if any(rate is not None for rate in rates) else None
 
     def eta_s(self, now: float) -> float | None:
         """Seconds until ``max_steps`` at the present rate; None when that cannot be said."""
@@ -227,6 +227,11 @@ class RunView:
             self._eta_rate.add(at, step)
 
     @_fold.register
+    def _(self, event: ev.ProgramSeen, at: float) -> None:
+        if (task := self._task(event.task)) is not None:
+            task.uses = event.uses
+
+    @_fold.register
     def _(self, event: ev.UsageSampled, at: float) -> None:
         for name, share in event.cpu.items():
             if (task := self._task(name)) is not None:
@@ -264,15 +269,12 @@ class RunView:
         self.stop = event
 
     @_fold.register
-    def _(self, event: ev.Recovered, at: float) -> None:
-        self.recoveries.append(At(at, event))
-
-    @_fold.register
     def _(self, event: ev.TasksMoved, at: float) -> None:
         self.moves.append(At(at, event))
 
-    @_fold.register
-    def _(self, event: ev.MoveOver, at: float) -> None:
+    @_fold.register(ev.Recovered)
+    @_fold.register(ev.MoveOver)
+    def _(self, event: ev.RunEvent, at: float) -> None:
         self.recoveries.append(At(at, event))
 
     @_fold.register

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from launcher.record import events as ev
+from launcher.record.report import SHAPES, shape_of
 from launcher.record.states import Phase
 from launcher.record.view import RunView
 from launcher.views.spans import (
@@ -107,7 +108,8 @@ def _header(view: RunView, width: int, now: float, glyphs: Glyphs) -> Line:
         left += [(glyphs.dot, "dim"), (note, "dim")]
     hosts = [host for host in view.hosts.values() if host.name]
     away = [host.name for host in hosts if host.state == "lost"]
-    right: list[Span] = [(f"{len(view.tasks)} tasks on ", "dim"), (_hosts([host.name for host in hosts]), "dim")]
+    kind = f"{SHAPES[shape]}{glyphs.dot}" if (shape := shape_of(view)) else ""
+    right: list[Span] = [(f"{kind}{len(view.tasks)} tasks on ", "dim"), (_hosts([host.name for host in hosts]), "dim")]
     if away:
         right = [(f"{_hosts(away)} out of reach", "bold red")]
     return spread(left, right, width, glyphs.mark)

@@ -128,7 +128,9 @@ class Ended(Message, kind="ended"):
 
 
 class Uses(Message, kind="uses"):
-    """The program has made an ``estimator``, or a monitored ``session``: from then on its steps are reported."""
+    """The program has made an ``estimator``, a monitored ``session``, a ``coordinator`` of workers
+    (ParameterServerStrategy) or a member of a ``collective`` (MultiWorkerMirroredStrategy): from then on its steps are
+    reported; or it uses something else of ``tensorflow``."""
 
     what: str
 
@@ -142,9 +144,17 @@ class Leaving(Message, kind="leaving"):
 
 
 class Doing(Message, kind="doing"):
-    """What a task does outside of any training: ``evaluate``, ``predict`` or ``export``; empty when that is over."""
+    """What a task does outside of any training: ``evaluate``, ``predict`` or ``export``; empty when that is over. It
+    does nothing of its own from now on: ``serve``."""
 
     what: str
+
+
+class Reached(Message, kind="reached"):
+    """The answer of a member of a collective to ``StopTraining``: how many steps this attempt has begun. It begins no
+    other before it is told how far all go."""
+
+    steps: int
 
 
 class MaxSteps(Message, kind="max_steps"):
@@ -187,9 +197,11 @@ class Drain(Message, kind="drain"):
 
 
 class StopTraining(Message, kind="stop_training"):
-    """To a trainer: end at the next step, with a save by the chief."""
+    """To a trainer: end at the next step, with a save by the chief. ``after``: to a member of a collective, in which
+    all must end at the same step: after so many steps of this attempt; None: that is still to be agreed on."""
 
     reason: str = ""
+    after: int | None = None
 
 
 class ExitNow(Message, kind="exit_now"):

@@ -18,3 +18,9 @@ GUARD_LOOPBACK_VARIABLE = "TFLAUNCH_GUARD_LOOPBACK"  # to a process that serves 
 READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
 CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
+
+# What a program uses, and so what is known of it (``protocol.Uses``), and what it does while it only serves others
+# (``protocol.Doing``).
+ESTIMATOR, SESSION, COORDINATOR, COLLECTIVE = "estimator", "session", "coordinator", "collective"
+TENSORFLOW = "tensorflow"
+SERVING = "serve"

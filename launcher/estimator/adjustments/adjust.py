@@ -23,6 +23,8 @@ from launcher.estimator.adjustments.saving.final_save import FinalSave
 from launcher.estimator.adjustments.sessions import sessions, trainer, trainings
 from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
 from launcher.estimator.adjustments.start import cluster_pieces, device_filters, model_dirs, preflight, servers
+from launcher.estimator.adjustments.strategies import collective, coordinator, fitting, leaving
+from launcher.estimator.adjustments.strategies.steps import Steps
 from launcher.estimator.compat import install
 from launcher.estimator.task import Task
 from launcher.wire import adjustments
@@ -51,16 +53,14 @@ def apply(names: Iterable[str], environ: Mapping[str, str] | None = None) -> Non
     """
     chosen = frozenset(names)
     task = _begin(chosen, environ)
-    for step in _steps(chosen):
-        importlib.import_module(step.module)
-        step.make(_applied, task)
+    _make(chosen, task)
 
 
 def apply_on_import(names: Iterable[str], environ: Mapping[str, str] | None = None) -> None:
     """As ``apply``, but each change is made when the script has imported the module that it changes."""
     chosen = frozenset(names)
     task = _begin(chosen, environ)
-    for step in _steps(chosen):
+    for step in (*_steps(chosen), *_of_keras(chosen)):
         after_import(step.module, partial(step.make, _applied, task))
 
 
@@ -71,9 +71,15 @@ def ensure(names: Iterable[str]) -> None:
     _made.update(missing)
     task.adjustments |= missing
     install()
-    for step in _steps(missing):
+    _make(missing, task)
+
+
+def _make(names: frozenset[str], task: Task) -> None:
+    for step in _steps(names):
         importlib.import_module(step.module)
         step.make(_applied, task)
+    for step in _of_keras(names):  # which a program may never import
+        after_import(step.module, partial(step.make, _applied, task))
 
 
 def undo() -> None:
@@ -93,6 +99,7 @@ def _begin(names: frozenset[str], environ: Mapping[str, str] | None = None) -> T
         cluster_pieces.join(known)
     task = tasks.begin(at_start)
     task.adjustments = names
+    task.steps = Steps(task)
     return task
 
 
@@ -115,6 +122,12 @@ def _steps(names: frozenset[str]) -> Iterator[_Step]:
         yield _Step(module=trainer.MONITORED_SESSION, make=partial(_add_hooks, hooks=hooks))
     if "heartbeat" in names:
         yield _Step(module=trainer.ESTIMATOR, make=trainer.watch_losses)
+
+
+def _of_keras(names: frozenset[str]) -> Iterator[_Step]:
+    if "heartbeat" in names:
+        for module in fitting.CALLBACKS:
+            yield _Step(module=module, make=partial(fitting.watch, module=module))
 
 
 def _start_workers_at_once(patches: Patches, task: Task) -> None:
@@ -153,6 +166,13 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),
+    ("heartbeat", _Step(module=coordinator.COORDINATOR, make=coordinator.report)),
+    ("heartbeat", _Step(module=collective.STRATEGY, make=collective.report)),
+    ("heartbeat", _Step(module=leaving.MANAGEMENT, make=leaving.watch_managers)),
+    ("session-gate", _Step(module=coordinator.STRATEGY, make=coordinator.gate)),
+    ("session-gate", _Step(module=collective.STRATEGY, make=collective.gate)),
+    ("save-on-term", _Step(module=coordinator.COORDINATOR, make=coordinator.stop)),
+    ("session-close", _Step(module=collective.STRATEGY, make=collective.part_soon)),
     ("log-format", _Step(module=log_format.TF_LOGGING, make=log_format.shape)),
     ("input-wait", _Step(module=input_wait.UTIL, make=input_wait.measure)),
     ("profile", _Step(module=trainer.MONITORED_SESSION, make=profiler.take_profiles)),

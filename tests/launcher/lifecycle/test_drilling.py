@@ -59,9 +59,22 @@ def test_seconds_count_from_when_the_task_is_ready() -> None:
     run = drilled("kill chief:0 after 5s").begin()
     run.started(*ONE_OF_EACH)
     run.listening("ps:0")
+    run.report("chief:0", protocol.Uses(what=protocol.ESTIMATOR))
     run.after(100)
     run.report("chief:0", protocol.Ready(global_step=0))
     assert lifecycle.next_wakeup(run.state) == run.now + 5
+    run.after(4)
+    assert signals(run) == []
+    run.after(1)
+    assert signals(run) == [("chief:0", KILL)]
+
+
+@pytest.mark.parametrize("uses", ["", protocol.TENSORFLOW])
+def test_seconds_count_from_the_start_of_what_is_not_known_to_train(uses: str) -> None:
+    run = drilled("kill chief:0 after 5s").begin()
+    run.started(*ONE_OF_EACH)
+    if uses:
+        run.report("chief:0", protocol.Uses(what=uses))
     run.after(4)
     assert signals(run) == []
     run.after(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -505,6 +506,8 @@ def test_a_deadline_counts_from_the_beginning_and_ends_what_has_not_started() ->
 def test_a_ps_that_never_listens_times_out() -> None:
     run = Run(make_plan()).begin()
     run.started(*ONE_OF_EACH)
+    assert lifecycle.next_wakeup(run.state) == math.inf, "nobody is known to need it"
+    run.report("worker:0", protocol.Uses(what=protocol.SESSION))
     run.after(lifecycle.next_wakeup(run.state) - run.now)
     end = run.end_stopping()
     assert end.outcome is Outcome.TIMED_OUT and end.cause is not None and end.cause.task == "ps:0"

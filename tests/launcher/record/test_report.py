@@ -80,7 +80,7 @@ def test_a_live_run_has_no_outcome_yet(folder: RunFolder) -> None:
     status = report.status_of(folder)
     assert status["outcome"] is None
     assert status["tasks"][1] == {  # type: ignore[index, call-overload]
-        "task": "chief:0", "host": "node01", "pid": 20011, "state": "training", "restarts": 0,
+        "task": "chief:0", "host": "node01", "pid": 20011, "state": "training", "uses": None, "restarts": 0,
         "global_step": report.load_view(folder).ordered()[1].global_step, "examples": _examples(folder),
     }  # fmt: skip
     view = report.load_view(folder)

@@ -13,7 +13,7 @@ from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.sessions import global_steps
 from launcher.estimator.adjustments.sessions.trainer import ESTIMATOR, Hook, Trainer
 from launcher.estimator.task import Task
-from launcher.wire.protocol import CheckpointSaved, Evaluated, MaxSteps, Ready, Step
+from launcher.wire.protocol import SERVING, CheckpointSaved, Doing, Evaluated, MaxSteps, Ready, Step
 
 HOOKS = "tensorflow.python.training.basic_session_run_hooks"
 SERVER = "tensorflow.python.training.server_lib"
@@ -163,11 +163,13 @@ def report_checkpoints(patches: Patches, task: Task) -> None:
 
 
 def report_servers(patches: Patches, task: Task) -> None:
-    """``Ready`` of a parameter server, when its server runs and before it waits for ever."""
+    """``Ready`` when a server runs and the program waits for ever, as parameter servers do, and the workers of a
+    coordinator: it only serves from then on."""
 
     def join(original: _Original, server: Any) -> Any:
         if task.channel.open():
             task.channel.send(Ready())
+            task.channel.send(Doing(what=SERVING))
         return original(server)
 
     patches.wrap(importlib.import_module(SERVER).Server, "join", join)

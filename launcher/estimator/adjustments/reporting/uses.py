@@ -16,24 +16,23 @@ from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
-from launcher.wire.protocol import Leaving, Uses
+from launcher.wire.protocol import ESTIMATOR, SESSION, TENSORFLOW, Leaving, Uses
 
 ESTIMATOR_MODULE = "tensorflow_estimator.python.estimator.estimator"
 SESSION_MODULE = "tensorflow.python.training.monitored_session"
-_ESTIMATOR, _SESSION, _OTHER = "estimator", "session", "other"
 _SIGNS = (
-    (SESSION_MODULE, "_MonitoredSession", "__init__", _SESSION),
-    ("tensorflow.python.client.session", "BaseSession", "__init__", _OTHER),
-    ("tensorflow.python.training.server_lib", "Server", "__init__", _OTHER),
-    ("tensorflow.python.distribute.distribute_lib", "StrategyBase", "__init__", _OTHER),
-    ("tensorflow.python.eager.polymorphic_function.polymorphic_function", "Function", "__call__", _OTHER),
-    ("tensorflow.python.eager.backprop", "GradientTape", "__init__", _OTHER),
+    (SESSION_MODULE, "_MonitoredSession", "__init__", SESSION),
+    ("tensorflow.python.client.session", "BaseSession", "__init__", TENSORFLOW),
+    ("tensorflow.python.training.server_lib", "Server", "__init__", TENSORFLOW),
+    ("tensorflow.python.distribute.distribute_lib", "StrategyBase", "__init__", TENSORFLOW),
+    ("tensorflow.python.eager.polymorphic_function.polymorphic_function", "Function", "__call__", TENSORFLOW),
+    ("tensorflow.python.eager.backprop", "GradientTape", "__init__", TENSORFLOW),
 )
 
 
 def watch_estimators(patches: Patches, task: Task) -> None:
     """Know whether the program makes an Estimator."""
-    _watch(patches, task, importlib.import_module(ESTIMATOR_MODULE).Estimator, "__init__", _ESTIMATOR)
+    _watch(patches, task, importlib.import_module(ESTIMATOR_MODULE).Estimator, "__init__", ESTIMATOR)
 
 
 def watch_uses(patches: Patches, task: Task) -> None:
@@ -50,19 +49,26 @@ def _watch(patches: Patches, task: Task, owner: Any, name: str, what: str) -> No
     def first(*args: Any, **kwargs: Any) -> Any:
         if getattr(owner, name) is first:
             setattr(owner, name, original)
-        if what not in task.uses:
-            task.uses.add(what)
-            if what != _OTHER and task.channel.open():
-                task.channel.send(Uses(what=what))
+        note(task, what)
         return original(*args, **kwargs)
 
     patches.set(owner, name, first)
+
+
+def note(task: Task, what: str) -> None:
+    """Say so, the first time."""
+    if what not in task.uses:
+        task.uses.add(what)
+        if task.channel.open():
+            task.channel.send(Uses(what=what))
 
 
 def _leave(task: Task, pid: int) -> None:
     """The main thread has come to its end; Python waits for the other threads now."""
     if pid != os.getpid():
         return
+    if task.steps is not None:
+        task.steps.flush()
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
     names = tuple(thread.name for thread in others if not thread.daemon)
     task.channel.say_last(Leaving(threads=names, used_nothing=not task.uses))

@@ -1,0 +1,1 @@
+"""Programs with a strategy of TensorFlow 2: how they start, count their steps, and stop."""
