@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from launcher.lifecycle.shape import is_collective, is_coordinated, is_to_train, only_serves
+from launcher.lifecycle.shape import is_collective, is_coordinated, is_to_train, only_serves, waits_for_others
 from launcher.lifecycle.state import DrillRecord, RunState, TaskRecord
 from launcher.record.states import Phase, TaskState
 from launcher.spec.drills import AtStep, Exit
@@ -18,7 +18,8 @@ def next_wakeup(state: RunState) -> float:
     """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
     if unanswered := [at for task, at in state.asked_at.items() if task not in state.stacks]:
         return min(unanswered) + STACKS_PATIENCE_S  # whatever else is due waits for that
-    due = [state.drain_until, *(min(record.restart_at, record.term_at) for record in state.tasks.values())]
+    due = [state.drain_until, *(record.term_at for record in state.tasks.values())]
+    due.extend(record.restart_at for record in state.tasks.values() if not waits_for_others(state, record))
     due.extend(straggler_deadline(state, record) for record in state.workers)
     due.extend(leaving_deadline(state, record) for record in state.tasks.values())
     due.extend(min(drill_due_at(state, item), item.continue_at) for item in state.drills)

@@ -24,7 +24,7 @@ class Draft:
         self.actions: list[Action] = []
 
     def finished(self) -> tuple[RunState, tuple[Action, ...]]:
-        return replace(self.state, tasks=self.tasks), tuple(self.actions)
+        return self.current, tuple(self.actions)
 
     def set(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]
@@ -41,6 +41,11 @@ class Draft:
 
     def notice(self, severity: str, message: str, task: TaskId | None = None) -> None:
         self.record(events.Noticed(severity=severity, message=message, task=task.name if task else None))
+
+    @property
+    def current(self) -> RunState:
+        """The state as it is now."""
+        return replace(self.state, tasks=self.tasks)
 
     @property
     def chief(self) -> TaskRecord:

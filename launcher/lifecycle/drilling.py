@@ -28,7 +28,7 @@ def carry_out_drills(draft: Draft) -> None:
         _note_ready(draft, number)
         _continue(draft, number)
         item = draft.state.drills[number]
-        if draft.now >= drill_due_at(replace(draft.state, tasks=draft.tasks), item):
+        if draft.now >= drill_due_at(draft.current, item):
             _fire(draft, number, item)
         _give_up(draft, number)
 

@@ -175,7 +175,7 @@ def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:
     if draft.state.phase in (Phase.STOPPING, Phase.ENDED):
         return
     used_up = draft.state.plan.policy.used_up[record.task.role]
-    if others_with(draft, record) and not has_lost_its_others(draft, record):
+    if others_with(draft.state, record) and not has_lost_its_others(draft, record):
         used_up = UsedUp.FAIL
     if used_up is UsedUp.FAIL:
         draft.fail(cause)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from launcher import causes
 from launcher.lifecycle.clock import (
@@ -68,7 +67,7 @@ def look_at_the_clock(draft: Draft) -> None:
         return
     policy = draft.state.plan.policy
     for record in draft.tasks.values():
-        if draft.now >= start_deadline(draft.state, record):
+        if draft.now >= start_deadline(draft.current, record):
             if inspected(draft, draft.tasks.values()):
                 late = standing(draft, record.task)
                 cause = causes.not_ready(standings(draft), late, policy.start_timeout_s)
@@ -80,7 +79,7 @@ def look_at_the_clock(draft: Draft) -> None:
                 cause = causes.drain_timeout(standing(draft, record.task), policy.evaluator_drain_s)
                 draft.fail(cause, outcome=Outcome.TIMED_OUT)
             return
-    hangs = draft.now >= hang_deadline(replace(draft.state, tasks=draft.tasks))
+    hangs = draft.now >= hang_deadline(draft.current)
     if hangs and inspected(draft, draft.tasks.values()):
         cause = causes.hang(standings(draft), draft.state.global_step, policy.hang_timeout_s or 0.0)
         draft.fail(cause, outcome=Outcome.TIMED_OUT)
@@ -152,7 +151,7 @@ def hurry_the_leaving(draft: Draft) -> None:
 def restart_the_dead(draft: Draft) -> None:
     for record in list(draft.tasks.values()):
         is_due = record.state is TaskState.BACKOFF and draft.now >= record.restart_at
-        if is_due and not waits_for_others(draft, record):
+        if is_due and not waits_for_others(draft.current, record):
             draft.start(record)
 
 

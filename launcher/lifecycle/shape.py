@@ -51,21 +51,21 @@ def servers(draft: Draft) -> list[TaskRecord]:
 # --- members that start again together ----------------------------------------------------------------------------
 
 
-def others_with(draft: Draft, record: TaskRecord) -> list[TaskRecord]:
+def others_with(state: RunState, record: TaskRecord) -> list[TaskRecord]:
     """Who must be started again when this task is."""
     if record.task.role is Role.EVALUATOR:
         return []
-    if is_collective(draft.state) and record.task.role.trains:
-        return [other for other in draft.of_role(*TRAINERS) if other.task != record.task]
-    if is_coordinated(draft.state) and (record.task.role is Role.PS or draft.is_chief(record)):
-        return [other for other in draft.of_role(*TRAINERS, Role.PS) if other.task != record.task]
+    if is_collective(state) and record.task.role.trains:
+        return [other for other in state.of_role(*TRAINERS) if other.task != record.task]
+    if is_coordinated(state) and (record.task.role is Role.PS or record.task == state.chief):
+        return [other for other in state.of_role(*TRAINERS, Role.PS) if other.task != record.task]
     return []
 
 
 def restart_together(draft: Draft, record: TaskRecord) -> None:
     """Takes down those who cannot go on without a task that died; what they hold cannot be saved any more."""
     reason = f"to be started again with {record.task}"
-    for other in others_with(draft, record):
+    for other in others_with(draft.current, record):
         if other.state is TaskState.SUCCEEDED:
             draft.move(other, TaskState.BACKOFF, reason=reason, restart_at=draft.now)
         elif other.alive and not other.restart_wanted:
@@ -73,15 +73,15 @@ def restart_together(draft: Draft, record: TaskRecord) -> None:
             draft.do(StopTask(task=other.task, attempt=other.attempt, grace_s=0.0))
 
 
-def waits_for_others(draft: Draft, record: TaskRecord) -> bool:
+def waits_for_others(state: RunState, record: TaskRecord) -> bool:
     """Whether some of those who start again together still run."""
-    return any(other.restart_wanted and other.alive for other in others_with(draft, record))
+    return any(other.restart_wanted and other.alive for other in others_with(state, record))
 
 
 def has_lost_its_others(draft: Draft, record: TaskRecord) -> bool:
     """Whether nobody is left who would be needed to go on: the chief has ended, and it alone decides."""
     ended = draft.chief.state is TaskState.SUCCEEDED and draft.state.plan.policy.success is Success.CHIEF
-    return ended and bool(others_with(draft, record))
+    return ended and bool(others_with(draft.state, record))
 
 
 # --- where a collective ends --------------------------------------------------------------------------------------

@@ -118,9 +118,11 @@ class Outcome:
         )
 
 
-def outcomes(shape: Shape, folder: Path) -> Iterator[Outcome]:
-    """Each case of a program, one after the other."""
+def outcomes(shape: Shape, folder: Path, only: str | None = None) -> Iterator[Outcome]:
+    """Each case of a program, one after the other; ``only`` those whose fault has that word."""
     for fault in ("", "Ctrl-C", *(f"kill {task}" for task in shape.roles)):
+        if only is not None and (only not in fault or bool(only) != bool(fault)):
+            continue
         with tempfile.TemporaryDirectory(prefix="tflaunch-shapes-") as name:
             yield _run(shape, folder, fault, Path(name))
 
@@ -235,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for shape in OTHERS if options.programs else OWN:
         if options.only not in shape.program:
             continue
-        for outcome in outcomes(shape, options.programs or HERE):
+        for outcome in outcomes(shape, options.programs or HERE, options.fault):
             rows.append(outcome.row())
             print(rows[-1], flush=True)
             bad += outcome.waited_s > MOST_WAITING_S or bool(outcome.left)
