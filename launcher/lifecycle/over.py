@@ -78,7 +78,8 @@ def watch_drain(draft: Draft) -> None:
         return
     for record in evaluators:
         drain(draft, record)
-        if not record.listens and (why := _why_done(draft, record)):
+        to_be_ended = not record.listens and record.alive and record.state is not TaskState.STOPPING
+        if to_be_ended and (why := _why_done(draft, record)):
             draft.stop(draft.tasks[record.task], draft.state.plan.policy.grace_s, why)
     if draft.now >= draft.state.drain_until:
         late = next(record for record in evaluators if not record.state.final)

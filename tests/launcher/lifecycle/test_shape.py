@@ -1,0 +1,186 @@
+"""Programs that are no between-graph training: collectives, coordinators, and evaluators with a loop of their own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from launcher import lifecycle
+from launcher.record import events
+from launcher.record.states import Outcome, TaskState
+from launcher.spec.policy import DEFAULT_RESTARTS, Policy, Success
+from launcher.wire import protocol
+from launcher.wire.roles import Role
+from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
+
+MEMBERS = ("chief:0", "worker:0", "worker:1")
+SERVING = ("worker:0", "worker:1")
+
+
+def uses(run: Run, what: str, *tasks: str) -> None:
+    for task in tasks:
+        run.report(task, protocol.Uses(what=what))
+
+
+def collective(*names: str, policy: Policy | None = None) -> Run:
+    run = Run(make_plan(*(names or MEMBERS), policy=policy)).begin()
+    members = [name for name in names or MEMBERS if not name.startswith("evaluator")]
+    run.started(*(names or MEMBERS))
+    uses(run, protocol.COLLECTIVE, *members)
+    run.trains(*members)
+    return run
+
+
+def coordinated(policy: Policy | None = None) -> Run:
+    run = Run(make_plan("ps:0", *MEMBERS, policy=policy)).begin()
+    run.started("ps:0", *MEMBERS)
+    run.listening("ps:0")
+    for task in SERVING:
+        run.report(task, protocol.Ready())
+        run.report(task, protocol.Doing(what=protocol.SERVING))
+    uses(run, protocol.COORDINATOR, "chief:0")
+    run.trains("chief:0")
+    return run
+
+
+def new_starts(run: Run, number: int = 2) -> list[str]:
+    return [task for task, attempt in run.starts() if attempt == number]
+
+
+def test_a_collective_that_has_lost_a_member_starts_again_together() -> None:
+    run = collective()
+    run.exits("worker:1", None, signal=9)
+    stops = [(item.task.name, item.grace_s) for item in run.actions if isinstance(item, lifecycle.StopTask)]
+    assert stops == [("chief:0", 0.0), ("worker:0", 0.0)], "nothing of theirs can be saved"
+    run.exits("chief:0", 1)
+    assert new_starts(run) == [], "a new member would meet an old one"
+    assert lifecycle.next_wakeup(run.state) > run.now
+    run.exits("worker:0", None, signal=9)
+    assert sorted(new_starts(run)) == sorted(MEMBERS)
+    assert {name: run.record(name).restarts for name in MEMBERS} == {"chief:0": 0, "worker:0": 0, "worker:1": 1}
+
+
+def test_a_member_that_has_ended_starts_again_with_the_others() -> None:
+    run = collective()
+    run.exits("worker:0")
+    run.exits("worker:1", None, signal=9)
+    run.exits("chief:0", None, signal=9)
+    assert sorted(new_starts(run)) == sorted(MEMBERS)
+
+
+@pytest.mark.parametrize(("success", "goes_on"), [(Success.CHIEF, False), (Success.ALL_WORKERS, True)])
+def test_a_member_that_dies_when_the_chief_has_ended(success: Success, goes_on: bool) -> None:
+    run = collective(policy=Policy(success=success))
+    run.exits("chief:0")
+    run.exits("worker:0")
+    run.exits("worker:1", None, signal=9)
+    assert sorted(new_starts(run)) == (sorted(MEMBERS) if goes_on else [])
+    end = run.ended()
+    assert end is None if goes_on else end is not None and end.outcome is Outcome.SUCCEEDED
+
+
+def test_the_member_that_died_is_the_cause_and_not_who_lost_it() -> None:
+    run = collective(policy=Policy(restarts={**DEFAULT_RESTARTS, Role.WORKER: 0, Role.CHIEF: 1}))
+    run.exits("worker:1", None, signal=9)
+    end = run.end_stopping()
+    assert end.outcome is Outcome.FAILED and end.cause is not None and end.cause.task == "worker:1"
+
+
+def test_all_members_of_a_collective_end_after_the_same_step() -> None:
+    run = collective()
+    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.report("chief:0", protocol.Reached(steps=7))
+    run.report("worker:1", protocol.Reached(steps=8))
+    assert not [told for told in stops_told(run, "chief:0") if told.after is not None]
+    run.report("worker:0", protocol.Reached(steps=7))
+    assert [[told.after for told in stops_told(run, name)] for name in MEMBERS] == [[None, 8]] * 3
+
+
+def stops_told(run: Run, task: str) -> list[protocol.StopTraining]:
+    return [told for told in run.told_to(task, protocol.StopTraining) if isinstance(told, protocol.StopTraining)]
+
+
+def test_who_only_serves_ends_when_the_coordinator_has() -> None:
+    run = coordinated()
+    run.exits("chief:0")
+    assert sorted(run.stops()) == ["ps:0", *SERVING]
+    for task in ("ps:0", *SERVING):
+        run.exits(task, None, signal=15)
+    end = run.ended()
+    assert end is not None and end.outcome is Outcome.SUCCEEDED
+
+
+def test_only_the_coordinator_is_asked_to_end() -> None:
+    run = coordinated()
+    run.happen(lifecycle.StopAsked, how="interrupt")
+    assert len(run.told_to("chief:0", protocol.StopTraining)) == 1 and not run.stops()
+    run.exits("chief:0", 143)
+    assert sorted(run.stops()) == ["ps:0", *SERVING]
+
+
+@pytest.mark.parametrize(
+    ("dead", "restarted"),
+    [("worker:0", ["worker:0"]), ("ps:0", ["ps:0", *MEMBERS]), ("chief:0", ["ps:0", *MEMBERS])],
+)
+def test_a_coordinator_survives_its_workers_alone(dead: str, restarted: list[str]) -> None:
+    run = coordinated()
+    run.exits(dead, None, signal=9)
+    for task in run.stops():
+        run.exits(task, None, signal=9)
+    assert sorted(new_starts(run)) == sorted(restarted)
+
+
+def test_a_worker_that_serves_does_not_hang() -> None:
+    run = coordinated(Policy(hang_timeout_s=50.0))
+    assert lifecycle.next_wakeup(run.state) == run.now + 50.0
+    silent = Run(make_plan("ps:0", *MEMBERS, policy=Policy(hang_timeout_s=50.0))).begin()
+    silent.started("ps:0", *MEMBERS)
+    silent.listening("ps:0")
+    uses(silent, protocol.COORDINATOR, "chief:0")
+    silent.report("chief:0", protocol.Ready(global_step=0))
+    assert lifecycle.next_wakeup(silent.state) == math.inf, "not every step of such a loop is seen"
+
+
+def test_an_evaluator_of_its_own_is_ended_when_there_is_nothing_to_evaluate() -> None:
+    run = collective(*MEMBERS, "evaluator:0")
+    for task in MEMBERS:
+        run.exits(task)
+    assert run.stops() == ["evaluator:0"]
+
+
+@pytest.mark.parametrize(
+    ("report", "is_last"),
+    [
+        (protocol.Evaluated(global_step=0, metrics={"loss": 1.0}, checkpoint="/m/ckpt-3"), True),
+        (protocol.Evaluated(global_step=30, metrics={"loss": 1.0}), True),
+        (protocol.Evaluated(global_step=20, metrics={"loss": 1.0}, checkpoint="/m/ckpt-2"), False),
+    ],
+)
+def test_an_evaluator_of_its_own_ends_with_the_last_checkpoint(report: protocol.Evaluated, is_last: bool) -> None:
+    run = collective(*MEMBERS, "evaluator:0", policy=Policy(evaluator_drain_s=9.0))
+    run.report("chief:0", protocol.CheckpointSaved(global_step=30, path="/model/ckpt-3"))
+    for task in MEMBERS:
+        run.exits(task)
+    assert run.stops() == []
+    run.report("evaluator:0", report)
+    assert (run.stops() == ["evaluator:0"]) is is_last
+    run.after(9.0)
+    assert run.stops() == ["evaluator:0"]
+    warned = [
+        item.event
+        for item in run.actions
+        if isinstance(item, lifecycle.Record) and isinstance(item.event, events.Noticed)
+    ]
+    assert any("launcher.estimator.evaluated" in notice.message for notice in warned) is not is_last
+    end = run.end_stopping()
+    assert end.outcome is Outcome.SUCCEEDED
+
+
+def test_without_a_chief_the_first_worker_decides() -> None:
+    run = collective("worker:0", "worker:1")
+    run.exits("worker:0")
+    run.exits("worker:1", None, signal=9)
+    end = run.ended()
+    assert run.record("worker:1").state is TaskState.FAILED
+    assert end is not None and end.outcome is Outcome.SUCCEEDED
