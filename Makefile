@@ -5,9 +5,10 @@ LEGACY_VENV := .venv-tf2.15
 LOCK := requirements/lock.txt
 LEGACY_LOCK := requirements/lock-tf2.15.txt
 PYTEST_ARGS ?=
+SHAPES_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench soak guard schema lock clean test-packages
+.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench shapes soak guard schema lock clean test-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
@@ -61,6 +62,11 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 	$(BIN)/python -m tests.benchmarks --legacy-python $(LEGACY_VENV)/bin/python
+
+# What becomes of programs of every shape, as a table; about an hour.
+shapes: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
+	$(BIN)/python -m tests.shapes.table $(SHAPES_ARGS)
+	$(LEGACY_VENV)/bin/python -m tests.shapes.table $(SHAPES_ARGS)
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)

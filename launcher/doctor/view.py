@@ -46,6 +46,8 @@ def as_text(wanted: Wanted, findings: Sequence[Finding], out: TextIO) -> str:
     buffer = io.StringIO()
     colours = "auto" if is_terminal else None
     console = terminal.console(buffer, force_terminal=is_terminal, width=width, color_system=colours)
+    if wanted.shape:
+        console.print(Text(f"shape: {wanted.shape}", "dim"))
     for table in _tables(list(wanted.needs), findings, width):
         console.print(table)
     if not is_terminal:
@@ -177,6 +179,7 @@ def as_json(wanted: Wanted, facts: Mapping[str, HostFacts], findings: Sequence[F
     """Every finding, those that are in order included."""
     return {
         "ok": exit_code(findings) == 0,
+        "shape": wanted.shape,
         "hosts": [
             {
                 "host": name,

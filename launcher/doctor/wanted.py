@@ -47,13 +47,15 @@ class Need:
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What the plan needs of all hosts, by name, in the plan's order. ``chief``: the host of the chief; ``far_dir``:
-    the model_dir, where it is none that hosts could share as a folder; ``deploys``: whether code and environment are to
-    be brought by ``tflaunch deploy``; ``guarded``: whether the ports are to be."""
+    the model_dir, where it is none that hosts could share as a folder; ``shape``: of the cluster, in words;
+    ``deploys``: whether code and environment are to be brought by ``tflaunch deploy``; ``guarded``: whether the ports
+    are to be."""
 
     needs: Mapping[str, Need]
     chief: str
     model_dir: str | None
     far_dir: str | None = None
+    shape: str = ""
     deploys: bool = False
     guarded: bool = True
 
@@ -75,6 +77,7 @@ def wanted(plan: Plan, *, run_dirs: str) -> Wanted:
     return Wanted(
         needs={host.name: _need(host, by_host[host.name], plan, folder) for host in plan.hosts},
         chief=plan.chief.host,
+        shape=plan.shape,
         model_dir=folder,
         far_dir=path if path is not None and is_remote(path) else None,
         guarded=adjustments.PORT_GUARD in plan.adjustments,

@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from launcher.spec.policy import Policy
-from launcher.wire.roles import Role, TaskId, chief_of
+from launcher.wire.roles import TRAINERS, Role, TaskId, chief_of
 
 
 class StartMode(str, Enum):
@@ -97,6 +97,19 @@ class Plan:
     def has_ps(self) -> bool:
         """Whether there are parameter servers."""
         return bool(self.of_role(Role.PS))
+
+    @property
+    def shape(self) -> str:
+        """What kind of cluster this is, in words; what its program makes of it is seen when it runs."""
+        trainers = len(self.of_role(*TRAINERS))
+        if self.has_ps:
+            words = f"{trainers} trainer{'s' * (trainers > 1)} with parameter servers"
+        elif trainers > 1:
+            words = f"{trainers} trainers without parameter servers, for a collective (MultiWorkerMirroredStrategy)"
+        else:
+            words = "one trainer, alone"
+        stands_in = self.chief.task.role is not Role.CHIEF
+        return f"{words}; {self.chief.task} is the chief" if stands_in else words
 
     def task(self, task: TaskId) -> PlannedTask:
         """The planned task of that name; raises KeyError if the plan has none."""

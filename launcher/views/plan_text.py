@@ -37,6 +37,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     counts = ", ".join(f"{count} {role}" for role in ROLES if (count := len(plan.of_role(role))))
     hosts = f"{len(plan.hosts)} host{'s' if len(plan.hosts) != 1 else ''}"
     yield f"{plan.name}: {len(plan.tasks)} tasks ({counts}) on {hosts}. Nothing has been started."
+    yield f"shape: {plan.shape}"
     for note in plan.notes:
         yield from textwrap.wrap(f"note: {note}", WIDTH, subsequent_indent="      ")
     yield ""
@@ -188,6 +189,7 @@ def as_json(plan: Plan) -> str:
     configs = symbolic_tf_configs(plan)
     body: dict[str, JsonValue] = {
         "name": plan.name,
+        "shape": plan.shape,
         "model_dir": plan.model_dir,
         "max_steps": plan.max_steps,
         "hosts": [plain(host) for host in plan.hosts],
