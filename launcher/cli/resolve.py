@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from launcher.spec.types import ClusterSpec
 
 SAMPLE_JOB = ("-m", "jobs.esmm", "train")  # without --data it reads the sample data of the user's cache folder
+_LONGEST_SOURCE_BYTES = 2_000_000
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -67,12 +68,25 @@ def resolve(request: Request) -> Resolved:
         sample = (sys.executable, "-m", "jobs.esmm", "generate", "--if-missing")
     if request.local_only and any(host.ssh is not None for host in spec.hosts or ()):
         spec = on_this_machine(spec)
-    around = plans.Surroundings(python=sys.executable, cwd=str(request.cwd), env=request.environ)
+    around = plans.Surroundings(
+        python=sys.executable, cwd=str(request.cwd), env=request.environ, read=_read, path=tuple(sys.path)
+    )
     plan = plans.build_plan(spec, around)
     if request.value("accept_new_host_keys"):
         plan = replace(plan, hosts=tuple(map(_accepting_new_host_keys, plan.hosts)))
     _check_program(plan, request.environ)
     return Resolved(plan=plan, spec=spec, sample_data=sample)
+
+
+def _read(path: str) -> str | None:
+    """The text of a file that may be a program."""
+    try:
+        file = Path(path)
+        if not file.is_file() or file.stat().st_size > _LONGEST_SOURCE_BYTES:
+            return None
+        return file.read_bytes().decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return None
 
 
 def _accepting_new_host_keys(host: PlannedHost) -> PlannedHost:

@@ -1,4 +1,5 @@
-"""The in-task library: what runs inside the tasks of a cluster. Importing it never imports TensorFlow.
+"""The in-task library: what runs inside the tasks of a cluster. Importing it never imports TensorFlow; one that is
+imported after it has ``tf.estimator``, and Keras 2 unless somebody has said otherwise.
 
 Scripts written for a launcher import from here what they would take from ``tf.estimator``, on any TensorFlow from 2.15
 to 2.21; scripts that know of no launcher are adjusted from outside (``launcher.estimator.adjustments.adjust``).
@@ -11,7 +12,7 @@ from typing import Any
 
 from launcher.estimator.adjustments.adjust import ensure as ensure_adjustments
 from launcher.estimator.adjustments.start.fitting import CheckpointMismatchError
-from launcher.estimator.compat import EstimatorMissingError, install
+from launcher.estimator.compat import EstimatorMissingError, install, install_on_import
 from launcher.estimator.task import add_examples, evaluated
 from launcher.estimator.training.stopping import UnknownMetricError
 
@@ -52,6 +53,9 @@ _OURS = {
     "stop_if_no_increase_hook": "training.early_stopping",
     "warm_start": "training.warm_starting",
 }
+
+
+install_on_import()
 
 
 def __getattr__(name: str) -> Any:

@@ -102,7 +102,7 @@ def start_message(bound: BoundPlan, task: TaskId, attempt: int, *, run: str) -> 
 def tune_of(plan: Plan, planned: PlannedTask) -> str:
     """The adjustments that are made inside a task, separated by commas."""
     chosen = adjustments.for_role(plan.adjustments, planned.task.role.value)
-    return ",".join(adjustment.name for adjustment in chosen if adjustment.name != adjustments.PORT_GUARD)
+    return ",".join(adjustment.name for adjustment in chosen if adjustment.name not in adjustments.CHOSEN_OUTSIDE)
 
 
 def guard_message(bound: BoundPlan | None, host: str, keys: Mapping[TaskId, str]) -> protocol.Guard:

@@ -69,7 +69,7 @@ class Plan:
     in-task adjustments that are on. ``origins`` says for each option where its value came from, for the reader;
     ``notes`` is what he should know before he starts it. ``model_dir`` is the folder that the run locks; TF_CONFIG
     names it unless the command does so itself (``model_dir_in_command``). ``on``: the hosts that a role may run on; one
-    that is not in it, on all.
+    that is not in it, on all. ``keras``: why ``legacy-keras`` is on, or off.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Plan:
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     model_dir_in_command: bool = False
     notes: tuple[str, ...] = ()
+    keras: str = ""
     on: Mapping[Role, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from launcher.plan import keras_choice
 from launcher.plan.binding import bind, board_message, guard_message, preload_messages, start_message, with_run_dir
 from launcher.plan.model import Plan, PlannedTask, StartMode
 from launcher.plan.plan_json import plan_from_json, plan_to_json
-from launcher.plan.settings import adjustments_of, origins_of, planned_host, policy_of
+from launcher.plan.settings import adjustments_of, keras_of, local_folder, origins_of, planned_host, policy_of
 from launcher.plan.tf_config import VARIABLE, check_size
 from launcher.spec import drills
 from launcher.spec.command import Command, fill, max_steps, option, parse_command, uses
 from launcher.spec.hosts import HostSite, expand_host
 from launcher.spec.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
 from launcher.spec.texts import expand_range, is_shareable
-from launcher.wire import preload_env
+from launcher.wire import keras, preload_env
 from launcher.wire.errors import Problem, SpecError, UsageError
-from launcher.wire.protocol import LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
+from launcher.wire.protocol import LEGACY_KERAS_VARIABLE, LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
 from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 if TYPE_CHECKING:
@@ -52,11 +53,14 @@ NO_GPU = "-1"  # CUDA takes the list up to its first invalid number: none
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
     """What a plan takes from the machine it is made on. ``python``: the interpreter that runs tflaunch; ``cwd``: an
-    absolute path; ``env``: the environment that tasks on this machine inherit."""
+    absolute path; ``env``: the environment that tasks on this machine inherit. ``read``: the text of a file of this
+    machine, None if there is none; ``path``: where modules are installed."""
 
     python: str
     cwd: str
     env: Mapping[str, str]
+    read: keras_choice.Read = lambda path: None
+    path: tuple[str, ...] = ()
 
 
 def build_plan(spec: ClusterSpec, surroundings: Surroundings) -> Plan:
@@ -87,7 +91,8 @@ class _Planner:
             role: tuple(name for text in spec.roles.of(role).on for name in expand_range(text)) for role in ROLES
         }
         self._model_dir, self._model_dir_in_command = self._choose_model_dir()
-        self._active, self._notes = adjustments_of(spec, self._command)
+        self._keras = self._choose_keras()
+        self._active, self._notes = adjustments_of(spec, self._command, self._keras)
 
     def plan(self) -> Plan:
         spec = self._spec
@@ -105,6 +110,7 @@ class _Planner:
             tensorboard=spec.tensorboard,
             origins=origins_of(spec),
             notes=(*self._notes, *self._model_dir_notes(), *self._drill_notes()),
+            keras=self._keras.reason,
             on=MappingProxyType({role: names for role, names in self._on.items() if names}),
         )
 
@@ -112,6 +118,19 @@ class _Planner:
         if not self._command.program:
             return ()
         return ("tensorflow",) if self._spec.preload is None else self._spec.preload
+
+    def _choose_keras(self) -> keras_choice.KerasChoice:
+        own = {**({} if self._remote else self._around.env), **self._spec.env}
+        if keras.VARIABLE in own:
+            return keras_choice.of_environment(own[keras.VARIABLE])
+        cwd = self._around.cwd if self._spec.cwd is None else self._from_here(self._spec.cwd)
+        program = keras_choice.Program(
+            program=self._command.program,
+            argv=self._command.argv,
+            cwd=local_folder(self._spec, cwd, self._remote),
+            installed=self._around.path,
+        )
+        return keras_of(self._spec, program, self._around.read)
 
     # --- the folder of the checkpoints
 
@@ -199,6 +218,7 @@ class _Planner:
         env = {GPUS_VARIABLE: ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1"}
         if role in TRAINERS:
             env[TRAINERS_VARIABLE] = str(trainers)
+        env[LEGACY_KERAS_VARIABLE] = self._keras.word()
         env |= user
         if self._spec.log_level is not None:
             env[LOG_LEVEL_VARIABLE] = self._spec.log_level

@@ -138,6 +138,7 @@ def _plan(plan: _Reader) -> Plan:
         tensorboard=bool(plan.body["tensorboard"]),
         origins=plan.text_mapping("origins"),
         notes=plan.texts("notes"),
+        keras=plan.text("keras"),
         on=_on(_Reader(plan.body["on"])),
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from launcher.plan import keras_choice
+from launcher.plan.keras_choice import KerasChoice, Program
 from launcher.plan.model import PlannedHost
 from launcher.spec.command import Command
 from launcher.spec.hosts import HostSite
@@ -62,12 +65,29 @@ def _used_up(keys: PolicyKeys) -> Mapping[Role, UsedUp]:
     return {Role.WORKER: UsedUp(worker), Role.EVALUATOR: UsedUp(keys.used_up.evaluator)}
 
 
-def adjustments_of(spec: ClusterSpec, command: Command) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def keras_of(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> KerasChoice:
+    """Which Keras the program gets, as ``keras_choice`` has the rule."""
+    found = keras_choice.choose(program, read, has_ps=spec.roles.of(Role.PS).count > 0)
+    wanted = spec.tune.get(adjustments.LEGACY_KERAS)
+    if wanted is None or not found.is_ours:
+        return found
+    return KerasChoice(legacy=wanted, reason="as you say", is_guess=False)
+
+
+def local_folder(spec: ClusterSpec, cwd: str, remote: bool) -> str:
+    """The folder of this machine that holds the code of tasks that work in ``cwd``."""
+    if not remote or spec.sync is None:
+        return cwd
+    return posixpath.normpath(posixpath.join(cwd, posixpath.dirname(spec.where(("sync",)).file), spec.sync.path))
+
+
+def adjustments_of(spec: ClusterSpec, command: Command, keras: KerasChoice) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The adjustments that are on, and what is to be said about it."""
     chosen = {name for name in adjustments.NAMES if spec.tune.get(name, name in adjustments.DEFAULT)}
     notes = [] if adjustments.PORT_GUARD in chosen else [adjustments.OPEN_PORTS.format("port-guard is switched off")]
+    chosen = {*(chosen - {adjustments.LEGACY_KERAS}), *((adjustments.LEGACY_KERAS,) if keras.legacy else ())}
     if not command.program:
-        chosen &= {adjustments.PORT_GUARD}
+        chosen &= adjustments.CHOSEN_OUTSIDE
         notes.append("the command is not a Python script or module: no adjustment is made inside its tasks")
         return tuple(chosen), tuple(notes)
     chosen |= {"profile"} if spec.profile_steps is not None else set()

@@ -23,6 +23,7 @@ REDACTED = "•••"
 WIDTH = 110
 _LONG_CHARACTERS = 2000
 _MANY_TASKS = 1000
+_KERAS = f"tune.{adjustments.LEGACY_KERAS}"
 
 Row = tuple[str, str]
 
@@ -127,6 +128,8 @@ def _settings(plan: Plan) -> Iterator[Row]:
     yield "name", plan.name
     yield "model_dir", plan.model_dir or "left to the script"
     yield "preload", ", ".join(plan.preload) or "off"
+    if plan.keras:
+        yield _KERAS, "on" if adjustments.LEGACY_KERAS in plan.adjustments else "off"
     if plan.max_steps is not None:
         yield "max steps", f"{plan.max_steps} (read from the command)"
     for role in ROLES:
@@ -160,6 +163,8 @@ def _origin(plan: Plan, key: str) -> str:
         key = "command"
     if key == "model_dir" and plan.model_dir_in_command:
         key = "command"
+    if key == _KERAS and key not in plan.origins:
+        return plan.keras
     parent = key.rpartition(".")[0]
     alone = parent == "policy.restarts" and not any(known.startswith(f"{parent}.") for known in plan.origins)
     return plan.origins.get(key) or (plan.origins.get(parent) if alone else None) or "default"
@@ -196,6 +201,7 @@ def as_json(plan: Plan) -> str:
         "tasks": [_task_json(plan, planned, configs if whole else None) for planned in plan.tasks],
         "policy": plain(plan.policy),
         "preload": list(plan.preload),
+        "keras": plan.keras,
         "adjustments": [_adjustment_json(item, plan.adjustments) for item in adjustments.ADJUSTMENTS],
         "inject": list(plan.inject),
         "tensorboard": plan.tensorboard,

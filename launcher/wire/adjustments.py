@@ -28,6 +28,8 @@ class Adjustment:
 
 
 PORT_GUARD = "port-guard"
+LEGACY_KERAS = "legacy-keras"
+CHOSEN_OUTSIDE = frozenset({PORT_GUARD, LEGACY_KERAS})  # made before a task's program begins
 OPEN_PORTS = "whoever reaches the ports of this run can run code as you: {}"
 
 ADJUSTMENTS: tuple[Adjustment, ...] = (
@@ -37,6 +39,15 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
         why="TensorFlow's servers listen on all addresses and ask nobody who he is: whoever reaches a port can run code"
         " as you",
         roles=(PS, *TRAINERS),
+    ),
+    Adjustment(
+        name=LEGACY_KERAS,
+        title="tf.keras is Keras 2 (tf-keras) from TensorFlow 2.16 on; on and off by what the program imports",
+        why="Estimators, and Keras in a cluster, are written for Keras 2: with Keras 3 177 tests of tf.estimator's own"
+        " suite fail that pass on 2.15.1, and model.fit fails under ParameterServerStrategy and"
+        " MultiWorkerMirroredStrategy",
+        roles=(PS, *TRAINERS, EVALUATOR),
+        on=False,
     ),
     Adjustment(
         name="model-dir",

@@ -20,28 +20,30 @@ if TYPE_CHECKING:  # these two modules take a program longer to import than all 
 Action = Callable[[], None]
 
 
-def after_import(name: str, action: Action) -> None:
-    """Call ``action`` once, right after the module ``name`` has been imported; at once if it already is.
+def after_import(name: str, action: Action, *, before: Action = lambda: None) -> None:
+    """Call ``action`` once, right after the module ``name`` has been imported; at once if it already is. ``before`` is
+    called right before it is executed, if it has not been.
 
-    What ``action`` raises comes out of the import statement.
+    What they raise comes out of the import statement.
     """
-    module = sys.modules.get(name)
-    if module is not None and not _is_being_imported(module):
+    if name in sys.modules and not is_being_imported(name):
         action()
         return
-    sys.meta_path.insert(0, _Finder(name, action))
+    sys.meta_path.insert(0, _Finder(name, action, before))
 
 
-def _is_being_imported(module: ModuleType) -> bool:
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+def is_being_imported(name: str) -> bool:
+    """Whether the import of this module has begun and is not over."""
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
 
 
 class _Finder:
     """Finds one module as the others do, and wraps its loader."""
 
-    def __init__(self, name: str, action: Action) -> None:
+    def __init__(self, name: str, action: Action, before: Action) -> None:
         self._name = name
         self._action = action
+        self._before = before
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -53,7 +55,7 @@ class _Finder:
         if spec is None or spec.loader is None:
             sys.meta_path.insert(0, self)
             return None
-        loader: Any = _Loader(spec.loader, self._action)  # one by what it can do
+        loader: Any = _Loader(spec.loader, self._action, self._before)  # one by what it can do
         spec.loader = loader
         return spec
 
@@ -61,9 +63,10 @@ class _Finder:
 class _Loader:
     """Executes the module with its own loader, gives that back to it, then acts."""
 
-    def __init__(self, loader: Loader, action: Action) -> None:
+    def __init__(self, loader: Loader, action: Action, before: Action) -> None:
         self._loader = loader
         self._action = action
+        self._before = before
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
@@ -73,5 +76,6 @@ class _Loader:
         if spec is not None:
             spec.loader = self._loader
         module.__loader__ = self._loader
+        self._before()
         self._loader.exec_module(module)
         self._action()

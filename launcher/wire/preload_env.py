@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+from launcher.wire.variables import LEGACY_KERAS_VARIABLE
+
 # Read at process start by the dynamic linker, the C library and Python
 # (https://docs.python.org/3/using/cmdline.html#environment-variables); HOME decides where user packages are.
 START_PREFIXES = ("LD_", "MALLOC_", "PYTHON", "LC_")
@@ -37,6 +39,8 @@ IMPORT_PREFIXES = (
     "XLA_",
 )
 
+IMPORT_NAMES = frozenset({LEGACY_KERAS_VARIABLE})  # read by us, just before TensorFlow is imported
+
 # These begin like the others and are read later: by RunConfig, when the first session or server is made, when a GPU
 # is first used.
 LATE_NAMES = frozenset(
@@ -54,7 +58,11 @@ LATE_NAMES = frozenset(
 
 def import_environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables of ``env`` that are read while TensorFlow is imported, by name in order."""
-    return {name: env[name] for name in sorted(env) if name.startswith(IMPORT_PREFIXES) and name not in LATE_NAMES}
+    return {name: env[name] for name in sorted(env) if _is_read_at_import(name)}
+
+
+def _is_read_at_import(name: str) -> bool:
+    return name in IMPORT_NAMES or (name.startswith(IMPORT_PREFIXES) and name not in LATE_NAMES)
 
 
 def start_environment(env: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import sys
 from functools import partial
 
 from launcher.agent.inside import importing, last_words
-from launcher.wire import post_import
+from launcher.wire import keras, post_import
 from launcher.wire.variables import TUNE_VARIABLE
 
 TYPE_CHECKING = False
@@ -29,6 +29,11 @@ def load_adjust() -> Any:
     return _load("launcher.estimator.adjustments.adjust")
 
 
+def choose_keras_at_import() -> None:
+    """Arranges for TensorFlow to take the Keras that the environment names, whoever imports it."""
+    post_import.after_import("tensorflow", lambda: None, before=partial(keras.choose, os.environ))
+
+
 def adjust(module: Any, environ: Mapping[str, str]) -> None:
     """Applies the adjustments that the environment names. ``environ``: as it was at the start."""
     names = _names(environ)
@@ -39,7 +44,8 @@ def adjust(module: Any, environ: Mapping[str, str]) -> None:
 def at_import(hidden: importing.Hidden) -> None:
     """Arranges for ``tf.estimator`` and the adjustments to be there when the program has imported TensorFlow; a program
     that never does is spared their imports. To be called while ``sys.path`` is the interpreter's own."""
-    post_import.after_import("tensorflow", partial(_bring_in, hidden, tuple(sys.path), dict(os.environ)))
+    bring_in = partial(_bring_in, hidden, tuple(sys.path), dict(os.environ))
+    post_import.after_import("tensorflow", bring_in, before=partial(keras.choose, os.environ))
 
 
 def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], environ: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from launcher.agent.inside import fresh
 from launcher.agent.inside.forked import Effects, Template
 from launcher.agent.inside.importing import OURS, Hidden, recording, top_of
-from launcher.agent.inside.tensorflow_hooks import load_adjust
+from launcher.agent.inside.tensorflow_hooks import choose_keras_at_import, load_adjust
 
 # What a DNNClassifier's train_and_evaluate imports beyond ``tf.estimator`` itself, as -X importtime shows.
 _USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "{keras}.src.engine.base_layer_v1")
@@ -22,6 +22,7 @@ _USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "{keras}.src.engine.base
 def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Template:
     """Imports ``modules``; ``tensorflow`` means tf.estimator and what it uses as well. Raises what an import raises."""
     env, path, filters = dict(os.environ), tuple(sys.path), tuple(warnings.filters)
+    choose_keras_at_import()
     with recording() as needs:
         effects = tuple(_import(name) for name in modules)
         adjust = load_adjust() if "tensorflow" in modules else None

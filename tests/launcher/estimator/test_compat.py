@@ -26,6 +26,20 @@ assert by_name.DNNClassifier is tf.estimator.DNNClassifier
 assert tf.estimator.RunConfig is run_config.RunConfig
 assert tf.compat.v1.estimator.DNNClassifier is tf1.estimator.DNNClassifier is v1_from.DNNClassifier
 assert v1_by_name.DNNClassifier is not tf.estimator.DNNClassifier
+from tensorflow.python.estimator import estimator_lib, keras as keras_lib, run_config as old_run_config
+from tensorflow.python.estimator.canned.head import _Head
+import tensorflow.python.estimator.inputs.queues.feeding_functions
+assert old_run_config.RunConfig is tf.estimator.RunConfig and keras_lib.model_to_estimator
+try:
+    import tensorflow.python.estimator.no_such_module
+except ModuleNotFoundError as error:
+    assert error.name == "tensorflow.python.estimator.no_such_module", error
+else:
+    raise AssertionError
+import tensorflow_estimator as tfe
+assert tfe.estimator.DNNClassifier and tfe.python.estimator.run_config is run_config
+from tensorflow.python.util import tf_export
+assert tf_export.get_v2_names(tf.estimator.DNNClassifier) == ["estimator.DNNClassifier"]
 assert tf.estimator.experimental.stop_if_lower_hook and tf1.estimator.inputs.numpy_input_fn
 assert tf.compat.v1.app.run and tf.compat.v1.flags.DEFINE_string
 from launcher.estimator.compat import install
@@ -60,9 +74,45 @@ def model_fn(features, labels, mode):
 
 tf.estimator.Estimator(model_fn).train(batches)
 
+def with_layers(features, labels, mode):
+    net = tf.keras.Sequential([tf.keras.layers.Dense(4), tf.keras.layers.Dense(1)])
+    loss = tf.reduce_mean((net(features["x"]) - tf.cast(labels, tf.float32)) ** 2)
+    train = tf.compat.v1.train.AdagradOptimizer(0.1).minimize(loss, tf.compat.v1.train.get_global_step())
+    return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train)
+
+estimator = tf.estimator.Estimator(with_layers)
+estimator.train(batches)
+for _ in range(2):
+    assert estimator.evaluate(batches)["global_step"] == 3
+
 assert tf.keras.layers.Dense is keras.layers.Dense, "the script's own Keras is another one"
 assert tf.keras.Sequential([keras.layers.Dense(1)])(tf.zeros([2, 3])).shape == (2, 1)
 print("keras", keras.__version__)
+"""
+
+OF_KERAS_2 = """
+import tensorflow as tf
+assert hasattr(tf.keras, "estimator")  # Keras 3 has none
+
+def batches():
+    return tf.data.Dataset.from_tensors(({"x": [[0.5]] * 4}, [[0.0], [1.0], [0.0], [1.0]])).repeat(3)
+
+model = tf.keras.Sequential([tf.keras.Input((1,), name="x"), tf.keras.layers.Dense(1, activation="sigmoid")])
+model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+estimator = tf.keras.estimator.model_to_estimator(keras_model=model)
+estimator.train(batches)
+assert estimator.evaluate(batches)["global_step"] == 3
+
+columns = [tf.feature_column.numeric_column("x")]
+estimator = tf.estimator.DNNClassifier([4], columns, optimizer=tf.keras.optimizers.legacy.Adam(0.1))
+estimator.train(batches)
+
+def mean(labels, predictions):
+    metric = tf.keras.metrics.Mean()
+    metric.update_state(predictions["logistic"])
+    return {"mean": metric}
+
+assert "mean" in tf.estimator.add_metrics(estimator, mean).evaluate(batches)
 """
 
 ADJUSTED = """
@@ -107,8 +157,8 @@ except compat.EstimatorMissingError as error:
 """
 
 
-def run(program: str, *arguments: str) -> str:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+def run(program: str, *arguments: str, **variables: str) -> str:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], env=environ, capture_output=True, text=True, timeout=240
     )
@@ -118,9 +168,15 @@ def run(program: str, *arguments: str) -> str:
 
 @pytest.mark.tensorflow
 @pytest.mark.legacy
-def test_every_way_in_and_the_canned_and_the_custom_estimators() -> None:
-    output = run(START + WAYS_IN + TRAINING)
+def test_every_way_in_and_the_canned_and_the_custom_estimators_while_keras_stays_what_it_is() -> None:
+    output = run(START + WAYS_IN + TRAINING, TFLAUNCH_LEGACY_KERAS="off")
     assert "keras" in output
+
+
+@pytest.mark.tensorflow
+@pytest.mark.legacy
+def test_a_program_that_imports_the_library_has_what_estimators_take_of_keras_2() -> None:
+    run("import launcher.estimator\n" + WAYS_IN + OF_KERAS_2)
 
 
 @pytest.mark.tensorflow

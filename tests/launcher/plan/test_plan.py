@@ -189,6 +189,7 @@ def test_a_start_message_is_complete() -> None:
         "CUDA_VISIBLE_DEVICES": "-1",
         "TFLAUNCH_ATTEMPT": "3",
         "TFLAUNCH_DEFAULT_MODEL_DIR": "{run_dir}/model",
+        "TFLAUNCH_LEGACY_KERAS": "on",
         "TFLAUNCH_RUN": "r-1",
         "TFLAUNCH_TASK": "worker:1",
         "TFLAUNCH_TRAINERS_ON_HOST": "3",
@@ -222,7 +223,8 @@ def test_what_cannot_be_forked_says_why(more: str) -> None:
 def test_tasks_that_import_alike_share_an_interpreter() -> None:
     plan = plan_of("command: [t.py]\nroles: {ps: {}, chief: {}, worker: {count: 2, env: {OMP_NUM_THREADS: 2, A: 1}}}")
     first, second = preload_messages(plan, "local")
-    assert (first.env, second.env) == ({}, {"OMP_NUM_THREADS": "2"})
+    keras = {"TFLAUNCH_LEGACY_KERAS": "on"}
+    assert (first.env, second.env) == (keras, {"OMP_NUM_THREADS": "2", **keras})
     assert first.modules == ("tensorflow",)
     assert {plan.task(PS).preload_key, plan.task(CHIEF).preload_key} == {first.key}
     assert plan.task(WORKER_1).preload_key == second.key
@@ -230,7 +232,7 @@ def test_tasks_that_import_alike_share_an_interpreter() -> None:
 
 def test_no_adjustments_in_what_is_no_python() -> None:
     plan = local_plan(command="[./run.sh]")
-    assert (plan.adjustments, plan.preload) == (("port-guard",), ())
+    assert (plan.adjustments, plan.preload) == (("port-guard", "legacy-keras"), ())
     assert "not a Python script" in plan.notes[0]
 
 

@@ -1,9 +1,14 @@
-"""tf-keras for tensorflow-estimator alone, while the user's ``tf.keras`` stays what it is.
+"""tf-keras, which is Keras 2, for Estimators on a TensorFlow whose own Keras is 3.
 
-The canned estimators are written for Keras 2. ``TF_USE_LEGACY_KERAS=1`` would give it to them, and to everybody else in
-the process. Instead the modules of the package tensorflow_estimator are executed with an ``__import__`` of their own,
-for which ``import tensorflow as tf`` is a view of TensorFlow that has tf-keras at the places where Keras belongs (the
-places are those of ``tensorflow/__init__.py`` and ``tensorflow/_api/v2/compat/v1/__init__.py``).
+Estimators are written for Keras 2: canned ones make its layers and optimizers, and what programs give to Estimators
+(models, metrics, RNN cells) has to be of one kind with that. So where a program uses Estimators, TensorFlow is told to
+take Keras 2 for everybody (``launcher.wire.keras``).
+
+Where Keras 3 stays, since the program shows no need of another or the user says so, tensorflow-estimator alone has
+Keras 2: its modules are executed with an ``__import__`` of their own, for which ``import tensorflow as tf`` is a view
+of TensorFlow that has tf-keras at the places where Keras belongs (the places are those of ``tensorflow/__init__.py``
+and ``tensorflow/_api/v2/compat/v1/__init__.py``). Canned Estimators then work, and models of Keras 3 given to
+Estimators do not.
 """
 
 from __future__ import annotations
@@ -12,7 +17,6 @@ import builtins
 import importlib
 import importlib.abc
 import importlib.machinery
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -23,11 +27,6 @@ _KERAS_V1 = "tf_keras.api._v1.keras"
 _KERAS_V2 = "tf_keras.api._v2.keras"
 _LEGACY_LAYERS = f"{_KERAS_V1}.__internal__.legacy.layers"
 _LEGACY_CELLS = f"{_KERAS_V1}.__internal__.legacy.rnn_cell"
-
-
-def is_chosen_by_user() -> bool:
-    """Whether the user has asked TensorFlow for Keras 2 himself (``lazy_loader.py`` reads the variable so)."""
-    return os.environ.get("TF_USE_LEGACY_KERAS") in ("true", "True", "1")
 
 
 def give_to_estimator() -> None:
