@@ -89,7 +89,7 @@ def adjustments_of(spec: ClusterSpec, command: Command, keras: KerasChoice) -> t
     if not command.program:
         chosen &= adjustments.CHOSEN_OUTSIDE
         notes.append("the command is not a Python script or module: no adjustment is made inside its tasks")
-        return tuple(chosen), tuple(notes)
+        return tuple(name for name in adjustments.NAMES if name in chosen), tuple(notes)
     chosen |= {"profile"} if spec.profile_steps is not None else set()
     chosen |= {"input-wait"} if spec.tensorboard and spec.tune.get("input-wait", True) else set()
     while unmet := adjustments.unmet(chosen):

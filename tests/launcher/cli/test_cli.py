@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["local", "--wrokers", "2"], "--workers"),
         (["local", "--workers", "-1"], "--workers"),
-        (["local", "--ps", "0", "--workers", "2", "--", "train.py"], "ps"),
+        (["local", "--no-chief", "--workers", "0", "--", "train.py"], "worker"),
         (["local", "--"], "nothing follows --"),
         (["local", "--", "nosuch.py"], "there is no script nosuch.py"),
         (["local", "--", "python", "folder.py"], "is a folder without __main__.py; name a script"),
