@@ -1,4 +1,4 @@
-"""What training with TensorFlow is known to fail with: losses, metrics, checkpoints, input, and code of version 1."""
+"""What training with TensorFlow is known to fail with: Keras, losses, metrics, checkpoints, input, old code."""
 
 from __future__ import annotations
 
@@ -11,6 +11,55 @@ _DAMAGED_CHECKPOINT = (
 )
 
 TRAINING_RULES: tuple[Rule, ...] = (
+    Rule(
+        kind="exception",
+        names=names_of("StrategyRefusedError"),
+        title="a strategy that this TensorFlow has no part for",
+        advice="take train_distribute and eval_distribute out of the RunConfig at {where}: train_and_evaluate trains"
+        " with parameter servers without any strategy",
+        permanent=True,
+    ),
+    Rule(
+        kind="exception",
+        names=names_of("ValueError"),
+        pattern=any_of(r"set your optimizer as an instance of `tf\.keras\.optimizers\.legacy"),
+        title="an Estimator cannot take this optimizer",
+        advice="give the Estimator one of tf.keras.optimizers.legacy, or its name as text ('Adam')",
+        permanent=True,
+    ),
+    Rule(
+        kind="import",
+        names=names_of("AttributeError ImportError ModuleNotFoundError"),
+        pattern=any_of(
+            r"module '(?:tf_keras\.|tensorflow\.keras|keras\.api\._v[12]\.keras)[\w.]*' has no attribute '\w+'",
+            r"No module named 'tensorflow\.keras\.(?:ops|random)'",
+        ),
+        title="tf.keras is Keras 2 here, which has no such name",
+        advice="correct {where}; if the program is written for Keras 3, keep it: --tune -legacy-keras",
+        permanent=True,
+    ),
+    Rule(
+        kind="import",
+        names=names_of("AttributeError ImportError ModuleNotFoundError"),
+        pattern=any_of(
+            r"module 'keras\._tf_keras\.keras[\w.]*' has no attribute '\w+'",
+            r"not (?:supported|available) (?:in|with) Keras 3",
+        ),
+        title="tf.keras is Keras 3 here, which has no such name",
+        advice="correct {where}; if the program is written for Keras 2, give it that: --tune legacy-keras",
+        permanent=True,
+    ),
+    Rule(
+        kind="exception",
+        pattern=any_of(
+            r"you need to pass this dataset to ClusterCoordinator\.create_per_worker_dataset",
+            r"unsupported type \(<class 'tensorflow\.python\.distribute\.values\.PerReplica'>\)",
+        ),
+        through=any_of(r"/keras/src/"),
+        title="Keras 3 cannot train in a cluster",
+        advice="give the program Keras 2: --tune legacy-keras",
+        permanent=True,
+    ),
     Rule(
         kind="nan_loss",
         names=names_of("NanLossDuringTrainingError"),

@@ -14,6 +14,7 @@ from typing import Any
 from launcher.estimator.channel import Channel
 from launcher.wire.protocol import (
     ATTEMPT_VARIABLE,
+    BELOW_VARIABLE,
     REPORT_STEPS_VARIABLE,
     TASK_SOCKET_VARIABLE,
     TASK_VARIABLE,
@@ -45,6 +46,7 @@ class Training:
 class Task:
     """One attempt of a task: its channel to the agent, and what its trainings have in common.
 
+    ``is_below``: this is not the task's own process, but one that it has started.
     ``cluster``: the addresses of each role, as TF_CONFIG had them at the start. ``training``: the one under way;
     ``is_beside``: in a call that trains nothing; ``calls``: how many trainings of each kind there have been;
     ``servers``: its TensorFlow servers, by address; ``uses``: what it has used of it.
@@ -58,6 +60,7 @@ class Task:
     """
 
     channel: Channel
+    is_below: bool = False
     role: str = ""
     index: int = 0
     cluster: Mapping[str, Any] = field(default_factory=dict)
@@ -117,7 +120,8 @@ def begin(environ: Mapping[str, str]) -> Task:
     steps = tuple(map(int, filter(None, environ.get(REPORT_STEPS_VARIABLE, "").split(","))))
     cluster = _tf_config(environ).get("cluster")
     known = cluster if isinstance(cluster, dict) else {}
-    _current = Task(channel=channel, role=role, index=index, cluster=known, report_steps=steps)
+    is_below = BELOW_VARIABLE in environ
+    _current = Task(channel=channel, is_below=is_below, role=role, index=index, cluster=known, report_steps=steps)
     return _current
 
 

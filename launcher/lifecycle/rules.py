@@ -94,8 +94,9 @@ def launch(draft: Draft) -> None:
     if state.launched or not prepared or state.phase is not Phase.STARTING or state.stop_how:
         return
     draft.set(launched=True)
-    waits_inside = "session-gate" in state.plan.adjustments
+    gated = "session-gate" in state.plan.adjustments
     for record in sorted(draft.tasks.values(), key=lambda record: record.task):
+        waits_inside = gated and record.planned.program  # what a wrapper starts may know of no gate
         if not record.state.final and (waits_inside or not record.task.role.trains):
             draft.start(record)
     draft.go(Phase.TRAINING)

@@ -86,6 +86,8 @@ def on_doing(draft: Draft, record: TaskRecord, report: protocol.Message) -> None
 
 def on_uses(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Uses)
+    if report.note and not any(other.uses == report.what for other in draft.tasks.values()):  # all run one program
+        draft.notice("warning", report.note, record.task)
     if record.uses != report.what and record.uses not in TRAINING_USES - {protocol.SESSION}:
         draft.update(record, uses=report.what)
         draft.record(events.ProgramSeen(task=record.task.name, attempt=record.attempt, uses=report.what))

@@ -87,9 +87,10 @@ def adjustments_of(spec: ClusterSpec, command: Command, keras: KerasChoice) -> t
     notes = [] if adjustments.PORT_GUARD in chosen else [adjustments.OPEN_PORTS.format("port-guard is switched off")]
     chosen = {*(chosen - {adjustments.LEGACY_KERAS}), *((adjustments.LEGACY_KERAS,) if keras.legacy else ())}
     if not command.program:
-        chosen &= adjustments.CHOSEN_OUTSIDE
-        notes.append("the command is not a Python script or module: no adjustment is made inside its tasks")
-        return tuple(name for name in adjustments.NAMES if name in chosen), tuple(notes)
+        notes.append(
+            "the command is not a Python script or module: adjustments are made in the first Python that it starts and "
+            "that imports TensorFlow"
+        )
     chosen |= {"profile"} if spec.profile_steps is not None else set()
     chosen |= {"input-wait"} if spec.tensorboard and spec.tune.get("input-wait", True) else set()
     while unmet := adjustments.unmet(chosen):

@@ -130,9 +130,10 @@ class Ended(Message, kind="ended"):
 class Uses(Message, kind="uses"):
     """The program has made an ``estimator``, a monitored ``session``, a ``coordinator`` of workers
     (ParameterServerStrategy) or a member of a ``collective`` (MultiWorkerMirroredStrategy): from then on its steps are
-    reported; or it uses something else of ``tensorflow``."""
+    reported; or it uses something else of ``tensorflow``. ``note``: what its user should know about that."""
 
     what: str
+    note: str = ""
 
 
 class Leaving(Message, kind="leaving"):

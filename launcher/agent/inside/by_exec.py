@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from launcher.agent.inside import importing, last_words, main_module, tensorflow_hooks
+from launcher.agent.inside.below import path
 from launcher.agent.system import title
 from launcher.wire.variables import RUN_VARIABLE, TASK_VARIABLE
 
@@ -22,7 +23,8 @@ def prepare(program: Sequence[str], modules_at_start: frozenset[str]) -> Callabl
     last_words.watch(os.environ)
     hidden = importing.Hidden()
     sys.meta_path.insert(0, importing.Finder(hidden))
-    tensorflow_hooks.at_import(hidden)
+    tensorflow_hooks.at_import(hidden, tuple(sys.path), dict(os.environ))
+    path.lead(os.environ)
     hidden.hide(importing.OURS)
     _forget_shadowed(program, modules_at_start)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from launcher.agent.inside import fresh, importing, last_words, main_module, tensorflow_hooks
+from launcher.agent.inside.below import path
 from launcher.agent.system import linux, title
 from launcher.wire import messages, task_messages
 from launcher.wire.preload_env import import_environment, start_environment
@@ -97,6 +98,7 @@ def begin(request: Request, template: Template) -> Callable[[], None]:
     title.set_title(request.title)
     fresh.search_path(list(template.path), template.cwd)
     fresh.caches(template.numpy_random)
+    path.lead(os.environ)
     sys.orig_argv = list(request.argv)
     start_over = partial(_start_over, request)
     _check_at_start(request, template, start_over)
@@ -137,7 +139,7 @@ def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
 
     sys.meta_path.insert(0, importing.Finder(hidden, check, given))
     if "tensorflow" not in hidden:
-        tensorflow_hooks.at_import(hidden)
+        tensorflow_hooks.at_import(hidden, tuple(sys.path), at_start)
     hidden.hide(importing.OURS)
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from functools import partial
 
 from launcher.agent.inside import importing, last_words
 from launcher.wire import keras, post_import
-from launcher.wire.variables import TUNE_VARIABLE
+from launcher.wire.variables import TRAINER_VARIABLE, TUNE_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,13 +37,15 @@ def adjust(module: Any, environ: Mapping[str, str]) -> None:
     """Applies the adjustments that the environment names. ``environ``: as it was at the start."""
     names = _names(environ)
     if names:
+        os.environ[TRAINER_VARIABLE] = str(os.getpid())
         module.apply(names, environ)
 
 
-def at_import(hidden: importing.Hidden) -> None:
+def at_import(hidden: importing.Hidden, path: tuple[str, ...], environ: Mapping[str, str]) -> None:
     """Arranges for ``tf.estimator`` and the adjustments to be there when the program has imported TensorFlow; a program
-    that never does is spared their imports. To be called while ``sys.path`` is the interpreter's own."""
-    bring_in = partial(_bring_in, hidden, tuple(sys.path), dict(os.environ))
+    that never does is spared their imports. ``path``: ``sys.path`` as it was at the interpreter's start; ``environ``:
+    its variables then."""
+    bring_in = partial(_bring_in, hidden, path, environ)
     post_import.after_import("tensorflow", bring_in, before=partial(keras.choose, os.environ))
 
 
@@ -56,6 +57,7 @@ def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], environ: Mapping[
     if compat is not None:
         compat.install_if_possible()
     if module is not None:
+        os.environ[TRAINER_VARIABLE] = str(os.getpid())
         module.apply_on_import(names, environ)
 
 

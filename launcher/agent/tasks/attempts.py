@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from launcher.agent.inside import last_words
+from launcher.agent.inside.below import path
 from launcher.agent.system import memory, processes
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks import environment
@@ -122,6 +123,8 @@ class Attempts:
             writer = attempt.output.pipe.writer()
             try:
                 env = environment.of_task(self._base, command, self._home)
+                if not command.program:
+                    path.lead(env)
                 pid = spawn(argv, cwd=command.cwd, env=env, output_fd=writer, open_files=self._open_files)
             finally:
                 os.close(writer)

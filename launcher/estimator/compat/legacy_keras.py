@@ -17,11 +17,19 @@ import builtins
 import importlib
 import importlib.abc
 import importlib.machinery
+import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from launcher.wire import keras
+from launcher.wire.variables import LEGACY_KERAS_VARIABLE, UNNEEDED
+
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/launcher/(?:agent|estimator)/")
+_MOST_FRAMES = 40
 _PACKAGE = "tensorflow_estimator"
 _KERAS_V1 = "tf_keras.api._v1.keras"
 _KERAS_V2 = "tf_keras.api._v2.keras"
@@ -47,6 +55,24 @@ def fill_gaps(v1: Any) -> None:
     """
     v1.layers = _LazyModule(_LEGACY_LAYERS)
     v1.nn.rnn_cell = _LazyModule(_LEGACY_CELLS)
+
+
+def wrong_guess() -> str:
+    """What is to be said when an Estimator is made in a program that has shown no need of Keras 2; empty if it has."""
+    is_wrong = os.environ.get(LEGACY_KERAS_VARIABLE) == UNNEEDED and not keras.is_legacy(os.environ)
+    if not is_wrong or keras.has_own_estimator():
+        return ""
+    own = (frame for frame in _stack() if not _LIBRARY.search(frame.filename))
+    place = next((f"{frame.filename}:{frame.lineno}" for frame in own), "the program")
+    return (
+        f"{place} makes an Estimator, which could not be foreseen: tf.keras is Keras 3, and Keras models, metrics and"
+        " RNN cells given to an Estimator must be of Keras 2 (--tune legacy-keras; -legacy-keras if Keras 3 is meant)"
+    )
+
+
+def _stack() -> Iterator[traceback.FrameSummary]:
+    """The newest call first."""
+    return reversed(traceback.extract_stack(limit=_MOST_FRAMES))
 
 
 class _LazyModule(ModuleType):

@@ -223,6 +223,31 @@ USER_CODE = """x.TypeError: in user code:
         ),
         ("x.FailedPreconditionError: Table not initialized.", "lookup table is never", "tables_initializer"),
         (
+            "launcher.estimator.compat.parts.StrategyRefusedError: RunConfig(train_distribute=X) in a cluster needs",
+            "a strategy that this TensorFlow has no part for",
+            "take train_distribute and eval_distribute out of the RunConfig at /work/train.py:5",
+        ),
+        (
+            "ValueError: Please set your optimizer as an instance of `tf.keras.optimizers.legacy.Optimizer`, e.g., x",
+            "an Estimator cannot take this optimizer",
+            "one of tf.keras.optimizers.legacy",
+        ),
+        (
+            "AttributeError: module 'tf_keras.api._v2.keras' has no attribute 'ops'",
+            "tf.keras is Keras 2 here",
+            "--tune -legacy-keras",
+        ),
+        (
+            "AttributeError: module 'keras._tf_keras.keras.layers' has no attribute 'DenseFeatures'",
+            "tf.keras is Keras 3 here",
+            "--tune legacy-keras",
+        ),
+        (
+            "ImportError: `keras.optimizers.legacy` is not supported in Keras 3. When using `tf.keras`, to continue",
+            "tf.keras is Keras 3 here",
+            "--tune legacy-keras",
+        ),
+        (
             "ValueError: Cannot create a tensor proto whose content is larger than 2GB.",
             "larger than 2 GB",
             "keep large arrays out of the graph",

@@ -26,7 +26,9 @@ def make_plan(
     *names: str, policy: Policy | None = None, adjustments: tuple[str, ...] = ALL, max_steps: int | None = 100
 ) -> Plan:
     tasks = tuple(
-        PlannedTask(task=TaskId.parse(name), host="here", argv=("python", "job.py"), cwd="/", env={})
+        PlannedTask(
+            task=TaskId.parse(name), host="here", argv=("python", "job.py"), program=("job.py",), cwd="/", env={}
+        )
         for name in names or ONE_OF_EACH
     )
     return Plan(
@@ -822,3 +824,18 @@ def test_a_worker_that_never_comes_to_train_ends_the_run_where_it_counts() -> No
     run.exits("worker:0", 0)
     run.after(30.0)
     assert run.end_stopping().outcome is Outcome.TIMED_OUT
+
+
+def test_trainers_in_a_wrapper_wait_outside_too_since_it_may_know_of_no_gate() -> None:
+    plan = make_plan()
+    run = Run(replace(plan, tasks=tuple(replace(planned, program=()) for planned in plan.tasks))).begin()
+    assert {task for task, _ in run.starts()} == {"ps:0", "evaluator:0"}
+
+
+def test_what_a_program_shows_of_its_keras_is_said_once() -> None:
+    run = Run(make_plan()).until_training()
+    for task in ("chief:0", "worker:0"):
+        run.report(task, protocol.Uses(what="estimator", note="train.py:3 makes an Estimator"))
+    told = [item.event for item in run.actions if isinstance(item, lifecycle.Record)]
+    notices = [event.message for event in told if isinstance(event, events.Noticed)]
+    assert notices.count("train.py:3 makes an Estimator") == 1

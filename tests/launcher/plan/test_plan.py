@@ -230,10 +230,10 @@ def test_tasks_that_import_alike_share_an_interpreter() -> None:
     assert plan.task(WORKER_1).preload_key == second.key
 
 
-def test_no_adjustments_in_what_is_no_python() -> None:
+def test_a_wrapper_is_not_preloaded_and_what_it_starts_is_adjusted() -> None:
     plan = local_plan(command="[./run.sh]")
-    assert (plan.adjustments, plan.preload) == (("port-guard", "legacy-keras"), ())
-    assert "not a Python script" in plan.notes[0]
+    assert (plan.adjustments, plan.preload) == (local_plan().adjustments, ())
+    assert "in the first Python that it starts" in plan.notes[0]
 
 
 @pytest.mark.parametrize("command", ["[t.py]", "[./run.sh]"])

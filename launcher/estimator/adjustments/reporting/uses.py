@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.compat import legacy_keras
 from launcher.estimator.task import Task
 from launcher.wire.protocol import ESTIMATOR, SESSION, TENSORFLOW, Leaving, Uses
 
@@ -60,7 +61,7 @@ def note(task: Task, what: str) -> None:
     if what not in task.uses:
         task.uses.add(what)
         if task.channel.open():
-            task.channel.send(Uses(what=what))
+            task.channel.send(Uses(what=what, note=legacy_keras.wrong_guess() if what == ESTIMATOR else ""))
 
 
 def _leave(task: Task, pid: int) -> None:
@@ -69,6 +70,8 @@ def _leave(task: Task, pid: int) -> None:
         return
     if task.steps is not None:
         task.steps.flush()
+    if task.is_below:  # the task goes on after this process's end
+        return
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
     names = tuple(thread.name for thread in others if not thread.daemon)
     task.channel.say_last(Leaving(threads=names, used_nothing=not task.uses))
