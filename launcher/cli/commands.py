@@ -15,6 +15,7 @@ from launcher.agent.host.sweep import tidy
 from launcher.cli import client
 from launcher.private.folders import FolderError
 from launcher.record import report, runs
+from launcher.record.states import Outcome
 from launcher.record.view import RunView
 from launcher.supervise import control
 from launcher.views.console import open_console
@@ -172,7 +173,8 @@ def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
         say(f"  to do  {cause['advice']}")
     for task in tasks:
         assert isinstance(task, dict)
-        words = [f"{task['task']!s:14}", f"{task['state']!s:11}", f"{task['host']!s:12}"]
+        state_words = "lost with the launcher" if task["state"] == Outcome.LOST else str(task["state"])
+        words = [f"{task['task']!s:14}", f"{state_words:11}", f"{task['host']!s:12}"]
         words += [f"{name} {task[name]}" for name in ("pid", "restarts", "global_step", "examples") if task[name]]
         say("  " + " ".join(words))
     return 0

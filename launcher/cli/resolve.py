@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -55,6 +56,7 @@ class Resolved:
 
 def resolve(request: Request) -> Resolved:
     """The plan. Raises UsageError or SpecError for anything wrong with what the user said."""
+    _check_text(request)
     spec = read_spec(request.spec) if request.spec is not None else local_spec()
     overrides = dict(_overrides(request))
     sample: tuple[str, ...] = ()
@@ -87,6 +89,28 @@ def _read(path: str) -> str | None:
         return file.read_bytes().decode("utf-8", "replace")
     except (OSError, ValueError):
         return None
+
+
+def _check_text(request: Request) -> None:
+    """Names travel in JSON, to hosts and to TensorFlow, which takes UTF-8 alone."""
+    said = {"the folder in which you are": [str(request.cwd)], "the interpreter": [sys.executable]}
+    said |= {origin: [value] if isinstance(value, str) else [] for value, origin in request.given.values()}
+    said |= {f"--{option}": _words(request, option)[0] for option in ("inject", "tune", "restarts")}
+    said |= {"after --": list(request.command or ()), "the spec": [str(request.spec or "")]}
+    for origin, texts in said.items():
+        for text in texts:
+            if not _is_utf8(text):
+                shown = os.fsencode(text).decode("utf-8", "backslashreplace")
+                raise UsageError(f"{origin}: {shown} is not UTF-8; give it another name")
+
+
+def _is_utf8(text: str) -> bool:
+    """Bytes that are none came in as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _accepting_new_host_keys(host: PlannedHost) -> PlannedHost:
@@ -192,6 +216,8 @@ def _env(request: Request) -> Iterator[tuple[str, Override]]:
         if not equals and name not in request.environ:
             raise UsageError(f"--env {name}: there is no {name} in your environment; write --env {name}=VALUE")
         values[name] = value if equals else request.environ[name]
+        if not _is_utf8(values[name]):
+            raise UsageError(f"--env {name}: its value is not UTF-8; give it another one")
     if values:
         yield "env", Override(values, "--env" if items else "--env-file")
 

@@ -59,7 +59,7 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
         "run": view.run or folder.run,
         "name": view.name,
         "started": _utc(view.started_at) if view.started else None,
-        "ended": _utc(view.last_at) if outcome else None,
+        "ended": _utc(view.last_at) if outcome and view.started else None,
         "model_dir": view.model_dir,
         "command": list(view.started.command) if view.started else [],
         "version": view.started.version if view.started else "",
@@ -197,14 +197,15 @@ def _plain(value: Any) -> Any:
 
 
 def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
-    """What ``tflaunch status --json`` prints."""
+    """What ``tflaunch status --json`` prints. Tasks that nobody has seen end were lost with the launcher."""
     outcome = outcome_of(view, live=live)
+    lost = {task.task for task in view.ordered() if outcome is Outcome.LOST and not task.state.final}
     return {
         "run": view.run,
         "outcome": outcome.value if outcome else None,
         "phase": view.phase.value,
         "started": _utc(view.started_at) if view.started else None,
-        "ended": _utc(view.last_at) if outcome else None,
+        "ended": _utc(view.last_at) if outcome and view.started else None,
         "duration_s": round(view.elapsed_s(view.last_at), 3),
         "exit_code": view.ended.exit_code if view.ended else None,
         "cause": cause_of(view, live=live),
@@ -215,8 +216,8 @@ def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
             {
                 "task": task.task.name,
                 "host": task.host,
-                "pid": task.pid,
-                "state": task.state.value,
+                "pid": None if task.task in lost else task.pid,
+                "state": Outcome.LOST.value if task.task in lost else task.state.value,
                 "uses": task.uses or None,
                 "restarts": task.restarts,
                 "global_step": task.global_step,
@@ -232,4 +233,4 @@ def status_of(folder: RunFolder) -> dict[str, JsonValue]:
     view, away = load_view(folder), elsewhere(folder)
     status = status_json(view, live=is_live(folder) or bool(away))
     note = "" if view.ended else f"on {away}, seen from here only by its files" if away else unreachable(folder)
-    return {**status, "note": note or None}
+    return {**status, "run": view.run or folder.run, "note": note or None}

@@ -110,7 +110,8 @@ def test_what_a_dead_supervisor_has_left_is_ended(run: Live, tmp_path: Path, how
     os.kill(run.supervisor(), signal.SIGKILL)
     wait_until(lambda: run.client.poll() is not None)
     assert alive(name), "the lease is long"
-    assert "lost" in say("status", "run", cwd=tmp_path).stdout
+    told = say("status", "run", cwd=tmp_path).stdout
+    assert told.count("lost with the launcher") == 5 and "pid" not in told.partition("\n  ps:0")[2]
     assert alive(name)
     done = say("stop", "run", *how, cwd=tmp_path)
     assert done.code == 0 and "nothing of it runs any more" in done.stderr, done.stderr

@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PF_EXITING = 0x4  # include/linux/sched.h
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -55,6 +56,17 @@ def _parse(pid: int, text: bytes) -> Process | None:
         started_ticks=int(field[19]),
         rss_bytes=int(field[21]) * PAGE_BYTES,
     )
+
+
+def is_dying(pid: int) -> bool:
+    """Whether it was killed, or is gone: to give much memory back may take the kernel seconds."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat, open(f"/proc/{pid}/status", "rb") as status:
+            flags, pending = int(stat.read().rpartition(b")")[2].split()[6]), status.read()
+    except OSError:
+        return True
+    signals = [int(line.split()[1], 16) for line in pending.splitlines() if line.startswith((b"SigPnd:", b"ShdPnd:"))]
+    return bool(flags & _PF_EXITING or any(mask >> (signal.SIGKILL - 1) & 1 for mask in signals))
 
 
 def pids() -> list[int]:

@@ -25,7 +25,8 @@ class Stage(Enum):
 
 class Attempt:
     """What is known of it. ``ended_at``: when its process ended (monotonic seconds); ``family``: start times by pid of
-    the processes below its own that were ever seen; ``title``: what a fork is shown as, which its own forks inherit."""
+    the processes below its own that were ever seen; ``title``: what a fork is shown as, which its own forks inherit;
+    ``oom_kills``: those that were counted while it certainly lived on."""
 
     def __init__(self, start: protocol.Start, output: OutputFile, oom_kills: int, *, title: str = "") -> None:
         self.start = start

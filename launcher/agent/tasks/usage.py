@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from launcher.agent.system import processes
+from launcher.agent.system import memory, processes
 from launcher.agent.system.loop import Loop
 from launcher.agent.system.processes import Process
 from launcher.agent.tasks.attempt import Attempt, Stage
@@ -19,7 +19,8 @@ _MIB = 1024 * 1024
 
 
 class UsageSampler:
-    """Measures, and at the same time notes which processes belong to which attempt (``Attempt.remember``)."""
+    """Measures, and at the same time notes which processes belong to which attempt (``Attempt.remember``), and which
+    kills for want of memory were those of others."""
 
     def __init__(
         self, loop: Loop, say: Callable[[protocol.Message], None], attempts: Attempts, wanted: Callable[[], bool]
@@ -41,9 +42,12 @@ class UsageSampler:
         self._loop.later(max(_INTERVAL_S, _COST_SHARE * cost_s), self._sample)
 
     def _measure(self, running: list[Attempt], passed_s: float) -> None:
+        oom_kills = memory.oom_kills()
         seen = processes.snapshot()
         cpu, rss_mib = {}, {}
         for attempt in running:
+            if attempt.oom_kills != oom_kills and not processes.is_dying(attempt.pid):
+                attempt.oom_kills = oom_kills  # somebody else's
             tree = attempt.remember(seen)
             cpu[attempt.task.name] = round(_cpu_s(attempt, tree, seen) / passed_s, 3)
             rss_mib[attempt.task.name] = round(sum(seen[pid].rss_bytes for pid in tree) / _MIB, 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from launcher import causes
-from launcher.agent.system import blocked
+from launcher.agent.system import blocked, memory
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, until
 
@@ -121,6 +121,21 @@ def test_a_kill_for_want_of_memory_is_told_from_others(host: Host, cgroup: Path)
     assert (exited.signal, exited.out_of_memory) == (signal.SIGKILL, True)
     cause = causes.of_exit("a", exited)
     assert cause.kind == "out_of_memory" and "it used up to" in cause.message
+
+
+def test_a_kill_by_hand_after_somebody_elses_want_of_memory_is_told_from_it(host: Host, cgroup: Path) -> None:
+    host.start("worker:0", "hang")
+    pid = host.wait(protocol.Started).pid
+    join = f"open({str(cgroup / 'cgroup.procs')!r}, 'w').write(str(__import__('os').getpid()))\n"
+    before = memory.oom_kills()
+    subprocess.run([sys.executable, "-c", join + "kept = b'x' * 2**28"], check=False)
+    assert memory.oom_kills() > before
+    measured = len(host.bodies(protocol.Usage))
+    while len(host.bodies(protocol.Usage)) < measured + 2:
+        host.pump(1.0)
+    os.kill(pid, signal.SIGKILL)
+    exited = host.wait(protocol.Exited)
+    assert (exited.signal, exited.out_of_memory) == (signal.SIGKILL, False)
 
 
 # --- what it does now

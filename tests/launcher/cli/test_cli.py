@@ -50,6 +50,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["local", "--model-dir", "", "--", "train.py"], "model_dir"),
         (["local", "--run-dir", ".", "--", "train.py"], "not empty"),
         (["local", "--run-dir", "train.py", "--", "train.py"], "File exists; name another folder by --run-dir"),
+        (["local", "--", "s\udcffcript.py"], r"after --: s\xffcript.py is not UTF-8; give it another name"),
+        (["local", "--model-dir", "m\udcff", "--", "train.py"], r"--model-dir: m\xff is not UTF-8"),
+        (["local", "--run-dir", "r\udcff", "--", "train.py"], r"--run-dir: r\xff is not UTF-8"),
+        (["local", "--env", "A=\udcff", "--", "train.py"], "--env A: its value is not UTF-8"),
         (["local", "none.yaml"], "none.yaml"),
         (["local", "."], "is a directory"),
         (["run"], "SPEC"),
@@ -67,6 +71,18 @@ def test_a_slip_is_said_in_words(arguments: list[str], words: str, capsys: pytes
     said = capsys.readouterr()
     assert words in said.err and "Traceback" not in said.err
     assert not list(Path("runs").glob("*"))
+
+
+def test_nothing_is_made_in_a_folder_whose_name_is_no_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = folder / os.fsdecode(b"f\xff")
+    odd.mkdir()
+    (odd / "train.py").write_text(SCRIPT)
+    monkeypatch.chdir(odd)
+    assert run(["local", "--", "train.py"]) == 2
+    assert capsys.readouterr().err.endswith(r"f\xff is not UTF-8; give it another name" + "\n")
+    assert [path.name for path in odd.iterdir()] == ["train.py"]
 
 
 @pytest.mark.parametrize(

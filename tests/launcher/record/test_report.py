@@ -73,6 +73,17 @@ def test_nothing_known_makes_a_report_too(folder: RunFolder) -> None:
     assert (made["outcome"], made["run"], made["started"], made["tasks"]) == ("lost", folder.run, None, [])
 
 
+def test_tasks_of_a_lost_run_are_lost_with_it(folder: RunFolder) -> None:
+    story(folder, 100)
+    tasks = report.status_of(folder)["tasks"]
+    assert {(task["state"], task["pid"]) for task in tasks} == {("lost", None)}  # type: ignore[union-attr, index, call-overload]
+
+
+def test_a_run_that_never_began_has_no_date(folder: RunFolder) -> None:
+    status = report.status_of(folder)
+    assert (status["run"], status["outcome"], status["started"], status["ended"]) == (folder.run, "lost", None, None)
+
+
 def test_a_live_run_has_no_outcome_yet(folder: RunFolder) -> None:
     story(folder, 100)
     assert report.status_of(folder)["outcome"] == "lost"
