@@ -12,6 +12,7 @@ from launcher.spec.policy import Success
 from launcher.wire.roles import TRAINERS, Role
 
 STACKS_PATIENCE_S = 4.0
+SILENT_S = 2.0  # a task that has not said by then what it is will count as one that never does
 
 
 def next_wakeup(state: RunState) -> float:
@@ -158,7 +159,7 @@ def drill_due_at(state: RunState, item: DrillRecord) -> float:
     if isinstance(when, AtStep):
         return -math.inf if state.global_step >= when.step else math.inf
     if math.isinf(item.ready_at) and not is_to_train(record):
-        return record.started_at + when.seconds
+        return record.started_at + max(when.seconds, SILENT_S)
     return item.ready_at + when.seconds
 
 

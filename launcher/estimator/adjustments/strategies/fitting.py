@@ -28,6 +28,7 @@ def watch(patches: Patches, task: Task, *, module: str) -> None:
 
     def init(original: Callable[..., Any], self: Any, callbacks: Any = None, *args: Any, **kwargs: Any) -> None:
         ours = kind()
+        ours._supports_tf_logs = True  # nothing is to be fetched for it after each batch
         original(self, [*([callbacks] if callbacks else []), ours], *args, **kwargs)
         ours.together = self.callbacks
 
@@ -88,7 +89,6 @@ def _back_up(self: Any, callback: Any, batch: int) -> None:
 
 
 _METHODS = {
-    "_supports_tf_logs": True,
     "on_train_begin": _on_train_begin,
     "on_train_end": _on_train_end,
     "on_epoch_begin": _on_epoch_begin,
