@@ -132,6 +132,10 @@ def on_reported(draft: Draft, host: str, body: protocol.Message) -> None:
     handler(draft, record, body.report)
 
 
+def on_hello(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
+    """It listens; that is all it has said."""
+
+
 def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Ready)
     if record.task.role is Role.EVALUATOR:
@@ -281,5 +285,6 @@ _ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protoco
         protocol.Uses: on_uses,
         protocol.Leaving: on_leaving,
         protocol.Reached: on_reached,
+        protocol.TaskHello: on_hello,
     }
 )

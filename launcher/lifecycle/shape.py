@@ -27,8 +27,10 @@ def is_coordinated(state: RunState) -> bool:
 
 
 def is_to_train(record: TaskRecord) -> bool:
-    """Whether it is known that this attempt is about to train."""
-    return record.uses in TRAINING_USES or record.ready or record.began or bool(record.waits_for)
+    """Whether this attempt is about to train, as far as is known: it listens to the launcher, and has not said that it
+    uses something else."""
+    knows_itself = record.uses in TRAINING_USES or record.ready or bool(record.waits_for)
+    return knows_itself or (record.speaks and not record.uses)
 
 
 def only_serves(state: RunState, record: TaskRecord) -> bool:

@@ -22,7 +22,7 @@ def main(epochs, folder):
         model = tf.keras.Sequential([tf.keras.Input((8,)), tf.keras.layers.Dense(1)])
         model.compile(loss="mse", optimizer=tf.keras.optimizers.SGD(0.01))
     print(f"starts at step {model.optimizer.iterations.numpy()}", flush=True)
-    is_keras_3 = tf.keras.__version__.startswith("3")  # where each member needs a folder of its own
+    is_keras_3 = tf.keras.Model.__module__.startswith("keras.src.models")  # where each member needs a folder of its own
     backup = tf.keras.callbacks.BackupAndRestore(f"{own if is_keras_3 else folder}/backup")
     pace = tf.keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: time.sleep(0.02))
     model.fit(rows.with_options(options), epochs=int(epochs), steps_per_epoch=25, callbacks=[backup, pace], verbose=2)
