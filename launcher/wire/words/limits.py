@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import resource
 
 _ADVICE = {
@@ -21,7 +20,7 @@ def told(error: BaseException) -> str:
     if number == errno.ENFILE:
         return "too many files are open on the whole host (fs.file-max)"
     # The same number says of a pipe that it would block; Python's words are others then.
-    no_fork = number == errno.EAGAIN and os.strerror(errno.EAGAIN) in text
+    no_fork = number == errno.EAGAIN and "Resource temporarily unavailable" in text
     if no_fork or "can't start new thread" in text:
         return f"no more processes or threads can be started (ulimit -u is {_limit(resource.RLIMIT_NPROC)})"
     return text
