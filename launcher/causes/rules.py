@@ -49,7 +49,9 @@ _OTHER_RULES: tuple[Rule, ...] = (
     Rule(
         kind="limit",
         pattern=any_of(
-            r"can't start new thread", r"Resource temporarily unavailable", r"pthread_create|Thread creation.* failed"
+            r"can't start new thread",
+            r"Resource temporarily unavailable",
+            r"pthread_create|Thread creation.* failed|^Cannot fork$",
         ),
         title="no more threads or processes could be started",
         advice="raise the limits before the start: of processes (ulimit -u, pids.max), of memory (ulimit -v){limit}",

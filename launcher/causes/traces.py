@@ -229,7 +229,8 @@ _NATIVE = re.compile(
     r"|terminate called after throwing an instance of '(?P<thrown>[^']+)'.*|libc\+\+abi: (?P<abi>.+)"
     r"|libgomp: (?P<openmp>.+)|Fatal Python error: (?P<python>.+)"
     r"|(?P<heap>(?:double free|free\(\)|malloc\(\)|munmap_chunk|corrupted ).*)"
-    r"|\*\*\* (?P<smashed>stack smashing detected).*|.*: (?P<symbol>symbol lookup error: .+))$",
+    r"|\*\*\* (?P<smashed>stack smashing detected).*|.*: (?P<symbol>symbol lookup error: .+)"
+    r"|.*: (?P<shell>Cannot fork|fork: .*Resource temporarily unavailable))$",
     re.MULTILINE,
 )
 _WHAT = re.compile(r"^\s*what\(\):\s*(.+)$", re.MULTILINE)

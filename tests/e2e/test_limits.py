@@ -19,7 +19,7 @@ pytestmark = [
         os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root, for whom there is no limit of processes"
     ),
 ]
-USER = 61_300 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # of one test at a time
+USER = 100_000 + os.getpid()  # of nobody else: the processes of a user are counted together
 # Somebody else who may read all the same what belongs to root.
 AS_USER = (
     f"setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all,+dac_override --ambient-caps=+dac_override"

@@ -89,6 +89,11 @@ def test_advice_of_common_mistakes(raised: str, kind: str, words: str) -> None:
     assert cause.kind == kind and words in cause.advice
 
 
+def test_a_shell_that_cannot_fork_has_met_a_limit() -> None:
+    cause = died("", exit_code=2, tail="/bin/sh: 1: Cannot fork")
+    assert cause.kind == "limit" and "ulimit -u" in cause.advice
+
+
 def test_a_crash_at_a_known_line_is_to_be_mended_there() -> None:
     cause = died("", exit_code=None, signal=11, crash='  File "/work/train.py", line 44 in after_run\n')
     advice = causes.used_up(cause, "chief", 3).advice

@@ -179,6 +179,12 @@ def test_where_an_operation_was_made() -> None:
             "python: symbol lookup error: ./op.so: undefined symbol: x",
             "symbol lookup error: ./op.so: undefined symbol: x",
         ),
+        ("/bin/sh: 1: Cannot fork\n", "Cannot fork"),
+        ("run.sh: fork: retry: Resource temporarily unavailable", "fork: retry: Resource temporarily unavailable"),
+        (
+            "\nlibgomp: Thread creation failed: Resource temporarily unavailable\n",
+            "Thread creation failed: Resource temporarily unavailable",
+        ),
     ],
 )
 def test_last_words_of_native_code(text: str, words: str) -> None:
