@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 SHAPES_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench shapes soak guard schema lock clean test-packages
+.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench shapes soak test-estimator test-peers guard schema lock clean test-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
@@ -70,6 +70,13 @@ shapes: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+# tf.estimator's own tests on the newest TensorFlow and on 2.15.1: make test-estimator SUITE=DIR [SUITE_ARGS="--only keras"].
+test-estimator: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
+	@[ -n "$(SUITE)" ] || { echo "SUITE=DIR is missing; CONTRIBUTING.md says how to get it" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) pandas
+	$(LEGACY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LEGACY_LOCK) pandas
+	$(BIN)/python -m tests.estimator_suite $(SUITE) --legacy-python $(LEGACY_VENV)/bin/python $(SUITE_ARGS)
 
 # The library that guards ports, for both kinds of machines and any glibc from 2.17: what a wheel brings along.
 guard: $(VENV)/.installed
