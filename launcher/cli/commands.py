@@ -218,9 +218,9 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
 
 def _end_abandoned(folder: runs.RunFolder, *, now: bool) -> int:
     """Ends what a run without a supervisor has left alive, or says what lives on and for how long."""
+    from launcher.hosts.ways import transport_table
     from launcher.plan.plan import plan_from_json
     from launcher.supervise import abandoned
-    from launcher.supervise.supervisor import transport_table
 
     view, record = report.load_view(folder), runs.read_supervisor(folder)
     if view.ended or view.started is None or record is None or not runs.is_of_here(record):

@@ -1,0 +1,141 @@
+"""What goes out: the actions that were decided on become commands to agents."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+from launcher import lifecycle
+from launcher.lifecycle import Action
+from launcher.plan import plan as plans
+from launcher.plan.model import BoundPlan, Plan
+from launcher.record import events
+from launcher.supervise.diary import Diary
+from launcher.supervise.links import AgentLink
+from launcher.wire import adjustments, protocol
+from launcher.wire.roles import Role, TaskId
+
+
+class Dispatch:
+    """Knows where the tasks of the present generation are, and what each host has been told.
+
+    ``open_hosts``: why ports cannot be guarded, by host; ``lost``: hosts that are told nothing more.
+    """
+
+    def __init__(self, plan: Plan, links: Mapping[str, AgentLink], diary: Diary, *, run_id: str, folder: str) -> None:
+        self.plan = plan
+        self.generation = 1
+        self.lost: set[str] = set()
+        self.open_hosts: dict[str, str] = {}
+        self.host_of = {planned.task: planned.host for planned in plan.tasks}
+        self._links = links
+        self._diary = diary
+        self._run_id = run_id
+        self._folder = folder
+        self._bound: BoundPlan | None = None
+        self._ports: dict[TaskId, int] = {}
+        self._keys: dict[TaskId, str] = {}
+        self._preloaded: set[tuple[str, str]] = set()
+
+    def reserved(self, body: protocol.Reserved) -> bool:
+        """A host's ports; False if they are a former generation's."""
+        if body.generation != self.generation:
+            return False
+        self._ports.update({TaskId.parse(name): port for name, port in body.ports.items()})
+        return True
+
+    def renewed(self, host: str) -> None:
+        """A new agent there knows nothing of what the former was told."""
+        self._preloaded = {(name, key) for name, key in self._preloaded if name != host}
+        self._guard(host)
+        self._preload(host)
+
+    def perform(self, action: Action) -> None:
+        """Has an agent, or several, do it."""
+        if isinstance(action, lifecycle.Prepare):
+            self._prepare(action)
+        elif isinstance(action, (lifecycle.LockModelDir, lifecycle.SeeModelDir)):
+            self._agree_on_model_dir(action)
+        elif isinstance(action, lifecycle.StartTask):
+            self._start(action.task, action.attempt)
+        elif isinstance(action, lifecycle.StopTask):
+            message = protocol.Stop(task=action.task.name, attempt=action.attempt, grace_s=action.grace_s)
+            self._to(action.task, message)
+        elif isinstance(action, lifecycle.SignalTask):
+            self._to(action.task, protocol.Signal(task=action.task.name, attempt=action.attempt, signal=action.signal))
+        elif isinstance(action, lifecycle.ProveTask):
+            self._to(action.task, protocol.Prove(task=action.task.name, attempt=action.attempt))
+        elif isinstance(action, lifecycle.TakeStacks):
+            self._to(action.task, protocol.TakeStacks(task=action.task.name, attempt=action.attempt))
+        elif isinstance(action, lifecycle.TellTask):
+            self._tell(action)
+
+    def _to(self, task: TaskId, message: protocol.Message) -> None:
+        self._links[self.host_of[task]].send(message)
+
+    def _tell(self, action: lifecycle.TellTask) -> None:
+        if action.task is not None:
+            self._to(action.task, protocol.Tell(task=action.task.name, message=action.message))
+            return
+        for link in self._links_left().values():
+            link.send(protocol.Tell(task="", message=action.message))
+
+    def _links_left(self) -> dict[str, AgentLink]:
+        return {host: link for host, link in self._links.items() if host not in self.lost}
+
+    def _prepare(self, action: lifecycle.Prepare) -> None:
+        self.plan, self.generation, self._bound = action.plan, action.generation, None
+        self.host_of = {planned.task: planned.host for planned in self.plan.tasks}
+        # A task that has ended on a lost host keeps its address: it only fills a place in the others' lists.
+        self._ports = {task: port for task, port in self._ports.items() if self.host_of[task] in action.lost}
+        for host, link in self._links_left().items():
+            self._guard(host)
+            self._preload(host)
+            low, high = link.host.ports or (None, None)
+            names = tuple(planned.task.name for planned in self.plan.tasks if planned.host == host)
+            link.send(protocol.Reserve(generation=self.generation, tasks=names, low=low, high=high))
+        if self.plan.model_dir is not None:
+            self._lock(self.plan.model_dir)
+
+    def _agree_on_model_dir(self, action: lifecycle.LockModelDir | lifecycle.SeeModelDir) -> None:
+        if isinstance(action, lifecycle.LockModelDir):
+            self._lock(action.path)
+            return
+        for host in action.hosts:
+            self._links[host].send(protocol.SeeModelDir(path=action.path))
+
+    def _lock(self, model_dir: str) -> None:
+        """The chief's host locks it; without that, the host of whoever evaluates its last checkpoint."""
+        users = (self.plan.chief, *self.plan.of_role(Role.EVALUATOR))
+        user = next((planned for planned in users if planned.host not in self.lost), users[0])
+        self._to(user.task, protocol.LockModelDir(path=model_dir, generation=self.generation))
+
+    def _guard(self, host: str) -> None:
+        """All hosts or none: who has no key gets no answer from those who ask for one."""
+        if adjustments.PORT_GUARD in self.plan.adjustments and not self.open_hosts:
+            self._links[host].send(plans.guard_message(self._bound, host, self._keys))
+
+    def _preload(self, host: str) -> None:
+        for message in plans.preload_messages(self.plan, host):
+            if (host, message.key) in self._preloaded:
+                continue
+            self._preloaded.add((host, message.key))
+            self._diary.record(events.PreloadChanged(host=host, key=message.key, state="starting"))
+            self._links[host].send(message)
+        self._start_board(host)
+
+    def _start(self, task: TaskId, attempt: int) -> None:
+        if self._bound is None:
+            self._bound = plans.bind(self.plan, self._ports, generation=self.generation)
+            ports = {bound.name: port for bound, port in sorted(self._ports.items())}
+            self._diary.record(events.GenerationBound(generation=self.generation, ports=ports))
+            self._keys = {bound: secrets.token_hex(32) for bound in self._bound.ports}
+            for host in self._links_left():
+                self._guard(host)
+        self._to(task, plans.start_message(self._bound, task, attempt, run=self._run_id))
+
+    def _start_board(self, host: str) -> None:
+        """TensorBoard runs where the run folder is, else on the chief's host, which knows the model alone."""
+        message = plans.board_message(self.plan, host, self._folder, run=self._run_id)
+        if message is not None:
+            self._links[host].send(message)
