@@ -11,8 +11,8 @@ from launcher.deploy.manifest import Entry, chosen
 from launcher.deploy.scan import Folder, read_folder
 from launcher.deploy.wanted import Deployed, Environment, Wanted
 from launcher.deploy.wheels import Target, fill_wheelhouse, target_of
-from launcher.hosts.ssh import CONNECT_TIMEOUT_S, Dialer, Line, Program
-from launcher.hosts.ssh_programs import SshPrograms
+from launcher.hosts.ssh.connections import CONNECT_TIMEOUT_S, Dialer, Line, Program
+from launcher.hosts.ssh.programs import SshPrograms
 from launcher.hosts.transport import TransportError
 from launcher.plan.model import PlannedHost
 from launcher.wire.errors import HostError, TflaunchError

@@ -122,8 +122,8 @@ class SshOpener:
     """Hosts behind SSH; ``pythons``: interpreters to try there besides those of the PATH."""
 
     def __init__(self, pythons: tuple[str, ...]) -> None:
-        from launcher.hosts.ssh import Dialer
-        from launcher.hosts.ssh_programs import SshPrograms
+        from launcher.hosts.ssh.connections import Dialer
+        from launcher.hosts.ssh.programs import SshPrograms
 
         self._dialer = Dialer()
         self._programs = SshPrograms(pythons)

@@ -19,7 +19,7 @@ def transport_table(
         "local": LocalTransport(run=run_id, lease_s=lease_s, grace_s=grace_s, environ=environ, met=met)
     }
     if any(host.transport == "ssh" for host in plan.hosts):
-        from launcher.hosts.ssh_agents import SshTransport
+        from launcher.hosts.ssh.agents import SshTransport
 
         interpreters = dict.fromkeys(planned.python[0] for planned in plan.tasks if planned.python)
         table["ssh"] = SshTransport(

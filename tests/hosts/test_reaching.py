@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.hosts.ssh_agents import SshTransport
+from launcher.hosts.ssh.agents import SshTransport
 from launcher.plan.model import PlannedHost
 from launcher.wire import protocol
 from tests.hosts.fixtures import require_hosts

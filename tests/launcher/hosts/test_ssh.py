@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.hosts import ssh_settings
-from launcher.hosts.ssh import Dialer
+from launcher.hosts.ssh import settings as ssh_settings
+from launcher.hosts.ssh.connections import Dialer
 from launcher.plan.model import PlannedHost
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from launcher.agent.host import sweep
 from launcher.hosts.local import LocalTransport
-from launcher.hosts.ssh_agents import SshTransport
+from launcher.hosts.ssh.agents import SshTransport
 from launcher.hosts.transport import FakeTransport, Pipe, Transport, TransportError, skip_to_agent
 from launcher.plan.model import PlannedHost
 from launcher.wire import protocol

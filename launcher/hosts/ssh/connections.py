@@ -1,4 +1,4 @@
-"""Connections to other hosts. The one file that knows Fabric, and with it paramiko, which does the work below.
+"""Connections to other hosts, by Fabric, and with it paramiko, which does the work below.
 
 Two of Fabric's habits are put right here: it accepts unknown host keys, and it goes through several jump hosts in the
 wrong order. Its ``env=`` and ``timeout=`` are not used: the first inlines values unquoted, the second does not bound
@@ -12,7 +12,6 @@ import errno
 import logging
 import math
 import socket
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fabric
-import paramiko
 from paramiko.config import SSHConfig
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
-from paramiko.ssh_exception import NoValidConnectionsError
 
-from launcher.hosts import ssh_settings
-from launcher.hosts.channel_pipe import open_pipe
+from launcher.hosts.ssh import host_keys
+from launcher.hosts.ssh import settings as ssh_settings
+from launcher.hosts.ssh.channel_pipe import open_pipe
+from launcher.hosts.ssh.troubles import ERRORS, explain
 from launcher.hosts.transport import Pipe, TransportError
 from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
 
@@ -37,7 +35,6 @@ _FAN_OUT = 16  # handshakes at a time: more would only make each of them slower
 CONNECT_TIMEOUT_S = 15
 _TRIES = 3
 _TRY_AGAIN_S = 0.5
-_ERRORS = (OSError, EOFError, paramiko.SSHException)
 
 
 class Program:
@@ -60,7 +57,7 @@ class Program:
         try:
             while time.monotonic() < until and (part := self._channel.recv_stderr(65536)):
                 said = (said + part)[-_MOST_SAID_BYTES:]
-        except _ERRORS:
+        except ERRORS:
             pass
         return (code if code >= 0 else None), said.decode("utf-8", "replace").strip()
 
@@ -76,7 +73,7 @@ class Line:
         """Runs a command by the user's login shell; raises TransportError."""
         try:
             channel = await asyncio.get_running_loop().run_in_executor(self._pool, self._execute, command)
-        except _ERRORS as error:
+        except ERRORS as error:
             raise TransportError(f"the connection broke off: {error}") from error
         return Program(channel, await open_pipe(channel), self._pool)
 
@@ -94,7 +91,7 @@ class Line:
         try:
             while len(opened) < most:
                 opened.append(self._connection.create_session())
-        except _ERRORS:
+        except ERRORS:
             pass
         for channel in opened:
             channel.close()
@@ -134,7 +131,7 @@ class Dialer:
             try:
                 await asyncio.wait_for(self._open(connection), max(0.1, deadline - clock()))
                 return Line(connection, self._pool)
-            except (*_ERRORS, asyncio.TimeoutError) as error:
+            except (*ERRORS, asyncio.TimeoutError) as error:
                 trouble = explain(error, connection, limit_s)
                 if trouble.final or not left or clock() + _TRY_AGAIN_S >= deadline:
                     raise trouble from error
@@ -210,105 +207,5 @@ class Dialer:
             known = name if connection.port == 22 else f"[{name}]:{connection.port}"
             for file in (*users, *systems):
                 for line in self._known.lines(file, known):
-                    _learn(connection.client.get_host_keys(), known, line)
-        connection.client.set_missing_host_key_policy(_Unknown(users[0] if accept and users else None))
-
-
-def _learn(keys: Any, name: str, line: str) -> None:
-    """Adds the key of a line to those of the host; the first of each type counts."""
-    try:
-        entry = HostKeyEntry.from_line(line)
-    except (InvalidHostKey, *_ERRORS):
-        return
-    if entry is not None and entry.key.get_name() not in (keys.lookup(name) or {}):
-        keys.add(name, entry.key.get_name(), entry.key)
-
-
-class _UnknownHostKeyError(paramiko.SSHException):
-    """Nobody has said that this key is the host's; ``line`` says so in a file of known hosts."""
-
-    def __init__(self, key: Any, line: str) -> None:
-        super().__init__(f"its host key is not known: {key.get_name()} {key.fingerprint}")
-        self.line = line
-
-
-class _Unknown(paramiko.MissingHostKeyPolicy):
-    """What becomes of a host key that is not known: it is refused, or written down if there is a file for it."""
-
-    _writing = threading.Lock()
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-
-    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
-        line = f"{hostname} {key.get_name()} {key.get_base64()}"
-        if self._file is None:
-            raise _UnknownHostKeyError(key, line)
-        with self._writing:
-            ssh_settings.add_known_host(self._file, line)
-
-
-def explain(error: BaseException, connection: Any, limit_s: float) -> TransportError:
-    """What went wrong while connecting, in words for the user. ``limit_s``: how long it was tried."""
-    port = "" if connection.port == 22 else f" -p {connection.port}"
-    by_hand = f"ssh{port} {connection.user}@{connection.original_host}"
-    place = f"{connection.host}:{connection.port}"
-    if isinstance(error, _UnknownHostKeyError):
-        advice = (
-            f"if that is its key, add this line to ~/.ssh/known_hosts: {error.line} (or use --accept-new-host-keys)"
-        )
-        return TransportError(str(error), advice=advice, final=True)
-    if isinstance(error, paramiko.BadHostKeyException):
-        known = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
-        return TransportError(
-            f"its host key is {error.key.fingerprint}, not the one you know: somebody may be in between",
-            advice=f"only if you know that the host was set up anew: ssh-keygen -R '{known}', then {by_hand}",
-            final=True,
-        )
-    if isinstance(error, paramiko.PasswordRequiredException):
-        message = f"the key for {connection.user} at {place} has a passphrase"
-        return TransportError(message, advice="give it to your SSH agent: ssh-add", final=True)
-    if isinstance(error, paramiko.AuthenticationException) or "No authentication methods" in str(error):
-        return TransportError(
-            f"{connection.user} was not let in at {place}: no key fits{_keys(connection)}",
-            advice=f"see that this works without a password: {by_hand} (hosts[].ssh.user, hosts[].ssh.key)",
-            final=True,
-        )
-    if isinstance(error, paramiko.ChannelException):
-        return TransportError(f"the jump host cannot reach {place}: {error.text}", advice=f"try {by_hand}")
-    return _network_trouble(error, connection, place, limit_s)
-
-
-def _network_trouble(error: BaseException, connection: Any, place: str, limit_s: float) -> TransportError:
-    if isinstance(error, NoValidConnectionsError):
-        error = next(iter(error.errors.values()))
-    number = getattr(error, "errno", None)
-    if isinstance(error, socket.gaierror):
-        return TransportError(
-            f"the name {connection.host!r} leads nowhere ({error.strerror})",
-            advice="correct address or ssh.host in hosts[]",
-            final=number == socket.EAI_NONAME,
-        )
-    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
-        return TransportError(
-            f"no answer from {place} within {limit_s:g} s",
-            advice="is the host up, does a firewall drop connections, is it slow (hosts[].ssh.connect_timeout_s)?",
-        )
-    if number == errno.ECONNREFUSED:
-        advice = "is sshd running there, is the port right (hosts[].ssh.port)?"
-        return TransportError(f"{place} refuses connections", advice=advice)
-    if number in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-        return TransportError(f"there is no way to {place} ({_said(error)})", advice="is the host up?")
-    if isinstance(error, (paramiko.SSHException, EOFError, ConnectionError)):
-        advice = "is that an SSH server, and not too busy (MaxStartups)?"
-        return TransportError(f"{place} does not speak SSH as it should ({_said(error)})", advice=advice)
-    return TransportError(f"cannot connect to {place}: {_said(error)}")
-
-
-def _said(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error) or "it hung up"
-
-
-def _keys(connection: Any) -> str:
-    names = connection.connect_kwargs.get("key_filename", [])
-    return f" ({', '.join(names)})" if names else ""
+                    host_keys.learn(connection.client.get_host_keys(), known, line)
+        connection.client.set_missing_host_key_policy(host_keys.WhenUnknown(users[0] if accept and users else None))

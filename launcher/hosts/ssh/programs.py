@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from launcher.agent.bootstrap import EXIT_NO_ROOM, WANTED_MARKER
 from launcher.agent.host.relay import EXIT_GONE
 from launcher.hosts.bundle import agent_bundle
-from launcher.hosts.ssh import Line, Program
+from launcher.hosts.ssh.connections import Line, Program
 from launcher.hosts.transport import TransportError, skip_to
 from launcher.wire.protocol import READY_MARKER
 

@@ -1,5 +1,5 @@
 """Agents of other hosts: the transport that reaches them by SSH. What passes goes through the standard streams of one
-remote program (``ssh_programs``).
+remote program (``programs``).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launcher.agent.host.options import Options
-from launcher.hosts.ssh import Dialer, Line, Program
-from launcher.hosts.ssh_programs import SshPrograms
+from launcher.hosts.ssh.connections import Dialer, Line, Program
+from launcher.hosts.ssh.programs import SshPrograms
 from launcher.hosts.transport import Pipe, TransportError
 from launcher.plan.model import PlannedHost
 

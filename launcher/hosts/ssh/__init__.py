@@ -1,0 +1,1 @@
+"""Hosts that are reached by SSH. Nothing outside knows Fabric, or paramiko below it."""
