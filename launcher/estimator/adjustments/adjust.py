@@ -20,7 +20,7 @@ from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler, uses
 from launcher.estimator.adjustments.saving import retention
 from launcher.estimator.adjustments.saving.final_save import FinalSave
-from launcher.estimator.adjustments.sessions import sessions, trainer, trainings
+from launcher.estimator.adjustments.sessions import sessions, sync_replicas, trainer, trainings
 from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
 from launcher.estimator.adjustments.start import cluster_pieces, device_filters, model_dirs, preflight, servers
 from launcher.estimator.adjustments.strategies import collective, coordinator, fitting, leaving
@@ -156,6 +156,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("chief-rejoin", _Step(module=sessions.SESSION_MANAGER, make=sessions.keep_live_variables)),
     ("ready-poll", _Step(module=sessions.SESSION_MANAGER, make=sessions.poll_often)),
     ("session-close", _Step(module=sessions.SESSION, make=sessions.close_soon)),
+    ("session-close", _Step(module=trainer.MONITORED_SESSION, make=sync_replicas.join_soon)),
     ("session-gate", _Step(module=sessions.SESSION_MANAGER, make=sessions.gate_sessions)),
     ("worker-start", _Step(module=evaluator.TRAINING, make=_start_workers_at_once)),
     ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.merge_filters)),
@@ -180,5 +181,6 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
 _HOOKS: tuple[tuple[str, trainer.HookFactory], ...] = (
     ("save-on-term", SaveOnTerm),
     ("heartbeat", heartbeat.Heartbeat),
+    ("final-save", sync_replicas.LastTokens),
     ("final-save", FinalSave),
 )

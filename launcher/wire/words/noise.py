@@ -34,7 +34,7 @@ _WARNING = r"(?:WARNING:tensorflow:|[\d: .-]+ WARNING \S+ \S+\.py:\d+\] )"
 KINDS = (
     Kind(
         first=_CPP.format(level="[IW]"),
-        more=r"To enable the following instructions:|\s+\[\[.*\]\]$"
+        more=r"To enable the following instructions:|\s+\[\["
         r"|Additional GRPC error information from remote target |:(?:UNKNOWN:Error received from peer|\{\"created\")",
         most=9,
         example="2026-01-02 03:04:05.678901: W tensorflow/core/framework/local_rendezvous.cc:404] Local rendezvous is "
