@@ -83,7 +83,10 @@ def watch_drain(draft: Draft) -> None:
             draft.stop(draft.tasks[record.task], draft.state.plan.policy.grace_s, why)
     if draft.now >= draft.state.drain_until:
         late = next(record for record in evaluators if not record.state.final)
-        if _loops_by_itself(draft, late):
+        if draft.state.stop_how == "interrupt":
+            draft.notice("warning", f"the last checkpoint is not evaluated: {late.task} took too long", late.task)
+            draft.go(Phase.STOPPING, "interrupted")
+        elif _loops_by_itself(draft, late):
             _end_unheard(draft, late)
         elif inspected(draft, [late]):
             cause = causes.drain_timeout(standing(draft, late.task), draft.state.plan.policy.evaluator_drain_s)

@@ -46,6 +46,7 @@ def settle(draft: Draft) -> None:
     watch_barrier(draft)
     drain_early(draft)
     watch_training(draft)
+    hasten_drain(draft)
     watch_drain(draft)
     watch_outages(draft)
     watch_moved(draft)
@@ -251,6 +252,16 @@ def training_over(draft: Draft) -> None:
     draft.set(drain_until=draft.now + draft.state.plan.policy.evaluator_drain_s)
     for record in draft.of_role(Role.EVALUATOR):
         drain(draft, record)
+
+
+def hasten_drain(draft: Draft) -> None:
+    """What an evaluation may still take when somebody has asked for the end: after Ctrl-C the grace time."""
+    if draft.state.phase is not Phase.DRAINING:
+        return
+    if not _evaluates_at_the_end(draft.state):
+        draft.go(Phase.STOPPING, "stopped")
+    elif draft.state.stop_how == "interrupt":
+        draft.set(drain_until=min(draft.state.drain_until, draft.now + draft.state.plan.policy.grace_s))
 
 
 def unwind(draft: Draft) -> None:

@@ -400,6 +400,31 @@ def test_interrupt_saves_evaluates_and_ends() -> None:
     assert (end.outcome, end.how) == (Outcome.INTERRUPTED, "interrupt")
 
 
+@pytest.mark.parametrize("is_draining", [False, True])
+def test_an_evaluation_after_ctrl_c_has_the_grace_time(is_draining: bool) -> None:
+    run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
+    if not is_draining:
+        run.happen(lifecycle.StopAsked, how="interrupt")
+    run.finished("chief:0", "worker:0", "worker:1", step=50)
+    for task in ("worker:0", "worker:1", "chief:0"):
+        run.exits(task)
+    assert run.state.phase is Phase.DRAINING
+    if is_draining:
+        run.happen(lifecycle.StopAsked, how="interrupt")
+    run.after(7)
+    assert "evaluator:0" in run.stops()
+    assert run.end_stopping().outcome is Outcome.INTERRUPTED
+
+
+def test_a_terminated_run_evaluates_no_more() -> None:
+    run = Run(make_plan()).until_training()
+    run.finished("chief:0", "worker:0", "worker:1", step=50)
+    for task in ("worker:0", "worker:1", "chief:0"):
+        run.exits(task)
+    run.happen(lifecycle.StopAsked, how="terminate")
+    assert "evaluator:0" in run.stops()
+
+
 @pytest.mark.parametrize(
     ("endless", "how", "outcome"),
     [
