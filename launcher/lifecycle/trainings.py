@@ -79,7 +79,7 @@ def end_training(draft: Draft, chief: TaskRecord) -> None:
 
 def on_doing(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Doing)
-    if report.what == protocol.SERVING and not record.uses:
+    if report.what == protocol.SERVING and record.uses in ("", protocol.TENSORFLOW):
         draft.record(events.ProgramSeen(task=record.task.name, attempt=record.attempt, uses="server"))
     draft.update(record, doing=report.what, doing_at=draft.now)
 

@@ -124,6 +124,7 @@ def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
     hidden = template.hidden
     untouched = _relevant_environment(template.env, hidden)
     waiting = list(template.effects)
+    adjusts = [] if template.adjust is None else [True]
     at_start = dict(os.environ)
 
     def check(other: str | None) -> None:
@@ -134,7 +135,8 @@ def _hide_packages(template: Template, start_over: Callable[[], None]) -> None:
         for effects in [effects for effects in waiting if effects.top in names]:
             waiting.remove(effects)
             _repeat(effects)
-        if "tensorflow" in names and template.adjust is not None:
+        if "tensorflow" in names and adjusts:
+            adjusts.clear()  # a package that needs it gives it once more
             tensorflow_hooks.adjust(template.adjust, at_start)
 
     sys.meta_path.insert(0, importing.Finder(hidden, check, given))
