@@ -126,3 +126,48 @@ def test_a_host_that_was_frozen_writes_nothing_any_more(three_hosts: Network, li
     go.touch()
     assert run.end() == 0, run.said
     wait_until_gone(three_hosts)
+
+
+@pytest.mark.soak
+@pytest.mark.tensorflow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("instant", range(10))
+def test_a_chief_of_long_ago_harms_no_checkpoint(three_hosts: Network, live: StartLive, instant: int) -> None:
+    """Thawed while the next one restores, trains, saves, exports, or after the end: what is newest stays the newest."""
+    if why := freezer.missing():
+        pytest.skip(why)
+    data = three_hosts.shared / "data"
+    if not data.exists():
+        generate = ["-m", "jobs.esmm", "generate", "--out", str(data), "--train-examples", "300000"]
+        subprocess.run([sys.executable, *generate, "--eval-examples", "20000"], check=True, capture_output=True)
+    model = three_hosts.shared / f"frozen-{instant}"
+    command = ["python", "-m", "jobs.esmm", "train", "--data", f"{SHARED}/data", "--model-dir", "{model_dir}"]
+    roles = {"ps": {"on": ["b"]}, "chief": {"on": ["a", "b"]}, "worker": {"on": ["b"]}, "evaluator": {"on": ["b"]}}
+    written = spec(
+        three_hosts,
+        command=[*command, "--max-steps", "1500", "--save-checkpoints-steps", "50"],
+        model_dir=f"{SHARED}/{model.name}",
+        preload=["tensorflow"],
+        roles=roles,
+        policy={**PATIENT, "lease_s": 6.0, "grace_s": 10.0, "restarts": 3},
+    )
+    run = live(three_hosts, written)
+    wait_until(lambda: len(run.events("checkpoint_written")) >= 2, "for checkpoints", 240.0)
+    with three_hosts.host("a").frozen("chief:0") as (tasks, rest):
+        wait_until(lambda: run.events("generation_bound", generation=2), f"for another chief: {run.said}", 240.0)
+        if instant < 9:
+            saved = len(run.events("checkpoint_written"))
+            wait_until(lambda: len(run.events("checkpoint_written")) >= saved + instant, "for its checkpoints", 400.0)
+        else:
+            assert run.client.wait(400.0) == 0, run.said
+        tasks.thaw()
+        wait_until(lambda: not any("chief:0" in words for words in three_hosts.host("a").processes().values()))
+        rest.thaw()
+    assert run.client.wait(400.0) == 0, run.said
+    newest = run.report()["checkpoints"][-1]["global_step"]
+    assert f'model_checkpoint_path: "model.ckpt-{newest}"' in (model / "checkpoint").read_text()
+    assert newest >= 1500 and (model / f"model.ckpt-{newest}.index").exists()
+    again = live(three_hosts, written)
+    assert again.client.wait(240.0) == 0, again.said
+    assert again.report()["global_step"] == newest, "the next run goes on from there"
+    wait_until_gone(three_hosts)
