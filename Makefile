@@ -70,6 +70,7 @@ shapes: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+	TFLAUNCH_EXAMPLES=2000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/launcher/spec tests/launcher/lifecycle
 
 # tf.estimator's own tests on the newest TensorFlow and on 2.15.1: make test-estimator SUITE=DIR [SUITE_ARGS="--only keras"].
 test-estimator: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -688,7 +689,7 @@ def happenings(draw: st.DrawFn) -> list[tuple[str, str, object]]:
     ]
 
 
-@settings(max_examples=400)
+@settings(max_examples=int(os.environ.get("TFLAUNCH_EXAMPLES", "150")))
 @given(happenings(), st.sampled_from(Success), st.sampled_from([ALL, ()]), st.sampled_from([DRILLS, ()]))
 def test_whatever_happens_a_run_can_be_ended(
     story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...], inject: tuple[str, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -332,7 +333,7 @@ def stories(draw: st.DrawFn) -> list[tuple[str, str, object]]:
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=int(os.environ.get("TFLAUNCH_EXAMPLES", "60")))
 @given(stories(), st.sampled_from(Success), st.sampled_from([ALL, ()]))
 def test_whatever_hosts_are_lost_a_run_can_be_ended(
     story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...]

@@ -21,7 +21,7 @@ from launcher.wire.errors import SpecError
 from launcher.wire.roles import ROLES, Role
 from tests.launcher.specs import BREAKS, Break, Spec, names_of, several_breaks, specs
 
-EXAMPLES = int(os.environ.get("TFLAUNCH_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("TFLAUNCH_EXAMPLES", "100"))
 SURROUNDINGS = Surroundings(python="/usr/bin/python3", cwd="/work", env={"HOME": "/home/me"})
 quick = settings(max_examples=EXAMPLES // 4)
 thorough = settings(max_examples=EXAMPLES)
