@@ -44,6 +44,7 @@ KINDS = {
     "launcher": "an error of the launcher itself",
     "limit": "a limit of the system: open files, threads",
     "lost": "the supervisor died without a word",
+    "member_lost": "another member of a collective is lost",
     "metric": "a metric that is used is not evaluated",
     "missing_input": "a file is not there",
     "nan_loss": "the loss is not a number",

@@ -208,6 +208,14 @@ _OTHER_RULES: tuple[Rule, ...] = (
         permanent=True,
     ),
     Rule(
+        kind="member_lost",
+        names=names_of("UnavailableError AbortedError CancelledError InternalError InvalidArgumentError"),
+        pattern=any_of(r"[Cc]ollective ops is aborted", r"check_collective_ops_peer_health", r"Collective.* peer"),
+        title="another member of the collective was lost",
+        advice="see which of the others ended first, and why: tflaunch logs RUN",
+        knock_on=True,
+    ),
+    Rule(
         kind="ps_unreachable",
         names=names_of("UnavailableError AbortedError CancelledError LauncherGoneError"),
         title="a parameter server was lost",

@@ -19,7 +19,9 @@ The rules:
 8. A host that is lost is never used again. Where the policy allows it, what is left of the old generation is stopped
    (trainers save if they can), its tasks go to the hosts that are left, and when nothing of it can be alive there any
    more, everybody starts again: a new *generation*, with new addresses, from the last checkpoint.
-9. Fault drills are carried out when they are due and their task runs, each once. One that never is changes no outcome.
+9. In a collective, and around a coordinator, those that cannot go on without a task that died are started again with
+   it, all together (``shape``). Who only serves is ended when nobody trains any more.
+10. Fault drills are carried out when they are due and their task runs, each once. One that never is changes no outcome.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ class PolicyKeys(Section):
     backoff_s: SecondsOrZero = _POLICY.backoff_s
     """Pause before the first restart of a task; doubles with each further one."""
     start_timeout_s: Seconds = _POLICY.start_timeout_s
-    """How long a task may take until it is ready."""
+    """How long a task may take until it is ready, where it is known to train, or others wait for it."""
     hang_timeout_s: Seconds | None = _POLICY.hang_timeout_s
     """How long the global step may stand still; null for ever."""
     timeout_s: Seconds | None = _POLICY.timeout_s

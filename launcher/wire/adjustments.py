@@ -132,9 +132,9 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
     ),
     Adjustment(
         name="session-close",
-        title="a trainer waits at most 0.5 s for its session to be closed",
+        title="a trainer waits at most 0.5 s for its session to be closed, and for no thread of its strategy",
         why="closing the sessions of several trainers at once can stall for 4 to 16 s, with everybody idle: at the end,"
-        " and when a parameter server was lost",
+        " and when a parameter server was lost; the thread that looks after a collective sleeps for 30 s",
         roles=TRAINERS,
     ),
     Adjustment(

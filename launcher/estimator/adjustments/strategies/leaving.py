@@ -34,6 +34,9 @@ def watch_managers(patches: Patches, task: Task) -> None:
     def save(original: Callable[..., Any], manager: Any, *args: Any, **kwargs: Any) -> Any:
         path = original(manager, *args, **kwargs)
         _managers[manager] = True
+        counter = getattr(manager, "_step_counter", None)
+        if counter is not None and task.steps is not None:
+            task.steps.offset = int(counter.numpy()) - task.local_steps
         if path and task.is_chief and task.channel.open():  # those of the others are put aside
             step = task.steps.offset + task.local_steps if task.steps else task.local_steps
             task.channel.send(CheckpointSaved(global_step=step, path=str(path)))
