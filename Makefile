@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 LEGACY_VENV := .venv-tf2.15
+PEERS_VENV := .venv-peers
+LEGACY_PEERS_VENV := .venv-peers-tf2.15
 LOCK := requirements/lock.txt
 LEGACY_LOCK := requirements/lock-tf2.15.txt
 PYTEST_ARGS ?=
@@ -14,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
 
 test: test-packages lint
-	$(BIN)/python -m pytest -m "not soak" --ignore tests/docker --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" --ignore tests/docker --ignore tests/peers --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-legacy: $(LEGACY_VENV)/.installed
 	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
@@ -79,6 +81,11 @@ test-estimator: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 	$(LEGACY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LEGACY_LOCK) pandas
 	$(BIN)/python -m tests.estimator_suite $(SUITE) --legacy-python $(LEGACY_VENV)/bin/python $(SUITE_ARGS)
 
+# DeepCTR and EasyRec on both TensorFlows, in environments of their own.
+test-peers: $(PEERS_VENV)/.installed $(LEGACY_PEERS_VENV)/.installed
+	$(PEERS_VENV)/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/peers
+	$(LEGACY_PEERS_VENV)/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/peers
+
 # The library that guards ports, for both kinds of machines and any glibc from 2.17: what a wheel brings along.
 guard: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ziglang>=0.13'
@@ -88,7 +95,7 @@ schema: $(VENV)/.installed-dev
 	$(BIN)/tflaunch schema > launcher/spec/cluster_spec.schema.json
 
 clean:
-	rm -rf $(VENV) $(LEGACY_VENV)
+	rm -rf $(VENV) $(LEGACY_VENV) $(PEERS_VENV) $(LEGACY_PEERS_VENV)
 
 # A virtual environment is made with the standard library; where a distribution leaves that part out, root installs it.
 define make_venv
@@ -116,6 +123,22 @@ $(LEGACY_VENV)/.installed: $(LEGACY_LOCK) pyproject.toml
 	$$python -m venv --clear $(LEGACY_VENV)
 	$(LEGACY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LEGACY_LOCK) --editable '.[dev]'
 	touch $@
+
+# $(1): the interpreter, $(2): the environment, $(3): the lock file.
+define make_peers_venv
+	$(1) -m venv --clear $(2)
+	$(2)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(3) --editable '.[dev]'
+	$(2)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(3) --requirement requirements/peers.txt
+	$(2)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'pai-easy-rec==0.7.1'
+	cp tests/peers/sitecustomize.py $$($(2)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	touch $(2)/.installed
+endef
+
+$(PEERS_VENV)/.installed: $(VENV)/.installed requirements/peers.txt tests/peers/sitecustomize.py
+	$(call make_peers_venv,$(BIN)/python,$(PEERS_VENV),$(LOCK))
+
+$(LEGACY_PEERS_VENV)/.installed: $(LEGACY_VENV)/.installed requirements/peers.txt tests/peers/sitecustomize.py
+	$(call make_peers_venv,$(LEGACY_VENV)/bin/python,$(LEGACY_PEERS_VENV),$(LEGACY_LOCK))
 
 # Needs uv. One file for every Python and platform that we support, without addresses of an index.
 lock:

@@ -15,8 +15,8 @@ TRAINING_RULES: tuple[Rule, ...] = (
         kind="exception",
         names=names_of("StrategyRefusedError"),
         title="a strategy that this TensorFlow has no part for",
-        advice="take train_distribute and eval_distribute out of the RunConfig at {where}: train_and_evaluate trains"
-        " with parameter servers without any strategy",
+        advice="take train_distribute out of the RunConfig: train_and_evaluate trains with parameter servers without"
+        " any strategy",
         permanent=True,
     ),
     Rule(
@@ -25,6 +25,14 @@ TRAINING_RULES: tuple[Rule, ...] = (
         pattern=any_of(r"set your optimizer as an instance of `tf\.keras\.optimizers\.legacy"),
         title="an Estimator cannot take this optimizer",
         advice="give the Estimator one of tf.keras.optimizers.legacy, or its name as text ('Adam')",
+        permanent=True,
+    ),
+    Rule(
+        kind="import",
+        names=names_of("TypeError"),
+        pattern=any_of(r"Descriptors cannot (?:not )?be created directly"),
+        title="generated protobuf code is older than the protobuf here",
+        advice="--env PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python reads it all the same; or generate it anew",
         permanent=True,
     ),
     Rule(

@@ -19,11 +19,11 @@ def forward() -> None:
     """Have ``tensorflow.python.estimator`` and what is below it be the modules of tensorflow-estimator: DeepCTR and
     EasyRec import them so."""
     if not any(isinstance(finder, _Forwarder) for finder in sys.meta_path):
-        sys.meta_path.append(_Forwarder())
+        sys.meta_path.insert(0, _Forwarder())
 
 
 class _Forwarder:
-    """Finds a module under its old name; asked last."""
+    """Finds a module under its old name; asked first, since by the path of its package it would be loaded again."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -6,7 +6,6 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -21,13 +20,12 @@ class StrategyRefusedError(NotImplementedError):
 def supply() -> None:
     """Put them where they are looked for."""
     coordinator = _stand_in("tensorflow.python.distribute.estimator_training")
-    refuse = _refusal(StrategyRefusedError, _no_coordinator("train_distribute"))
     vars(coordinator).update(
         init_run_config=_init_run_config,
-        should_run_distribute_coordinator=lambda config: False,
-        train_and_evaluate=refuse,
-        estimator_train=refuse,
-        estimator_evaluate=refuse,
+        should_run_distribute_coordinator=_should_run_distribute_coordinator,
+        train_and_evaluate=_refuse_strategy,
+        estimator_train=_refuse_strategy,
+        estimator_evaluate=_refuse_strategy,
     )
     for name in _TPU_MODULES:
         full_name = f"tensorflow.python.tpu.{name}"
@@ -50,32 +48,48 @@ class _TpuStandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {"__init__": _refusal(NotImplementedError, _NO_TPU), "__doc__": _NO_TPU})
+        return type(name, (), {"__init__": _refuse_tpu, "__doc__": _NO_TPU})
 
 
-def _refusal(error: type[Exception], message: str) -> Callable[..., NoReturn]:
-    def refuse(*args: object, **kwargs: object) -> NoReturn:
-        raise error(message)
+def _refuse_tpu(*args: object, **kwargs: object) -> NoReturn:
+    raise NotImplementedError(_NO_TPU)
 
-    return refuse
+
+# --- tensorflow/python/distribute/estimator_training.py of 2.15, all but what runs the coordinator
 
 
 def _init_run_config(config: Any, tf_config: Any) -> None:
-    """As ``tensorflow/python/distribute/estimator_training.py`` of 2.15 does where no coordinator runs."""
-    if getattr(config, "_experimental_distribute", None):
-        raise StrategyRefusedError(_no_coordinator("experimental_distribute"))
-    if tf_config and "cluster" in tf_config:
-        argument = "train_distribute" if config._train_distribute else "eval_distribute"
-        strategy = config._train_distribute or config._eval_distribute
-        raise StrategyRefusedError(_no_coordinator(f"{argument}={type(strategy).__name__}"))
-    config._distribute_coordinator_mode = None
-    config._init_distributed_setting_from_environment_var(tf_config)
-    config._maybe_overwrite_session_config_for_distributed_training()
+    coordinator: Any = importlib.import_module("tensorflow.python.distribute.distribute_coordinator")
+    given = config._experimental_distribute
+    for name in ("train_distribute", "eval_distribute"):
+        if given and getattr(given, name):
+            if getattr(config, f"_{name}"):
+                raise ValueError(f"Either `{name}` or `experimental_distribute.{name}` can be set.")
+            setattr(config, f"_{name}", getattr(given, name))
+    cluster = importlib.import_module("tensorflow").train.ClusterSpec(tf_config.get("cluster", {}))
+    config._init_distributed_setting_from_environment_var({})
+    if config._train_distribute and given and given.remote_cluster:
+        if cluster:
+            raise ValueError('Cannot set both "cluster_spec" of TF_CONFIG and `experimental_distribute.remote_cluster`')
+        config._distribute_coordinator_mode = coordinator.CoordinatorMode.STANDALONE_CLIENT
+        config._cluster_spec = given.remote_cluster
+    elif not cluster or "master" in cluster.jobs or not config._train_distribute:
+        config._distribute_coordinator_mode = None
+        config._init_distributed_setting_from_environment_var(tf_config)
+        config._maybe_overwrite_session_config_for_distributed_training()
+    else:
+        config._distribute_coordinator_mode = coordinator.CoordinatorMode.INDEPENDENT_WORKER
+        config._cluster_spec = cluster
 
 
-def _no_coordinator(argument: str) -> str:
-    return (
-        f"RunConfig({argument}) in a cluster needs the distribute coordinator of tf.estimator, which is no part of"
-        " TensorFlow from 2.16 on: leave it out (train_and_evaluate trains with parameter servers without any"
-        " strategy), or use TensorFlow 2.15.1"
+def _should_run_distribute_coordinator(config: Any) -> bool:
+    return bool(getattr(config, "_distribute_coordinator_mode", None) and config.cluster_spec)
+
+
+def _refuse_strategy(estimator: Any, *args: object, **kwargs: object) -> NoReturn:
+    strategy = type(estimator.config.train_distribute).__name__
+    raise StrategyRefusedError(
+        f"RunConfig(train_distribute={strategy}) in a cluster needs the distribute coordinator of tf.estimator, which"
+        " is no part of TensorFlow from 2.16 on: leave it out (train_and_evaluate trains with parameter servers without"
+        " any strategy), or use TensorFlow 2.15.1"
     )

@@ -225,12 +225,17 @@ USER_CODE = """x.TypeError: in user code:
         (
             "launcher.estimator.compat.parts.StrategyRefusedError: RunConfig(train_distribute=X) in a cluster needs",
             "a strategy that this TensorFlow has no part for",
-            "take train_distribute and eval_distribute out of the RunConfig at /work/train.py:5",
+            "take train_distribute out of the RunConfig",
         ),
         (
             "ValueError: Please set your optimizer as an instance of `tf.keras.optimizers.legacy.Optimizer`, e.g., x",
             "an Estimator cannot take this optimizer",
             "one of tf.keras.optimizers.legacy",
+        ),
+        (
+            "TypeError: Descriptors cannot be created directly.\nIf this call came from a _pb2.py file, your generated",
+            "generated protobuf code is older",
+            "--env PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python",
         ),
         (
             "AttributeError: module 'tf_keras.api._v2.keras' has no attribute 'ops'",

@@ -29,6 +29,9 @@ assert v1_by_name.DNNClassifier is not tf.estimator.DNNClassifier
 from tensorflow.python.estimator import estimator_lib, keras as keras_lib, run_config as old_run_config
 from tensorflow.python.estimator.canned.head import _Head
 import tensorflow.python.estimator.inputs.queues.feeding_functions
+from tensorflow.python.estimator.exporter import Exporter
+from tensorflow.python.estimator.canned.dnn import DNNClassifierV2
+assert Exporter is tf.estimator.Exporter and DNNClassifierV2 is tf.estimator.DNNClassifier
 assert old_run_config.RunConfig is tf.estimator.RunConfig and keras_lib.model_to_estimator
 try:
     import tensorflow.python.estimator.no_such_module

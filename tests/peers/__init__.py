@@ -1,0 +1,1 @@
+"""Jobs of libraries that are made of Estimators, as their users write them; make test-peers."""
