@@ -203,8 +203,8 @@ def wait(pid: int) -> int:
 
 
 def read(output: IO[bytes], pid: int) -> str:
-    """What was written, with the pid replaced, and without the entry of PYTHONPATH by which programs that the task starts
-    come to us: the one thing that tasks see and others do not."""
+    """What was written, with the pid replaced, and without the entry of PYTHONPATH by which programs that the task
+    starts come to us: the one thing that tasks see and others do not."""
     output.seek(0)
     text = output.read().decode("utf-8", "backslashreplace")
     return text.replace(str(pid), "PID").replace(f"{AGENT / 'below'}:", "")
