@@ -36,6 +36,7 @@ class Steps:
         self._begun = 0
         self._last: int | None = None
         self._is_agreed = False
+        self._has_counted = False
 
     def ready(self, global_step: int = 0) -> None:
         """Everything is there that a step needs; training goes on from ``global_step``."""
@@ -63,6 +64,7 @@ class Steps:
         with self._lock:
             before = self.offset + self.task.local_steps
             self.task.local_steps += count
+            self._has_counted = True
             now, reached = monotonic(), before + count
             is_wanted = any(before < step <= reached for step in self.task.report_steps)
             if now >= self._due_at or is_wanted:
@@ -70,9 +72,9 @@ class Steps:
                 self._report(loss())
 
     def flush(self) -> None:
-        """At the end: what was not reported yet."""
+        """At the end: what was not reported yet. Of steps of a session that reports its own, nothing is known here."""
         with self._lock:
-            if self._said != self.task.local_steps:
+            if self._has_counted and self._said != self.task.local_steps:
                 self._report(None)
 
     def _report(self, loss: float | None) -> None:
