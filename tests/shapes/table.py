@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from launcher.wire.protocol import RUN_VARIABLE
+from tests.e2e.running import alive
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 240.0
@@ -197,25 +197,12 @@ def _outcome(shape: Shape, fault: str, cwd: Path, code: int) -> Outcome:
         code=code,
         waited_s=max(0.0, ended - max(asked, *worked, *printed, 0.0)),
         restarts=sum(task["restarts"] for task in report["tasks"]),
-        left=len(_alive(report["run"])),
+        left=len(alive(report["run"])),
     )
 
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def _alive(run: str) -> list[int]:
-    wanted = f"{RUN_VARIABLE}={run}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
