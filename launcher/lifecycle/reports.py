@@ -119,6 +119,13 @@ def on_usage(draft: Draft, host: str, body: protocol.Message) -> None:
     draft.record(events.UsageSampled(host=host, cpu=body.cpu, rss_mib=body.rss_mib))
 
 
+def on_connected(draft: Draft, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.Connected)
+    record = current(draft, body.task, body.attempt)
+    if record is not None and not record.speaks:
+        draft.update(record, speaks=True)
+
+
 def on_reported(draft: Draft, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Reported)
     record = current(draft, body.task, body.attempt)
@@ -127,13 +134,9 @@ def on_reported(draft: Draft, host: str, body: protocol.Message) -> None:
         return
     if not record.speaks:
         record = draft.update(record, speaks=True)
-        if record.task.role.trains and not draft.state.spoken:
-            draft.set(spoken=True)
+    if record.task.role.trains and not draft.state.spoken:
+        draft.set(spoken=True)
     handler(draft, record, body.report)
-
-
-def on_hello(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
-    """It listens; that is all it has said."""
 
 
 def on_ready(draft: Draft, record: TaskRecord, report: protocol.Message) -> None:
@@ -265,6 +268,7 @@ ON_TOLD: Mapping[type[protocol.Message], Callable[[Draft, str, protocol.Message]
         protocol.Exited: on_exited,
         protocol.Stacks: on_stacks,
         protocol.Usage: on_usage,
+        protocol.Connected: on_connected,
         protocol.Reported: on_reported,
     }
 )
@@ -285,6 +289,5 @@ _ON_REPORT: Mapping[type[protocol.Message], Callable[[Draft, TaskRecord, protoco
         protocol.Uses: on_uses,
         protocol.Leaving: on_leaving,
         protocol.Reached: on_reached,
-        protocol.TaskHello: on_hello,
     }
 )

@@ -174,6 +174,13 @@ class Usage(Message, kind="usage"):
     rss_mib: Mapping[str, float]
 
 
+class Connected(Message, kind="connected"):
+    """A task listens to its agent, and can be told something."""
+
+    task: str
+    attempt: int
+
+
 class Reported(Message, kind="reported"):
     """What a task said over its socket."""
 

@@ -104,6 +104,6 @@ class TaskLinks:
             self._complain(link)
             return
         link.task, link.attempt = hello.task, hello.attempt
-        self._say(protocol.Reported(task=link.task, attempt=link.attempt, report=hello))
+        self._say(protocol.Connected(task=link.task, attempt=link.attempt))
         for message in (*((self._gate,) if self._gate else ()), *self._untold.pop(link.task, ())):
             link.wire.send(protocol.encode(message))
