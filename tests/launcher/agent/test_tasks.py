@@ -184,7 +184,7 @@ def test_reports_and_tells_pass_between_task_and_supervisor(host: Host) -> None:
     host.send(protocol.Tell(task="chief:0", message=protocol.Barrier()))
     assert host.wait(protocol.Exited).exit_code == 0
     kinds = [type(body.report) for body in host.bodies(protocol.Reported)]
-    assert kinds == [protocol.TaskHello, protocol.Ready, protocol.Step, protocol.Finished]
+    assert kinds == [protocol.Ready, protocol.Step, protocol.Finished]
 
 
 def test_what_is_told_before_a_task_connects_waits_for_it(host: Host, tmp_path: Path) -> None:
