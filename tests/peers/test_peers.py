@@ -14,7 +14,7 @@ FLAGS = ("local", "--workers", "1", "--ps", "1", "--run-dir", "run", "--plain")
 def check(done: Finished, steps: int) -> None:
     assert done.code == 0, done.stdout + done.stderr
     assert done.report is not None
-    assert done.report["metrics"]["global_step"] == done.report["checkpoints"][-1]["global_step"] >= steps
+    assert done.report["metrics"]["global_step"] >= steps  # EasyRec saves by a hook of its own, which reports nothing
     assert min(done.task(name)["local_steps"] for name in ("chief:0", "worker:0")) > 0
     assert all(len(task["attempts"]) == 1 for task in done.report["tasks"])
 
