@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.running import environment
 
 ROOT = Path(__file__).parents[3]
 START = "from launcher.estimator.compat import install_on_import; install_on_import(); "
@@ -161,7 +162,7 @@ except compat.EstimatorMissingError as error:
 
 
 def run(program: str, *arguments: str, **variables: str) -> str:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
+    environ = environment(**{"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **variables})
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], env=environ, capture_output=True, text=True, timeout=240
     )
