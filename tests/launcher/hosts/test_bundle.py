@@ -73,7 +73,7 @@ def test_it_is_asked_for_once(tmp_path: Path) -> None:
 
 def test_what_arrives_damaged_is_not_used(tmp_path: Path) -> None:
     bundle = unlike_others()
-    done = ask(tmp_path, bundle.data[:-1] + b"?", bundle)
+    done = ask(tmp_path, bundle.data[:-1] + bytes([bundle.data[-1] ^ 1]), bundle)
     assert done.returncode == 1 and b"damaged" in done.stderr
     short = ask(tmp_path, bundle.data[:1000], bundle)
     assert short.returncode == 1 and b"connection ended" in short.stderr
