@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_AGENTS = 10  # an agent that dies that often has a fault that one more will not cure
 _MAX_MESSAGE_BYTES = 65536
-_REFUSAL_S = 2.0
+_REFUSAL_S = 10.0
 
 Held = dict[str, tuple[int, ...]]
 Listeners = tuple[socket.socket, socket.socket]
@@ -153,7 +153,11 @@ def _refuse(listener: socket.socket, message: str) -> None:
     with contextlib.suppress(OSError):
         line, _ = listener.accept()
         with line:
+            line.settimeout(_REFUSAL_S)
             line.sendall(protocol.encode(protocol.Refused(command="hello", message=message)))
+            line.shutdown(socket.SHUT_WR)
+            while line.recv(_MAX_MESSAGE_BYTES):  # closed before it is read, it would reset the line, and be lost
+                pass
 
 
 def run_agent(options: Options, home: Folder, listeners: Listeners, held: Held, facts: tuple[int, int]) -> bool:
