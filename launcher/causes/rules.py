@@ -144,6 +144,13 @@ _OTHER_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind="tf_config",
+        pattern=any_of(r"it must have one \"chief\" node"),
+        title="an Estimator needs a chief",
+        advice="let the cluster have one: leave out --no-chief, or chief with a count of 0 in the spec",
+        permanent=True,
+    ),
+    Rule(
+        kind="tf_config",
         pattern=any_of(
             r"TF_CONFIG",
             r"must be at most one `chief`|must have a `chief`|\"chief\" (?:must|node)|cluster must contain",

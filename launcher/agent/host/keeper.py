@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_AGENTS = 10  # an agent that dies that often has a fault that one more will not cure
 _MAX_MESSAGE_BYTES = 65536
-_REFUSAL_S = 10.0
+_REFUSAL_S = 2.0
 
 Held = dict[str, tuple[int, ...]]
 Listeners = tuple[socket.socket, socket.socket]

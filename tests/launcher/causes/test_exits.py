@@ -84,6 +84,8 @@ IMPORT_LIMIT = "ImportError: libtensorflow_cc.so.2: failed to map segment from s
     ("text", "kind", "permanent", "words"),
     [
         (raised("FileNotFoundError: [Errno 2] No such file or directory: '/d/x'"), "missing_input", True, "/d/x"),
+        (raised('ValueError: If "cluster" is set in TF_CONFIG, it must have one "chief" node.'),
+         "tf_config", True, "an Estimator needs a chief"),
         (raised("x.NotFoundError: No files matched pattern: /d/*"), "missing_input", True, "/d/*"),
         (raised("x.InvalidArgumentError: Feature: z (data type: float) is required but could not be found."),
          "bad_input", True, "Feature: z"),
