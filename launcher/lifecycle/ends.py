@@ -43,9 +43,18 @@ def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
         ended_well = body.exit_code == 0 and record.task.role is not Role.PS
         draft.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
     elif body.exit_code == 0 and not ended_early(draft, record):
+        tell_of_loss(draft, record)
         draft.move(record, TaskState.SUCCEEDED, exited=body)
     else:
         died(draft, record, body)
+
+
+def tell_of_loss(draft: Draft, record: TaskRecord) -> None:
+    """A program may end in the middle of training and say that all is well."""
+    began = record.uses == protocol.ESTIMATOR and record.trained and record.ready
+    if began and not record.finished and not record.nothing_left and draft.is_chief(record):
+        words = "ended with exit code 0 in the middle of training: what was trained since the last checkpoint is lost"
+        draft.notice("warning", f"{record.task} {words}", record.task)
 
 
 def restarted(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:

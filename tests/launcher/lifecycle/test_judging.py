@@ -108,6 +108,17 @@ def test_steps_of_an_attempt_that_died_count() -> None:
     assert end(run).outcome is Outcome.SUCCEEDED
 
 
+@pytest.mark.parametrize("finishes", [True, False])
+def test_a_chief_that_leaves_in_the_middle_of_training_is_told_of(finishes: bool) -> None:
+    run = started()
+    run.report("chief:0", protocol.Uses(what="estimator"))
+    run.trains("chief:0", "worker:0", "worker:1")
+    if finishes:
+        run.report("chief:0", protocol.Finished(global_step=1, local_steps=1))
+    run.exits("chief:0", 0)
+    assert any("in the middle of training" in message for message in warnings(run)) is not finishes
+
+
 @pytest.mark.parametrize("task", ["worker:1", "evaluator:0"])
 def test_a_model_dir_that_differs_fails_at_once(task: str) -> None:
     run = started()
