@@ -60,23 +60,20 @@ class Deadline:
         return int(struct.unpack("=q", self._shared[:8])[0])
 
 
-def holder(run: str, generation: int) -> str:
-    """The line of a generation, in the list of those that have trained in a folder."""
-    return f"{run} {generation}"
-
-
-def take(folder: str, name: str) -> None:
-    """From now on that one has the folder, and whoever had it changes nothing there any more."""
-    lines = _holders(folder)
-    if lines[-1:] != [name]:
+def take(folder: str, run: str, generation: int) -> None:
+    """From now on that generation has the folder, and whoever had it changes nothing there any more. One that had it,
+    and was replaced, does not get it back: its host may have been frozen."""
+    lines, name = _holders(folder), f"{run} {generation}"
+    later = [line for line in lines if line.rpartition(" ")[0] == run and int(line.rpartition(" ")[2]) > generation]
+    if name not in lines and not later:
         _write(folder, [*lines, name])
 
 
-def leave(folder: str, run: str) -> None:
-    """The run is over; nobody has the folder, unless somebody else has taken it. One in which nothing was trained is
-    left as it was found."""
+def leave(folder: str, run: str, generation: int) -> None:
+    """The run is over; nobody has the folder, unless somebody else has taken it, a later generation included. One in
+    which nothing was trained is left as it was found."""
     lines = _holders(folder)
-    if not lines or lines[-1].rpartition(" ")[0] != run:
+    if lines[-1:] != [f"{run} {generation}"]:
         return
     if [entry.name for entry in Path(folder).iterdir()] == [HOLDERS]:
         Path(folder, HOLDERS).unlink(missing_ok=True)

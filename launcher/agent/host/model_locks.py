@@ -54,7 +54,7 @@ class ModelLocks:
             fd, note = locks.lock(path, self._owner())
             self._hold(f"lock {path}", fd)
             self._watch(path)
-        fence.take(path, fence.holder(self._run, generation))
+        fence.take(path, self._run, generation)
         self._generations[path] = generation
         self._say(protocol.Locked(path=path, note=note))
 
@@ -64,7 +64,7 @@ class ModelLocks:
             kind, _, path = held.partition(" ")
             if kind == "lock":
                 locks.unlock(Path(path) / locks.LOCK_FILE, fds[0], socket.gethostname())
-                fence.leave(path, self._run)
+                fence.leave(path, self._run, self._generations.get(path, 0))
             elif kind == "name":
                 locks.unlock(locks.name_file(path, self._names), fds[0], socket.gethostname())
 
