@@ -167,7 +167,4 @@ def test_a_chief_of_long_ago_harms_no_checkpoint(three_hosts: Network, live: Sta
     newest = run.report()["checkpoints"][-1]["global_step"]
     assert f'model_checkpoint_path: "model.ckpt-{newest}"' in (model / "checkpoint").read_text()
     assert newest >= 1500 and (model / f"model.ckpt-{newest}.index").exists()
-    again = live(three_hosts, written)
-    assert again.client.wait(240.0) == 0, again.said
-    assert again.report()["global_step"] == newest, "the next run goes on from there"
     wait_until_gone(three_hosts)

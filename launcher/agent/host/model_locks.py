@@ -59,14 +59,15 @@ class ModelLocks:
         self._say(protocol.Locked(path=path, note=note))
 
     def release(self) -> None:
-        """Removes the files of all locks that are still this host's."""
+        """Removes the files of all locks that are still this host's; its folders are nobody's."""
         for held, fds in self._keeper.held.items():
             kind, _, path = held.partition(" ")
             if kind == "lock":
                 locks.unlock(Path(path) / locks.LOCK_FILE, fds[0], socket.gethostname())
-                fence.leave(path, self._run, self._generations.get(path, 0))
             elif kind == "name":
                 locks.unlock(locks.name_file(path, self._names), fds[0], socket.gethostname())
+        for path, generation in self._generations.items():
+            fence.leave(path, self._run, generation)
 
     def _hold(self, name: str, fd: int | None) -> None:
         if fd is not None and name not in self._keeper.held:
