@@ -6,7 +6,6 @@ truncated, and is the same one whoever opens it.
 
 from __future__ import annotations
 
-import errno
 import os
 
 _AT_ONCE_BYTES = 1024 * 1024  # as much as a pipe can hold, unless its user is privileged
@@ -34,30 +33,32 @@ class Pipe:
         end = at + _AT_ONCE_BYTES
         while at < end:
             try:
-                moved = _move(self.reader, file, at)
+                # Within the kernel where it can: then a SIGKILL between two calls loses nothing.
+                moved = os.splice(self.reader, file, _PIECE_BYTES, offset_dst=at)
             except BlockingIOError:
                 break
-            except OSError as error:  # the disk is full: better that words are lost than that the task stands still
-                self.lost += len(os.read(self.reader, _PIECE_BYTES))
-                self.trouble = error.strerror or "unknown trouble"
-                continue
+            except (AttributeError, OSError):  # no such call for this file, or the disk is full
+                moved = self._copy(file, at)
             if not moved:
                 break
             at += moved
         return at
+
+    def _copy(self, file: int, at: int) -> int:
+        """Better that words are lost than that the task stands still."""
+        try:
+            data = os.read(self.reader, _PIECE_BYTES)
+        except BlockingIOError:
+            return 0
+        try:
+            return os.pwrite(file, data, at)
+        except OSError as error:
+            self.lost += len(data)
+            self.trouble = error.strerror or str(error)
+            return 0
 
     def close(self) -> None:
         """Lets go of this process's own end."""
         if self._writer is not None:
             os.close(self._writer)
             self._writer = None
-
-
-def _move(reader: int, file: int, at: int) -> int:
-    """Within the kernel where it can: then a SIGKILL between two calls loses nothing. Raises OSError."""
-    try:
-        return os.splice(reader, file, _PIECE_BYTES, offset_dst=at)
-    except (AttributeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
-            raise
-    return os.pwrite(file, os.read(reader, _PIECE_BYTES), at)

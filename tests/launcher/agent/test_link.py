@@ -18,6 +18,7 @@ from launcher.agent.host import relay
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.output import Outputs
+from launcher.agent.tasks.pipe import Pipe
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 from tests.fake_task import spam_bytes
@@ -189,6 +190,19 @@ def test_what_opens_its_own_output_anew_loses_none_of_it(host: Host) -> None:
     exited = host.wait(protocol.Exited)
     text = host.wait_output("worker-0.1", exited.output_bytes).decode()
     assert text.split() == [str(number // 3) for number in range(1500)] + ["dup", "last", "last", "and", "least"]
+
+
+def test_words_for_which_there_is_no_room_are_counted_and_hold_up_nobody() -> None:
+    pipe = Pipe(*os.pipe())
+    said = pipe.writer()
+    with open("/dev/full", "r+b", buffering=0) as full:
+        for _ in range(3):
+            os.write(said, b"x" * 40_000)
+            assert pipe.pour(full.fileno(), 0) == 0
+    assert (pipe.lost, pipe.trouble) == (120_000, "No space left on device")
+    for fd in (said, pipe.reader):
+        os.close(fd)
+    pipe.close()
 
 
 def test_what_was_said_as_the_agent_died_arrives(host: Host, tmp_path: Path) -> None:
