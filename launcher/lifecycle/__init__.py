@@ -1,6 +1,6 @@
 """What happens next: the one place that decides about starting, restarting, stopping and ending.
 
-``step(state, happening)`` is pure: it takes what has happened and gives the new state and what is to be done.
+``Lifecycle.step(happening)`` takes what has happened and gives what is to be done; it acts on nothing else.
 The rules:
 
 1. Every port is reserved and the model_dir is locked, and seen to be the same folder by every host that trains or
@@ -27,11 +27,11 @@ The rules:
 from __future__ import annotations
 
 from launcher.lifecycle.clock import next_wakeup
-from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import agent_renewed, prepare, restart_asked, stop_asked
 from launcher.lifecycle.moves import host_lost
 from launcher.lifecycle.reports import ON_TOLD
 from launcher.lifecycle.rules import settle
+from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, initial
 from launcher.lifecycle.values import (
     Action,
@@ -55,6 +55,7 @@ from launcher.lifecycle.values import (
     Ticked,
     Told,
 )
+from launcher.plan.model import Plan
 
 __all__ = [
     "TRANSITIONS",
@@ -64,6 +65,7 @@ __all__ = [
     "End",
     "Happening",
     "HostLost",
+    "Lifecycle",
     "LockModelDir",
     "Prepare",
     "ProveTask",
@@ -80,33 +82,41 @@ __all__ = [
     "TellTask",
     "Ticked",
     "Told",
-    "initial",
-    "next_wakeup",
-    "step",
 ]
 
 
-def step(state: RunState, happening: Happening) -> tuple[RunState, tuple[Action, ...]]:
-    """The state after ``happening``, and what is to be done about it, in order."""
-    draft = Draft(state, happening.now)
-    _take(draft, happening)
-    settle(draft)
-    return draft.finished()
+class Lifecycle:
+    """Of one run: decides on nothing but what it is told, so that a story told again ends in the same way."""
 
+    def __init__(self, plan: Plan) -> None:
+        self.state = initial(plan)
+        self._run = Run(self.state)
 
-def _take(draft: Draft, happening: Happening) -> None:
-    if isinstance(happening, Told):
-        handler = ON_TOLD.get(type(happening.body))
-        if handler is not None:
-            handler(draft, happening.host, happening.body)
-    elif isinstance(happening, Begun):
-        draft.set(began_at=draft.now, progress_at=draft.now)
-        prepare(draft)
-    elif isinstance(happening, StopAsked):
-        stop_asked(draft, happening)
-    elif isinstance(happening, RestartAsked):
-        restart_asked(draft, happening.task)
-    elif isinstance(happening, AgentRenewed):
-        agent_renewed(draft, happening.host)
-    elif isinstance(happening, HostLost):
-        host_lost(draft, happening)
+    def step(self, happening: Happening) -> tuple[Action, ...]:
+        """What is to be done about ``happening``, in order."""
+        self._run.now = happening.now
+        self._take(happening)
+        settle(self._run)
+        return self._run.taken_actions()
+
+    def next_wakeup(self) -> float:
+        """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
+        return next_wakeup(self._run)
+
+    def _take(self, happening: Happening) -> None:
+        run = self._run
+        if isinstance(happening, Told):
+            handler = ON_TOLD.get(type(happening.body))
+            if handler is not None:
+                handler(run, happening.host, happening.body)
+        elif isinstance(happening, Begun):
+            self.state.began_at = self.state.progress_at = run.now
+            prepare(run)
+        elif isinstance(happening, StopAsked):
+            stop_asked(run, happening)
+        elif isinstance(happening, RestartAsked):
+            restart_asked(run, happening.task)
+        elif isinstance(happening, AgentRenewed):
+            agent_renewed(run, happening.host)
+        elif isinstance(happening, HostLost):
+            host_lost(run, happening)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from launcher import causes
 from launcher.causes import Cause
-from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.drilling import blame_drill
 from launcher.lifecycle.outages import death_known, lost
-from launcher.lifecycle.shape import has_lost_its_others, others_with, restart_together, trainers
+from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord
+from launcher.lifecycle.state.roster import Trait
+from launcher.lifecycle.state.shape import others_with
+from launcher.lifecycle.together import has_lost_its_others, restart_together, trainers
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.record import events
 from launcher.record.states import Outcome, Phase, TaskState
@@ -22,251 +25,252 @@ MOST_ALIKE = 3
 BY_HAND = "restarted by hand"
 
 
-def exited(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
-    record = draft.update(record, running=False, waits_for="", missing="", training="", doing="", term_at=math.inf)
-    death_known(draft, record)
+def exited(run: Run, record: TaskRecord, body: protocol.Exited) -> None:
+    record.attempt.gone()
+    death_known(run, record)
     if record.task.role is Role.PS:
-        draft.set(initialised=False)
-    if draft.is_chief(record):
-        draft.training(barrier_open=False)  # another attempt is told again
+        run.state.generation.initialised = False
+    if run.is_chief(record):
+        run.state.training.barrier_open = False  # another attempt is told again
     if body.unkilled:
         words = f"{record.task} on {record.planned.host} was killed in vain: {body.unkilled}; it is counted as gone"
-        draft.notice("warning", words, record.task)
-    if record.restart_wanted and not body.unkilled and draft.state.phase in (Phase.STARTING, Phase.TRAINING):
-        restarted(draft, record, body)
-    elif draft.state.phase is Phase.MOVING and not ended_for_good(draft, record, body):
-        reason = "its host is lost" if record.planned.host in draft.state.lost else "stopped, for a new generation"
-        draft.move(record, TaskState.BACKOFF, reason=reason, exited=body, restart_at=math.inf)
-    elif record.hurried and not body.raised:
-        draft.move(record, TaskState.SUCCEEDED, exited=body)
-    elif record.state is TaskState.STOPPING and not record.hurried:
+        run.notice("warning", words, record.task)
+    if record.attempt.restart_wanted and not body.unkilled and run.state.phase in (Phase.STARTING, Phase.TRAINING):
+        restarted(run, record, body)
+    elif run.state.phase is Phase.MOVING and not ended_for_good(run, record, body):
+        reason = "its host is lost" if record.planned.host in run.state.lost else "stopped, for a new generation"
+        record.restart_at = math.inf
+        run.move(record, TaskState.BACKOFF, reason=reason, exited=body)
+    elif record.attempt.hurried and not body.raised:
+        run.move(record, TaskState.SUCCEEDED, exited=body)
+    elif record.state is TaskState.STOPPING and not record.attempt.hurried:
         ended_well = body.exit_code == 0 and record.task.role is not Role.PS
-        draft.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
-    elif body.exit_code == 0 and not ended_early(draft, record):
-        tell_of_loss(draft, record)
-        draft.move(record, TaskState.SUCCEEDED, exited=body)
+        run.move(record, TaskState.SUCCEEDED if ended_well else TaskState.STOPPED, exited=body)
+    elif body.exit_code == 0 and not ended_early(run, record):
+        tell_of_loss(run, record)
+        run.move(record, TaskState.SUCCEEDED, exited=body)
     else:
-        died(draft, record, body)
+        died(run, record, body)
 
 
-def tell_of_loss(draft: Draft, record: TaskRecord) -> None:
+def tell_of_loss(run: Run, record: TaskRecord) -> None:
     """A program may end in the middle of training and say that all is well."""
-    began = record.uses == protocol.ESTIMATOR and record.trained and record.ready
-    if began and not record.finished and not record.nothing_left and draft.is_chief(record):
+    began = record.attempt.uses == protocol.ESTIMATOR and record.past.trained and record.attempt.ready
+    if began and not record.attempt.finished and not record.attempt.nothing_left and run.is_chief(record):
         words = "ended with exit code 0 in the middle of training: what was trained since the last checkpoint is lost"
-        draft.notice("warning", f"{record.task} {words}", record.task)
+        run.notice("warning", f"{record.task} {words}", record.task)
 
 
-def restarted(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
+def restarted(run: Run, record: TaskRecord, body: protocol.Exited) -> None:
     """A task that was taken down to be started again is gone. One that had died before, by itself, is told of later
     only because its host is farther away."""
-    if record.restart_wanted != BY_HAND and not body.stopped and body.exit_code != 0:
-        draft.set(failures=(*draft.state.failures, causes.of_exit(record.planned.host, body, known(draft))))
-    draft.move(record, TaskState.BACKOFF, reason=record.restart_wanted, exited=body, restart_at=draft.now)
-    if record.restart_wanted == BY_HAND:
-        lost(draft, record, detected_s=body.since_s)
-        restart_together(draft, record)
+    if record.attempt.restart_wanted != BY_HAND and not body.stopped and body.exit_code != 0:
+        run.state.failures.append(causes.of_exit(record.planned.host, body, known(run)))
+    record.restart_at = run.now
+    run.move(record, TaskState.BACKOFF, reason=record.attempt.restart_wanted, exited=body)
+    if record.attempt.restart_wanted == BY_HAND:
+        lost(run, record, detected_s=body.since_s)
+        restart_together(run, record)
 
 
-def ended_for_good(draft: Draft, record: TaskRecord, body: protocol.Exited) -> bool:
+def ended_for_good(run: Run, record: TaskRecord, body: protocol.Exited) -> bool:
     """Whether a task that ends while its generation does has nothing left to do."""
     if record.task.role is Role.PS:
-        return all(trainer.state.final for trainer in draft.of_role(*TRAINERS))
+        return all(trainer.state.final for trainer in run.state.of_role(*TRAINERS))
     if body.exit_code != 0:
         return False
-    trained = draft.state.move is not None and draft.state.move.trained
-    return record.state is not TaskState.STOPPING or (trained and record.finished)
+    trained = run.state.move is not None and run.state.move.trained
+    return record.state is not TaskState.STOPPING or (trained and record.attempt.finished)
 
 
-def ended_early(draft: Draft, record: TaskRecord) -> bool:
+def ended_early(run: Run, record: TaskRecord) -> bool:
     """A parameter server that returns while somebody trains with it has failed, whatever its exit code."""
     return record.task.role is Role.PS and any(
-        trainer.ready or trainer.waits_for for trainer in draft.of_role(*TRAINERS) if trainer.alive
+        trainer.attempt.ready or trainer.attempt.waits_for for trainer in run.state.of_role(*TRAINERS) if trainer.alive
     )
 
 
-def died(draft: Draft, record: TaskRecord, body: protocol.Exited) -> None:
-    early_deaths = 0 if record.ready else record.early_deaths + 1
-    record = draft.update(record, early_deaths=early_deaths)
-    cause = blame_drill(draft, record, causes.of_exit(record.planned.host, body, known(draft)))
-    record = count_alike(draft, record, cause)
-    refusal = no_restart(draft, record, body, cause)
+def died(run: Run, record: TaskRecord, body: protocol.Exited) -> None:
+    record.early_deaths = 0 if record.attempt.ready else record.early_deaths + 1
+    cause = blame_drill(run, record, causes.of_exit(record.planned.host, body, known(run)))
+    count_alike(run, record, cause)
+    refusal = no_restart(run, record, body, cause)
     reason = cause.message
     if (
         refusal is not None
         and not cause.permanent
-        and restarts_left(draft, record) <= 0
-        and len(record.alike_at) < most_alike(record)
+        and restarts_left(run, record) <= 0
+        and len(record.past.alike_at) < most_alike(record)
     ):
-        cause = causes.used_up(cause, record.task.role, draft.state.plan.policy.restarts[record.task.role])
-    draft.set(failures=(*draft.state.failures, cause))
+        cause = causes.used_up(cause, record.task.role, run.state.plan.policy.restarts[record.task.role])
+    run.state.failures.append(cause)
     if refusal is None:
-        delay_s = backoff_s(draft, record)
-        left = restarts_left(draft, record) - 1
-        draft.move(
-            record,
-            TaskState.BACKOFF,
-            reason=f"{cause.message}; starting again ({left} restart{'s' * (left != 1)} left after this one)",
-            exited=body,
-            restart_at=draft.now + delay_s,
-            restarts=record.restarts + 1,
-            restarted_at=(*recent_restarts(draft, record), draft.now),
-        )
-        lost(draft, record, detected_s=body.since_s)
-        restart_together(draft, record)
+        delay_s = backoff_s(run, record)
+        left = restarts_left(run, record) - 1
+        record.restart_at = run.now + delay_s
+        record.past = replace(record.past, restarted_at=(*recent_restarts(run, record), run.now))
+        reason = f"{reason}; starting again ({left} restart{'s' * (left != 1)} left after this one)"
+        run.move(record, TaskState.BACKOFF, reason=reason, exited=body)
+        lost(run, record, detected_s=body.since_s)
+        restart_together(run, record)
         return
-    record = draft.move(record, TaskState.FAILED, reason=f"{reason}; {refusal}", exited=body)
-    failed_for_good(draft, record, cause)
+    run.move(record, TaskState.FAILED, reason=f"{reason}; {refusal}", exited=body)
+    failed_for_good(run, record, cause)
 
 
-def known(draft: Draft) -> causes.Known:
+def known(run: Run) -> causes.Known:
     """What helps to explain a failure."""
-    state = draft.state
+    state = run.state
     return causes.Known(model_dir=state.trains_in or state.plan.model_dir, metrics=state.metrics)
 
 
-def backoff_s(draft: Draft, record: TaskRecord) -> float:
+def backoff_s(run: Run, record: TaskRecord) -> float:
     """The first restart of a task that had been ready comes at once; after that the waits double, to a minute."""
-    recent = len(recent_restarts(draft, record))
-    if recent == 0 and record.ready:
+    recent = len(recent_restarts(run, record))
+    if recent == 0 and record.attempt.ready:
         return 0.0
-    return float(min(60.0, draft.state.plan.policy.backoff_s * 2.0 ** max(0, recent - 1)))
+    return float(min(60.0, run.state.plan.policy.backoff_s * 2.0 ** max(0, recent - 1)))
 
 
-def recent_restarts(draft: Draft, record: TaskRecord) -> tuple[float, ...]:
+def recent_restarts(run: Run, record: TaskRecord) -> tuple[float, ...]:
     """Those that the policy counts: the ones of the last ``restart_window_s``."""
-    window_s = draft.state.plan.policy.restart_window_s
-    return tuple(at for at in record.restarted_at if window_s is None or draft.now - at < window_s)
+    window_s = run.state.plan.policy.restart_window_s
+    return tuple(at for at in record.past.restarted_at if window_s is None or run.now - at < window_s)
 
 
-def restarts_left(draft: Draft, record: TaskRecord) -> int:
-    return draft.state.plan.policy.restarts[record.task.role] - len(recent_restarts(draft, record))
+def restarts_left(run: Run, record: TaskRecord) -> int:
+    return run.state.plan.policy.restarts[record.task.role] - len(recent_restarts(run, record))
 
 
-def no_restart(draft: Draft, record: TaskRecord, body: protocol.Exited, cause: Cause) -> str | None:
+def no_restart(run: Run, record: TaskRecord, body: protocol.Exited, cause: Cause) -> str | None:
     """Why a dead task is not started again, None if it is."""
-    if draft.state.phase is Phase.STOPPING or draft.state.stop_how:
+    if run.state.phase is Phase.STOPPING or run.state.stop_how:
         return "the run is being stopped"
-    if draft.state.phase is Phase.DRAINING and record.task.role is not Role.EVALUATOR:
+    if run.state.phase is Phase.DRAINING and record.task.role is not Role.EVALUATOR:
         return "training is over"
     if body.unkilled:
         return "not started again where it cannot be killed"
-    if has_lost_its_others(draft, record):
+    if has_lost_its_others(run, record):
         return "the chief has ended"
     if cause.permanent:
         return "not started again, since it would fail the same way"
     if body.signal is None and record.early_deaths >= 2:
         return "not started again, since it failed twice before it was ready"
-    if len(record.alike_at) >= most_alike(record):
+    if len(record.past.alike_at) >= most_alike(record):
         how_often = "twice" if most_alike(record) == 2 else "three times"
         return f"not started again, since it failed {how_often} the same way"
-    if restarts_left(draft, record) <= 0:
-        used = draft.state.plan.policy.restarts[record.task.role]
+    if restarts_left(run, record) <= 0:
+        used = run.state.plan.policy.restarts[record.task.role]
         return causes.its_restarts(used) if used else f"policy.restarts.{record.task.role} is 0"
     return None
 
 
 def most_alike(record: TaskRecord) -> int:
     """How often it may die of one exception at one line: a program that has never trained gets one more try."""
-    return MOST_ALIKE if record.trained or not record.task.role.trains else MOST_ALIKE - 1
+    return MOST_ALIKE if record.past.trained or not record.task.role.trains else MOST_ALIKE - 1
 
 
-def count_alike(draft: Draft, record: TaskRecord, cause: Cause) -> TaskRecord:
+def count_alike(run: Run, record: TaskRecord, cause: Cause) -> None:
     """Counts deaths in a row that came from the same exception at the same line, within ``restart_window_s``."""
-    window_s = draft.state.plan.policy.restart_window_s
-    before = record.alike_at if cause.likeness == record.likeness else ()
-    recent = tuple(at for at in before if window_s is None or draft.now - at < window_s)
-    return draft.update(record, likeness=cause.likeness, alike_at=(*recent, draft.now) if cause.likeness else ())
+    window_s = run.state.plan.policy.restart_window_s
+    before = record.past.alike_at if cause.likeness == record.past.likeness else ()
+    recent = tuple(at for at in before if window_s is None or run.now - at < window_s)
+    alike_at = (*recent, run.now) if cause.likeness else ()
+    record.past = replace(record.past, likeness=cause.likeness, alike_at=alike_at)
 
 
-def failed_for_good(draft: Draft, record: TaskRecord, cause: Cause) -> None:
+def failed_for_good(run: Run, record: TaskRecord, cause: Cause) -> None:
     """What one task's final failure means for the run."""
-    if draft.state.phase in (Phase.STOPPING, Phase.ENDED):
+    if run.state.phase in (Phase.STOPPING, Phase.ENDED):
         return
-    used_up = draft.state.plan.policy.used_up[record.task.role]
-    if others_with(draft.state, record) and not has_lost_its_others(draft, record):
+    used_up = run.state.plan.policy.used_up[record.task.role]
+    if others_with(run.state, record) and not has_lost_its_others(run, record):
         used_up = UsedUp.FAIL
     if used_up is UsedUp.FAIL:
-        draft.fail(cause)
+        run.fail(cause)
         return
     consequence = "the others go on without it"
     if used_up is UsedUp.FAIL_AT_END:
-        draft.blame(cause)
+        run.blame(cause)
         consequence += "; the run has failed, whatever they reach"
     severity = "error" if used_up is UsedUp.FAIL_AT_END else "warning"
-    draft.notice(severity, f"{record.task} has failed for good; {consequence}", record.task)
+    run.notice(severity, f"{record.task} has failed for good; {consequence}", record.task)
 
 
-def agent_renewed(draft: Draft, host: str) -> None:
+def agent_renewed(run: Run, host: str) -> None:
     """The tasks of an agent die with it; its successor starts them again."""
-    draft.notice("warning", f"the agent of {host} died and was started again")
-    tasks_died(draft, host)
-    if draft.state.phase is Phase.STARTING and not math.isinf(draft.state.began_at):
-        prepare(draft)  # what it was asked for may not have arrived
-    if draft.state.gate.open:  # the others may be as they were, and then nothing of the gate would ever be said to it
-        draft.do(TellTask(task=None, message=draft.state.gate))
+    run.notice("warning", f"the agent of {host} died and was started again")
+    tasks_died(run, host)
+    if run.state.phase is Phase.STARTING and not math.isinf(run.state.began_at):
+        prepare(run)  # what it was asked for may not have arrived
+    gate = run.state.generation.gate
+    if gate.open:  # the others may be as they were, and then nothing of the gate would ever be said to it
+        run.do(TellTask(task=None, message=gate))
 
 
-def prepare(draft: Draft) -> None:
+def prepare(run: Run) -> None:
     """Has everything done that comes before the first start of a generation."""
-    state = draft.state
-    draft.do(Prepare(plan=state.plan, generation=state.generation, lost=state.lost))
+    state = run.state
+    run.do(Prepare(plan=state.plan, generation=state.generation.number, lost=frozenset(state.lost)))
     if state.trains_in and state.trains_in != state.plan.model_dir:
-        draft.do(LockModelDir(path=state.trains_in))
+        run.do(LockModelDir(path=state.trains_in))
 
 
-def tasks_died(draft: Draft, host: str) -> None:
-    for record in list(draft.tasks.values()):
+def tasks_died(run: Run, host: str) -> None:
+    for record in run.tasks:
         if record.planned.host == host and record.alive:
-            death = protocol.Exited(task=record.task.name, attempt=record.attempt, exit_code=None, signal=9, tail="")
-            exited(draft, record, death)
+            name, number = record.task.name, record.attempt.number
+            exited(run, record, protocol.Exited(task=name, attempt=number, exit_code=None, signal=9, tail=""))
 
 
-def restart_asked(draft: Draft, task: TaskId) -> None:
-    record = draft.tasks.get(task)
-    if record is None or not record.alive or draft.state.phase is not Phase.TRAINING:
-        draft.notice("warning", f"{task} does not run now, so it is not restarted", task)
+def restart_asked(run: Run, task: TaskId) -> None:
+    record = run.state.tasks.get(task)
+    if record is None or not record.alive or run.state.phase is not Phase.TRAINING:
+        run.notice("warning", f"{task} does not run now, so it is not restarted", task)
         return
-    draft.update(record, restart_wanted=BY_HAND)
-    draft.do(StopTask(task=task, attempt=record.attempt, grace_s=draft.state.plan.policy.grace_s))
+    record.attempt.restart_wanted = BY_HAND
+    run.do(StopTask(task=task, attempt=record.attempt.number, grace_s=run.state.plan.policy.grace_s))
 
 
-def stop_asked(draft: Draft, asked: StopAsked) -> None:
-    draft.record(events.StopRequested(how=asked.how, by=asked.by))
-    again = bool(draft.state.stop_how)
-    is_its_end = draft.state.endless and asked.how == "stop" and draft.state.phase is not Phase.MOVING
-    if not again and not is_its_end and draft.state.outcome is Outcome.SUCCEEDED:
-        draft.set(outcome=Outcome.INTERRUPTED)
+def stop_asked(run: Run, asked: StopAsked) -> None:
+    run.record(events.StopRequested(how=asked.how, by=asked.by))
+    if run.state.phase is Phase.ENDED:
+        return
+    again = bool(run.state.stop_how)
+    is_its_end = run.state.endless and asked.how == "stop" and run.state.phase is not Phase.MOVING
+    if not again and not is_its_end and run.state.outcome is Outcome.SUCCEEDED:
+        run.state.outcome = Outcome.INTERRUPTED
     if asked.how == "kill" or again:
-        draft.set(stop_how=draft.state.stop_how or asked.how)
-        for record in list(draft.tasks.values()):
-            draft.stop(record, 0.0, "stopped at once")
-        draft.go(Phase.STOPPING, "stopped at once")
+        run.state.stop_how = run.state.stop_how or asked.how
+        for record in run.tasks:
+            run.stop(record, 0.0, "stopped at once")
+        run.go(Phase.STOPPING, "stopped at once")
         return
-    draft.set(stop_how=asked.how)
-    stop_trainers(draft, f"asked to end ({asked.how})")
+    run.state.stop_how = asked.how
+    stop_trainers(run, f"asked to end ({asked.how})")
 
 
-def stop_trainers(draft: Draft, reason: str) -> None:
+def stop_trainers(run: Run, reason: str) -> None:
     """Trainers that can hear are told to stop at the next step, so that the chief's last save holds what the workers
     have done; SIGTERM follows after the grace time. The others get SIGTERM at once."""
-    for record in trainers(draft):
-        stop_trainer(draft, record, reason)
-    if draft.state.phase is Phase.MOVING:
-        draft.go(Phase.STOPPING, reason)
+    for record in trainers(run):
+        stop_trainer(run, record, reason)
+    if run.state.phase is Phase.MOVING:
+        run.go(Phase.STOPPING, reason)
 
 
-def stop_trainer(draft: Draft, record: TaskRecord, reason: str) -> None:
-    grace_s = trainer_grace_s(draft)
-    if record.ready and record.running and "save-on-term" in draft.state.plan.adjustments:
+def stop_trainer(run: Run, record: TaskRecord, reason: str) -> None:
+    grace_s = trainer_grace_s(run)
+    if record.attempt.ready and record.attempt.running and "save-on-term" in run.state.plan.adjustments:
         if record.state is not TaskState.STOPPING:
-            draft.move(record, TaskState.STOPPING, reason=reason, term_at=draft.now + grace_s)
-        draft.do(TellTask(task=record.task, message=protocol.StopTraining(reason=reason)))
+            record.attempt.term_at = run.now + grace_s
+            run.move(record, TaskState.STOPPING, reason=reason)
+        run.do(TellTask(task=record.task, message=protocol.StopTraining(reason=reason)))
     else:
-        draft.stop(record, grace_s, reason)
+        run.stop(record, grace_s, reason)
 
 
-def trainer_grace_s(draft: Draft) -> float:
+def trainer_grace_s(run: Run) -> float:
     """A trainer whose parameter server is dead can save nothing; it gets little time."""
-    ps_dead = any(not record.alive for record in draft.of_role(Role.PS))
-    return min(2.0, draft.state.plan.policy.grace_s) if ps_dead else draft.state.plan.policy.grace_s
+    grace_s = run.state.plan.policy.grace_s
+    return min(2.0, grace_s) if run.any(Trait.DOWN, Role.PS) else grace_s

@@ -2,67 +2,67 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from launcher import causes
-from launcher.lifecycle.clock import STACKS_PATIENCE_S
-from launcher.lifecycle.draft import Draft
+from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.values import TakeStacks
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 
+STACKS_PATIENCE_S = 4.0
 _STALE_S = 60.0
 
 
-def inspected(draft: Draft, records: Iterable[TaskRecord]) -> bool:
+def inspected(run: Run, records: Iterable[TaskRecord]) -> bool:
     """Whether it is known what these do. Asks where that has not been done of late."""
-    wanted = [record for record in records if record.alive and record.running]
+    wanted = [record for record in records if record.alive and record.attempt.running]
     for record in wanted:
-        if draft.now - draft.state.asked_at.get(record.task, -math.inf) >= _STALE_S:
-            _ask(draft, record)
-    return all(record.task in draft.state.stacks for record in wanted)
+        if run.now - record.attempt.asked_at >= _STALE_S:
+            _ask(run, record)
+    return all(record.attempt.stacks is not None for record in wanted)
 
 
-def despair_of_answers(draft: Draft) -> None:
+def answered(run: Run, record: TaskRecord, stacks: protocol.Stacks) -> None:
+    """A task, or the impatience of ``despair_of_answers``, says what it does."""
+    record.attempt.stacks = stacks
+    run.state.unanswered.pop(record.task, None)
+
+
+def despair_of_answers(run: Run) -> None:
     """Who does not say in time what it does is not waited for."""
-    for task, asked_at in draft.state.asked_at.items():
-        if task not in draft.state.stacks and draft.now >= asked_at + STACKS_PATIENCE_S:
-            nothing = protocol.Stacks(task=task.name, attempt=draft.tasks[task].attempt)
-            draft.set(stacks={**draft.state.stacks, task: nothing})
+    late = [task for task, asked_at in run.state.unanswered.items() if run.now >= asked_at + STACKS_PATIENCE_S]
+    for task in late:
+        record = run.state.tasks[task]
+        answered(run, record, protocol.Stacks(task=task.name, attempt=record.attempt.number))
 
 
-def _ask(draft: Draft, record: TaskRecord) -> None:
-    draft.set(
-        asked_at={**draft.state.asked_at, record.task: draft.now},
-        stacks={task: stacks for task, stacks in draft.state.stacks.items() if task != record.task},
-    )
-    draft.do(TakeStacks(task=record.task, attempt=record.attempt))
+def _ask(run: Run, record: TaskRecord) -> None:
+    record.attempt.asked_at, record.attempt.stacks = run.now, None
+    run.state.unanswered[record.task] = run.now
+    run.do(TakeStacks(task=record.task, attempt=record.attempt.number))
 
 
-def standings(draft: Draft) -> tuple[causes.Standing, ...]:
+def standings(run: Run) -> tuple[causes.Standing, ...]:
     """Each task that has not ended, as it stands."""
-    return tuple(_standing(draft, record) for record in draft.tasks.values() if not record.state.final)
+    return tuple(standing(run, record.task) for record in run.tasks if not record.state.final)
 
 
-def standing(draft: Draft, task: TaskId) -> causes.Standing:
-    return _standing(draft, draft.tasks[task])
-
-
-def _standing(draft: Draft, record: TaskRecord) -> causes.Standing:
-    stacks = draft.state.stacks.get(record.task)
+def standing(run: Run, task: TaskId) -> causes.Standing:
+    record = run.state.tasks[task]
+    attempt = record.attempt
     return causes.Standing(
-        task=record.task.name,
-        role=record.task.role,
+        task=task.name,
+        role=task.role,
         host=record.planned.host,
-        alive=record.running,
-        ready=record.ready,
-        finished=record.finished,
-        waits_for=record.waits_for,
-        missing=record.missing,
-        doing=record.doing,
-        global_step=record.global_step,
-        since_s=draft.now - max(record.stepped_at, record.started_at),
-        stacks=stacks if stacks is not None and stacks.attempt == record.attempt else None,
+        alive=attempt.running,
+        ready=attempt.ready,
+        finished=attempt.finished,
+        waits_for=attempt.waits_for,
+        missing=attempt.missing,
+        doing=attempt.doing,
+        global_step=attempt.global_step,
+        since_s=run.now - max(attempt.stepped_at, attempt.started_at),
+        stacks=attempt.stacks,
     )

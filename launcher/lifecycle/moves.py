@@ -8,12 +8,12 @@ everybody trains again.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from launcher import causes
-from launcher.lifecycle.draft import Draft
 from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
-from launcher.lifecycle.state import SHUT, Move, TaskRecord
+from launcher.lifecycle.run import Run
+from launcher.lifecycle.state import SHUT, Generation, Move, TaskRecord, Training
+from launcher.lifecycle.state.roster import Trait
 from launcher.lifecycle.values import HostLost, TellTask
 from launcher.plan.model import Plan
 from launcher.plan.moving import NowhereToGoError, moved
@@ -26,186 +26,173 @@ _PS_GRACE_S = 2.0
 _MOVABLE = (Phase.STARTING, Phase.TRAINING, Phase.MOVING, Phase.DRAINING)
 
 
-def host_lost(draft: Draft, lost: HostLost) -> None:
+def host_lost(run: Run, lost: HostLost) -> None:
     """Nobody there does anything any more, and nothing is started there again."""
-    if lost.host in draft.state.lost:
+    if lost.host in run.state.lost:
         return
-    draft.set(lost=draft.state.lost | {lost.host})
-    if lost.lied or not _may_go_on(draft):  # nobody can tell what a liar's tasks do
-        _fail(draft, lost)
-    elif not _needed(draft, lost.host):
-        _do_without(draft, lost.host)
-    elif len(draft.state.plan.hosts) == 1:
-        _fail(draft, lost)
+    run.state.lost.add(lost.host)
+    if lost.lied or not _may_go_on(run):  # nobody can tell what a liar's tasks do
+        _fail(run, lost)
+    elif not _needed(run, lost.host):
+        _do_without(run, lost.host)
+    elif len(run.state.plan.hosts) == 1:
+        _fail(run, lost)
     else:
         try:
-            _leave(draft, lost, _plan_without(draft))
+            _leave(run, lost, _plan_without(run))
         except NowhereToGoError as error:
-            _fail(draft, lost, f"; the run cannot go on without it: {error}")
+            _fail(run, lost, f"; the run cannot go on without it: {error}")
 
 
-def _may_go_on(draft: Draft) -> bool:
-    begun = not math.isinf(draft.state.began_at)
-    return begun and draft.state.phase in _MOVABLE and not draft.state.stop_how
+def _may_go_on(run: Run) -> bool:
+    begun = not math.isinf(run.state.began_at)
+    return begun and run.state.phase in _MOVABLE and not run.state.stop_how
 
 
-def _fail(draft: Draft, lost: HostLost, why: str = "") -> None:
-    draft.fail(causes.host_lost(lost.host, f"{lost.message}{why}", lost.advice))
-    tasks_died(draft, lost.host)
+def _fail(run: Run, lost: HostLost, why: str = "") -> None:
+    run.fail(causes.host_lost(lost.host, f"{lost.message}{why}", lost.advice))
+    tasks_died(run, lost.host)
 
 
-def _do_without(draft: Draft, host: str) -> None:
-    draft.notice("warning", f"host {host} is lost, and nothing runs there that is still needed")
-    for record in list(draft.tasks.values()):
+def _do_without(run: Run, host: str) -> None:
+    run.notice("warning", f"host {host} is lost, and nothing runs there that is still needed")
+    for record in run.tasks:
         if record.planned.host == host and not record.state.final:
-            draft.stop(record, 0.0, f"host {host} is lost")
-    tasks_died(draft, host)
+            run.stop(record, 0.0, f"host {host} is lost")
+    tasks_died(run, host)
 
 
-def _needed(draft: Draft, host: str) -> list[TaskRecord]:
+def _needed(run: Run, host: str) -> list[TaskRecord]:
     """Tasks of the host without which the run cannot end well."""
-    there = [record for record in draft.tasks.values() if record.planned.host == host and not record.state.final]
-    if draft.state.phase is Phase.MOVING:
+    there = [record for record in run.tasks if record.planned.host == host and not record.state.final]
+    if run.state.phase is Phase.MOVING:
         return there
-    return [record for record in there if record.state is not TaskState.STOPPING and not _is_late(draft, record)]
+    return [record for record in there if record.state is not TaskState.STOPPING and not _is_late(run, record)]
 
 
-def _is_late(draft: Draft, record: TaskRecord) -> bool:
+def _is_late(run: Run, record: TaskRecord) -> bool:
     """A worker after the end of a chief that alone decides: nothing that it trains is saved."""
-    decided = draft.state.plan.policy.success is Success.CHIEF and draft.chief.state is TaskState.SUCCEEDED
-    return record in draft.workers and decided
+    decided = run.state.plan.policy.success is Success.CHIEF and run.state.chief.state is TaskState.SUCCEEDED
+    return record.task.role.trains and not run.is_chief(record) and decided
 
 
-def _plan_without(draft: Draft) -> Plan:
+def _plan_without(run: Run) -> Plan:
     """The plan of the next generation. Raises NowhereToGoError."""
-    state, allowed = draft.state, draft.state.plan.policy.lost_hosts
+    state, allowed = run.state, run.state.plan.policy.lost_hosts
     if state.moves >= allowed:
         raise NowhereToGoError(f"policy.lost_hosts is {allowed}")
     if not (state.plan.model_dir or state.trains_in):
         raise NowhereToGoError("its checkpoints are not known; set model_dir to a folder that every host reaches")
     roles = (Role.EVALUATOR,) if state.phase is Phase.DRAINING else ROLES
-    open_tasks = frozenset(record.task for record in draft.of_role(*roles) if not record.state.final)
-    if draft.chief.state.final and any(record.task in open_tasks for record in draft.workers):
+    open_tasks = frozenset(record.task for record in run.state.of_role(*roles) if not record.state.final)
+    if run.state.chief.state.final and any(record.task in open_tasks for record in run.state.workers):
         raise NowhereToGoError("the chief has ended, and workers cannot start the training again")
-    return moved(state.plan, state.lost, open_tasks)
+    return moved(state.plan, frozenset(state.lost), open_tasks)
 
 
-def _leave(draft: Draft, lost: HostLost, plan: Plan) -> None:
+def _leave(run: Run, lost: HostLost, plan: Plan) -> None:
     """Goes over to a plan that does without the host, and begins to stop everybody."""
-    gone = [record.task for record in _needed(draft, lost.host)]
-    draft.set(plan=plan, moves=draft.state.moves + 1, move=_move(draft, lost, frozenset(gone)))
-    draft.go(Phase.MOVING, f"host {lost.host} is lost")
-    tasks_died(draft, lost.host)
+    gone = [record.task for record in _needed(run, lost.host)]
+    run.state.plan = plan
+    run.state.moves += 1
+    run.state.move = _move(run, lost, frozenset(gone))
+    run.go(Phase.MOVING, f"host {lost.host} is lost")
+    tasks_died(run, lost.host)
     for planned in plan.tasks:
-        draft.update(draft.tasks[planned.task], planned=planned, restart_at=math.inf)
-    places = {task.name: draft.tasks[task].planned.host for task in gone}
-    generation = draft.state.generation + 1
-    draft.record(events.TasksMoved(host=lost.host, generation=generation, tasks=places, message=lost.message))
+        record = run.state.tasks[planned.task]
+        record.planned, record.restart_at = planned, math.inf
+    places = {task.name: run.state.tasks[task].planned.host for task in gone}
+    generation = run.state.generation.number + 1
+    run.record(events.TasksMoved(host=lost.host, generation=generation, tasks=places, message=lost.message))
 
 
-def _move(draft: Draft, lost: HostLost, gone: frozenset[TaskId]) -> Move:
+def _move(run: Run, lost: HostLost, gone: frozenset[TaskId]) -> Move:
     """What is known of this move, or of one that this loss goes on with."""
-    new = Move(
+    step = run.state.global_step
+    before = run.state.move
+    if before is not None:
+        before.hosts += (lost.host,)
+        before.dead_at, before.step = max(before.dead_at, lost.dead_at), max(before.step, step)
+        before.tasks |= gone
+        return before
+    return Move(
         hosts=(lost.host,),
-        began_at=draft.now - lost.silent_s,
+        began_at=run.now - lost.silent_s,
         detected_s=lost.silent_s,
         dead_at=lost.dead_at,
         tasks=gone,
-        trained=draft.state.training.saved_last,
-        step=draft.state.global_step,
+        trained=run.state.training.saved_last,
+        step=step,
     )
-    before = draft.state.move
-    if before is None:
-        return new
-    dead_at, step = max(before.dead_at, new.dead_at), max(before.step, new.step)
-    return replace(before, hosts=(*before.hosts, lost.host), dead_at=dead_at, tasks=before.tasks | gone, step=step)
 
 
 # --- the old generation ends, the new one begins -------------------------------------------------------------------
 
 
-def watch_move(draft: Draft) -> None:
+def watch_move(run: Run) -> None:
     """Stops what is left of the old generation, in order; then begins the new one."""
-    move = draft.state.move
-    if draft.state.phase is not Phase.MOVING or move is None:
-        return
-    if _all_down(draft) and draft.now >= move.dead_at:
-        _begin_generation(draft, move)
+    move = run.state.move
+    if move is not None and _all_down(run) and run.now >= move.dead_at:
+        _begin_generation(run, move)
 
 
-def _all_down(draft: Draft) -> bool:
-    grace_s = draft.state.plan.policy.grace_s
+def _all_down(run: Run) -> bool:
+    grace_s = run.state.plan.policy.grace_s
     for roles, patience_s in ((TRAINERS, 0.0), ((Role.EVALUATOR,), grace_s), ((Role.PS,), min(_PS_GRACE_S, grace_s))):
-        for record in draft.of_role(*roles):
-            if record.alive and record.state is not TaskState.STOPPING:
-                if record.task.role.trains:
-                    stop_trainer(draft, record, "a host is lost")
-                else:
-                    draft.stop(record, patience_s, "a host is lost")
-        if any(record.alive for record in draft.of_role(*roles)):
+        for record in run.each(Trait.UP, *roles):
+            if record.task.role.trains:
+                stop_trainer(run, record, "a host is lost")
+            else:
+                run.stop(record, patience_s, "a host is lost")
+        if run.any(Trait.ALIVE, *roles):
             return False
     return True
 
 
-def _begin_generation(draft: Draft, move: Move) -> None:
-    generation = draft.state.generation + 1
-    draft.set(
-        generation=generation,
-        move=replace(move, step=max(move.step, draft.state.global_step)),
-        reserved=frozenset(),
-        locked=frozenset(),
-        unseen={},
-        launched=False,
-        gate=SHUT,
-        initialised=False,
-        training=replace(draft.state.training, barrier_at=math.inf, barrier_open=False, saved_last=move.trained),
-        progress_at=draft.now,
-        drain_until=math.inf,
-        asked_at={},
-        stacks={},
-    )
-    for record in list(draft.tasks.values()):
-        if record.state is TaskState.BACKOFF:
-            draft.move(draft.update(record, early_deaths=0), TaskState.WAITING, reason=f"generation {generation}")
-    draft.do(TellTask(task=None, message=SHUT))  # agents remember how the old gate stood
-    draft.go(Phase.STARTING, f"generation {generation}")
-    prepare(draft)
+def _begin_generation(run: Run, move: Move) -> None:
+    state, number = run.state, run.state.generation.number + 1
+    move.step = max(move.step, state.global_step)
+    state.generation = Generation(number, [_again(record) for record in run.tasks])
+    state.training = Training(name=state.training.name, max_steps=state.training.max_steps, saved_last=move.trained)
+    state.progress_at, state.drain_until = run.now, math.inf
+    state.unanswered.clear()
+    for record in run.each(Trait.WAITING):
+        run.say(record, reason=f"generation {number}")
+    run.do(TellTask(task=None, message=SHUT))  # agents remember how the old gate stood
+    run.go(Phase.STARTING, f"generation {number}")
+    prepare(run)
+
+
+def _again(record: TaskRecord) -> TaskRecord:
+    """The record of a task in the next generation; attempts count on."""
+    if record.state is not TaskState.BACKOFF:
+        return record
+    return TaskRecord(planned=record.planned, attempt=record.attempt, past=record.past, changed=record.changed)
 
 
 # --- it is over ------------------------------------------------------------------------------------------------------
 
 
-def moved_back(draft: Draft, global_step: int | None) -> None:
+def moved_back(run: Run, global_step: int | None) -> None:
     """The chief of the new generation has a session and says where training goes on."""
-    move = draft.state.move
-    if move is not None and global_step is not None and draft.state.phase is not Phase.MOVING:
-        behind = max(0, move.step - global_step)
-        draft.set(move=replace(move, steps_rolled_back=max(move.steps_rolled_back, behind)))
+    move = run.state.move
+    if move is not None and global_step is not None and run.state.phase is not Phase.MOVING:
+        move.steps_rolled_back = max(move.steps_rolled_back, move.step - global_step)
 
 
-def watch_moved(draft: Draft) -> None:
+def watch_moved(run: Run) -> None:
     """Says once that everybody trains again."""
-    move = draft.state.move
-    if move is None or draft.state.phase not in (Phase.TRAINING, Phase.DRAINING):
+    move = run.state.move
+    if move is None or run.any(Trait.LEFT_BEHIND):
         return
-    can_say = "heartbeat" in draft.state.plan.adjustments
-    if all(_goes_on(record) if can_say else record.running for record in draft.tasks.values()):
-        draft.set(move=None)
-        draft.record(
-            events.MoveOver(
-                hosts=move.hosts,
-                generation=draft.state.generation,
-                tasks={task.name: draft.tasks[task].planned.host for task in sorted(move.tasks)},
-                detected_s=round(move.detected_s, 3),
-                recovered_s=round(draft.now - move.began_at, 3),
-                steps_rolled_back=move.steps_rolled_back,
-            )
+    run.state.move = None
+    run.record(
+        events.MoveOver(
+            hosts=move.hosts,
+            generation=run.state.generation.number,
+            tasks={task.name: run.state.tasks[task].planned.host for task in sorted(move.tasks)},
+            detected_s=round(move.detected_s, 3),
+            recovered_s=round(run.now - move.began_at, 3),
+            steps_rolled_back=move.steps_rolled_back,
         )
-
-
-def _goes_on(record: TaskRecord) -> bool:
-    if record.state.final or record.finished:
-        return True
-    if record.task.role.trains:
-        return record.running and (record.stepped_at > 0 or record.state is TaskState.STOPPING)
-    return record.running and record.ready
+    )

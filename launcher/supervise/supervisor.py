@@ -1,6 +1,6 @@
 """The process that sees a run through: one queue, one loop.
 
-Agents' events, clients' requests, signals and the clock go into the queue; ``lifecycle.step`` decides; its actions go
+Agents' events, clients' requests, signals and the clock go into the queue; ``Lifecycle.step`` decides; its actions go
 to the agents and into ``events.jsonl``. It renders nothing, and decides nothing itself.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from launcher import causes, lifecycle
 from launcher.hosts.transport import Transport
 from launcher.hosts.ways import transport_table
-from launcher.lifecycle import Happening, RunState
+from launcher.lifecycle import Happening, Lifecycle
 from launcher.plan.model import Plan, PlannedHost
 from launcher.private.folder import CONTROL_SOCKET, Folder
 from launcher.record import events, runs
@@ -54,7 +54,7 @@ class Supervisor:
         self.plan = plan
         self.run_id = run_id
         self._home = home
-        self._state: RunState = lifecycle.initial(plan)
+        self._lifecycle = Lifecycle(plan)
         self._queue: asyncio.Queue[Happening] = asyncio.Queue()
         self._output = OutputFiles(folder.log)
         self._outcome: lifecycle.End | None = None
@@ -101,15 +101,14 @@ class Supervisor:
 
     async def _loop(self) -> None:
         while self._outcome is None:
-            wait_s = lifecycle.next_wakeup(self._state) - time.monotonic()
+            wait_s = self._lifecycle.next_wakeup() - time.monotonic()
             try:
                 timeout_s = None if math.isinf(wait_s) else max(0.0, wait_s)
                 happening = await asyncio.wait_for(self._queue.get(), timeout_s)
             except asyncio.TimeoutError:
                 await asyncio.sleep(0)  # a time-out of 0 s would leave the lines no turn
                 happening = lifecycle.Ticked(now=time.monotonic())
-            self._state, actions = lifecycle.step(self._state, happening)
-            for action in actions:
+            for action in self._lifecycle.step(happening):
                 if isinstance(action, lifecycle.Record):
                     self._diary.record(action.event)
                 elif isinstance(action, lifecycle.End):
@@ -236,7 +235,7 @@ class Supervisor:
     def _record_end(self) -> int:
         end = self._outcome or lifecycle.End(outcome=Outcome.FAILED, cause=causes.launcher_failed(sys.exc_info()[1]))
         self._output.close()
-        return self._diary.ended(end, self._state.global_step or None)
+        return self._diary.ended(end, self._lifecycle.state.global_step or None)
 
     async def _rest_of_output(self) -> None:
         """Waits for the output that ended tasks have written, as long as more of it arrives."""

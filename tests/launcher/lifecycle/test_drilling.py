@@ -62,7 +62,7 @@ def test_seconds_count_from_when_the_task_is_ready() -> None:
     run.report("chief:0", protocol.Uses(what=protocol.ESTIMATOR))
     run.after(100)
     run.report("chief:0", protocol.Ready(global_step=0))
-    assert lifecycle.next_wakeup(run.state) == run.now + 5
+    assert run.lifecycle.next_wakeup() == run.now + 5
     run.after(4)
     assert signals(run) == []
     run.after(1)
@@ -129,7 +129,7 @@ def test_a_pause_ends_by_itself() -> None:
     run = drilled("pause worker:1 for 20s at step 50").until_training()
     step(run, "chief:0", 50)
     assert signals(run) == [("worker:1", STOP)]
-    assert lifecycle.next_wakeup(run.state) == run.now + 20
+    assert run.lifecycle.next_wakeup() == run.now + 20
     run.after(20)
     assert signals(run) == [("worker:1", STOP), ("worker:1", CONT)]
     assert told(run, events.DrillOver) == []

@@ -112,7 +112,7 @@ def test_the_new_generation_waits_until_nothing_can_be_alive_on_the_lost_host() 
     run.loses("c", dead_in_s=10.0)
     run.those_told_to_end()
     assert set(run.states().values()) == {"backoff"} and len(run.prepares()) == 1
-    assert lifecycle.next_wakeup(run.state) == run.now + 10.0
+    assert run.lifecycle.next_wakeup() == run.now + 10.0
     run.after(10.0)
     assert [(item.generation, item.lost) for item in run.prepares()] == [(1, frozenset()), (2, frozenset("c"))]
     assert run.prepares()[-1].plan.task(TaskId(Role.WORKER, 1)).host in ("a", "b")
@@ -133,19 +133,19 @@ def moved(**keys: object) -> Cluster:
 def test_everybody_starts_again_at_a_shut_gate() -> None:
     run = moved()
     assert run.told_to(None, protocol.Gate)[-1] == protocol.Gate(open=False)
-    assert run.state.reserved == frozenset() and not run.state.initialised
+    assert run.state.generation.reserved == frozenset() and not run.state.generation.initialised
     run.told(protocol.Reserved(generation=1, ports={}))
-    assert run.state.reserved == frozenset(), "of the old generation"
+    assert run.state.generation.reserved == frozenset(), "of the old generation"
     run.prepared(2)
     assert run.starts()[-6:] == [(name, 2) for name in LAYOUT]
-    before = run.state
+    before = repr(run.state)
     run.told(protocol.Exited(task="worker:0", attempt=1, exit_code=1, signal=None))
-    assert run.state == before, "late words of the old generation"
+    assert repr(run.state) == before, "late words of the old generation"
     run.started(*LAYOUT)
     run.listening("ps:0")
-    assert not run.state.gate.open
+    assert not run.state.generation.gate.open
     run.listening("ps:1")
-    assert run.state.gate == protocol.Gate(open=True)
+    assert run.state.generation.gate == protocol.Gate(open=True)
 
 
 def test_it_is_over_when_everybody_trains_and_says_what_it_has_cost() -> None:
@@ -165,7 +165,9 @@ def test_it_is_over_when_everybody_trains_and_says_what_it_has_cost() -> None:
         )
     ]
     assert "c" not in places.values()
-    assert all(record.restarts == 0 for record in run.state.tasks.values()), "nothing of its policy's is used up"
+    assert all(record.past.restarted_at == () for record in run.state.tasks.values()), (
+        "nothing of its policy's is used up"
+    )
 
 
 def test_a_run_that_has_moved_ends_like_any_other() -> None:
@@ -319,7 +321,7 @@ EVENTS = {
     "tick": lambda run, task, code: run.after(400),
     "renewed": lambda run, task, code: run.happen(lifecycle.AgentRenewed, host=LAYOUT[task]),
     "lost": lambda run, task, code: run.loses(LAYOUT[task]),
-    "prepared": lambda run, task, code: run.prepared(run.state.generation),
+    "prepared": lambda run, task, code: run.prepared(run.state.generation.number),
     "ended": lambda run, task, code: run.those_told_to_end(code[0]),
 }
 

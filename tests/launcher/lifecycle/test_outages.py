@@ -18,7 +18,7 @@ def recoveries(run: Run) -> list[events.Recovered]:
 
 
 def dies(run: Run, task: str, *, since_s: float = 0.0) -> None:
-    attempt = run.record(task).attempt
+    attempt = run.record(task).attempt.number
     run.told(protocol.Exited(task=task, attempt=attempt, exit_code=None, signal=9, since_s=since_s))
 
 
@@ -165,4 +165,4 @@ def test_no_recovery_of_what_never_comes_back() -> None:
     run.happen(lifecycle.StopAsked, how="interrupt")
     run.happen(lifecycle.StopAsked, how="kill")
     run.end_stopping()
-    assert recoveries(run) == [] and run.state.outages == ()
+    assert recoveries(run) == [] and not run.state.outages

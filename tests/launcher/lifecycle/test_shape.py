@@ -55,10 +55,14 @@ def test_a_collective_that_has_lost_a_member_starts_again_together() -> None:
     assert stops == [("chief:0", 0.0), ("worker:0", 0.0)], "nothing of theirs can be saved"
     run.exits("chief:0", 1)
     assert new_starts(run) == [], "a new member would meet an old one"
-    assert lifecycle.next_wakeup(run.state) > run.now
+    assert run.lifecycle.next_wakeup() > run.now
     run.exits("worker:0", None, signal=9)
     assert sorted(new_starts(run)) == sorted(MEMBERS)
-    assert {name: run.record(name).restarts for name in MEMBERS} == {"chief:0": 0, "worker:0": 0, "worker:1": 1}
+    assert {name: len(run.record(name).past.restarted_at) for name in MEMBERS} == {
+        "chief:0": 0,
+        "worker:0": 0,
+        "worker:1": 1,
+    }
 
 
 def test_a_member_that_has_ended_starts_again_with_the_others() -> None:
@@ -133,13 +137,13 @@ def test_a_coordinator_survives_its_workers_alone(dead: str, restarted: list[str
 
 def test_a_worker_that_serves_does_not_hang() -> None:
     run = coordinated(Policy(hang_timeout_s=50.0))
-    assert lifecycle.next_wakeup(run.state) == run.now + 50.0
+    assert run.lifecycle.next_wakeup() == run.now + 50.0
     silent = Run(make_plan("ps:0", *MEMBERS, policy=Policy(hang_timeout_s=50.0))).begin()
     silent.started("ps:0", *MEMBERS)
     silent.listening("ps:0")
     uses(silent, protocol.COORDINATOR, "chief:0")
     silent.report("chief:0", protocol.Ready(global_step=0))
-    assert lifecycle.next_wakeup(silent.state) == math.inf, "not every step of such a loop is seen"
+    assert silent.lifecycle.next_wakeup() == math.inf, "not every step of such a loop is seen"
 
 
 def test_an_evaluator_of_its_own_is_ended_when_there_is_nothing_to_evaluate() -> None:

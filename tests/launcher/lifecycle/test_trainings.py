@@ -37,13 +37,13 @@ def barriers(run: Run) -> list[str]:
 
 def test_variables_belong_to_the_training_that_the_chief_has_a_session_in() -> None:
     run = trained_once()
-    assert (run.state.gate.training, run.state.gate.over) == (FIRST, (FIRST,))
+    assert (run.state.generation.gate.training, run.state.generation.gate.over) == (FIRST, (FIRST,))
     begins(run, SECOND, "chief:0")
-    assert run.state.gate.training == FIRST, "they are still those of the first"
+    assert run.state.generation.gate.training == FIRST, "they are still those of the first"
     run.told(protocol.Locked(path="/m2"))
     run.report("chief:0", protocol.Ready(global_step=0))
-    assert (run.state.gate.training, run.state.gate.model_dir) == (SECOND, "/m2")
-    assert run.state.gate.variables_alive and run.state.gate.over == (FIRST,)
+    assert (run.state.generation.gate.training, run.state.generation.gate.model_dir) == (SECOND, "/m2")
+    assert run.state.generation.gate.variables_alive and run.state.generation.gate.over == (FIRST,)
 
 
 def test_each_training_has_its_own_barrier() -> None:
@@ -92,7 +92,7 @@ def test_a_worker_that_predicts_may_do_so_when_the_chief_has_ended() -> None:
     run = trained_once(Policy(grace_s=7))
     run.report("worker:0", protocol.Doing(what="predict"))
     run.exits("chief:0")
-    assert run.state.gate.closed
+    assert run.state.generation.gate.closed
     run.after(8)
     assert run.stops() == ["worker:1"], "it may have trained on, and nobody saves that"
     run.report("worker:0", protocol.Doing(what=""))
@@ -159,7 +159,8 @@ def test_a_chief_that_comes_back_is_told_what_is_over() -> None:
     run.exits("chief:0", None, signal=9)
     run.after(5)
     run.started("chief:0")
-    assert (run.state.gate.over, run.state.gate.training, run.state.gate.variables_alive) == ((FIRST,), SECOND, True)
+    gate = run.state.generation.gate
+    assert (gate.over, gate.training, gate.variables_alive) == ((FIRST,), SECOND, True)
     begins(run, FIRST, "chief:0")
     begins(run, SECOND, "chief:0")
     run.report("chief:0", protocol.Ready(global_step=5, kept=True))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from launcher.hosts.transport import FakeTransport, TransportError
-from launcher.lifecycle import Record, Told, reports
+from launcher.lifecycle import Record, Told, task_reports
 from launcher.plan.model import Plan, PlannedHost
 from launcher.private import folders
 from launcher.private.folder import CONTROL_SOCKET
@@ -28,7 +28,7 @@ from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
 
 EVIL = PlannedHost(name="evil", address="10.0.0.66")
 SAYS = ("reserved", "refused", "locked", "seen", "started", "listening", "exited", "stacks", "usage", "reported")
-REPORTS = tuple(kind.kind for kind in reports._ON_REPORT)
+REPORTS = tuple(kind.kind for kind in task_reports.ON_REPORT)
 REQUESTS = ("own", "disown", "ask_stop", "ask_restart", "done", "hello")
 WELCOME = protocol.Welcome(
     incarnation="evil", version=protocol.VERSION, host="evil", pid=1, python="", cores=1, memory_mib=1, gpus=0
@@ -79,7 +79,7 @@ class Heard:
 
     def _others(self) -> dict[str, object]:
         return {
-            record.task.name: (record.state, record.finished, record.ready, record.global_step)
+            record.task.name: (record.state, vars(record.attempt) | {"owner": None})
             for record in self.run.state.tasks.values()
             if record.planned.host != "evil"
         }
