@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 
 from launcher.wire import shapes
 
@@ -32,6 +33,7 @@ GOOD_CHECKPOINT = "[tflaunch] whole checkpoint"
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_EVENT_BYTES = 4 * 1024 * 1024  # of what an agent says, which its supervisor trusts less than the other way round
 MAX_OUTPUT_BYTES = 1024 * 1024  # of one piece of a task's output
+MAX_VALUES = 50_000  # of one message: JSON of a few bytes may become an object of hundreds
 
 _KINDS: dict[str, type[Message]] = {}
 NOTHING: dict[str, Any] = {}
@@ -101,24 +103,33 @@ def to_json(message: Message) -> dict[str, Any]:
     return body
 
 
-def decode(line: bytes | str) -> Message:
-    """The message of one line. Unknown fields are passed over; raises ProtocolError for anything else unknown, and for
-    a field of another type than it is written with."""
+def decode(line: bytes) -> Message:
+    """The message of one line. Unknown fields are passed over; raises ProtocolError for anything else unknown, for a
+    field of another type than it is written with, and for more values than any message has."""
+    if len(line) > MAX_VALUES and _values(line) > MAX_VALUES:
+        raise ProtocolError(f"more than {MAX_VALUES} values in one message: {line[:200]!r}")
     try:
         return from_json(json.loads(line))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {line[:200]!r}") from error
 
 
+def _values(line: bytes) -> int:
+    """At least as many as the JSON of a line has values: its brackets and commas outside of strings."""
+    parts = line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 4 * MAX_VALUES)
+    outside = b"".join(parts[::2])
+    return sum(map(outside.count, (b"[", b"{", b",")))
+
+
 def from_json(body: object) -> Message:
     """The message of a JSON object; raises ProtocolError if it is none."""
     if not _is_message(body):
-        raise ProtocolError(f"no message of this protocol: {str(body)[:200]}")
+        raise ProtocolError(f"no message of this protocol: {reprlib.repr(body)}")
     assert isinstance(body, dict)
     cls = _KINDS[body["kind"]]
     for name, written in cls.fields.items():
         if name in body and not shapes.fits(body[name], written):
-            raise ProtocolError(f"{body['kind']}: {name} is no {written}: {str(body[name])[:200]}")
+            raise ProtocolError(f"{body['kind']}: {name} is no {written}: {reprlib.repr(body[name])}")
     # By the field's type, not by the value: other objects may well have a "kind" of their own.
     nested = {name: written == "Message" for name, written in cls.fields.items()}
     values = {key: from_json(value) if nested[key] else _frozen(value) for key, value in body.items() if key in nested}

@@ -57,6 +57,25 @@ _NOISE = (
 )
 
 
+_REFUSED = '{"kind":"refused","command":"prove","message":"%s","foreign":{"a":%s}}\n'
+_DEEP = "[" * 400 + "]" * 400
+_HALF = messages.MAX_VALUES // 2 - 10
+
+
+def _filled(unit: str, count: int) -> str:
+    return "[" + ",".join([unit] * count) + "]"
+
+
+# Lines as long as any that is taken, of what costs most memory to read: values without number, or as many as are
+# allowed and a text of characters that take four bytes each.
+HEAVY = {
+    "lists": _REFUSED % ("", _filled("[]", messages.MAX_EVENT_BYTES // 3 - 100)),
+    "deep lists": _REFUSED % ("", _filled(_DEEP, messages.MAX_EVENT_BYTES // 801 - 1)),
+    "dicts": _REFUSED % ("🙂" + "x" * (messages.MAX_EVENT_BYTES - 7 * _HALF - 200), _filled('{"":1}', _HALF)),
+    "unknown": '{"kind":"🙂%s"}\n' % ("\x7f" * (messages.MAX_EVENT_BYTES - 100)),
+}
+
+
 class Speaker:
     """Somebody who says what comes to his mind."""
 
@@ -105,7 +124,20 @@ class Speaker:
         return (None, True, self.random.choice(_INTS), self.random.choice(_FLOATS), self.random.choice(_TEXTS))[kind]
 
 
-def memory_mib(pid: int) -> int:
-    """What the process has resident."""
+def forget_peak(pid: int) -> int:
+    """What the process has resident; from here on its peak is noted anew (proc(5))."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return memory_mib(pid)
+
+
+def growth_mib(pid: int, before: int) -> int:
+    """By how much the process has grown since it had ``before`` MiB; said, for ``pytest -s``."""
+    growth = memory_mib(pid) - before
+    print(f"grown by {growth} MiB", flush=True)
+    return growth
+
+
+def memory_mib(pid: int, what: str = "VmRSS:") -> int:
+    """What the process has resident, or (``VmHWM:``) has had at its peak."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+    return int(status.partition(what)[2].split()[0]) // 1024

@@ -37,7 +37,7 @@ def still_works(host: Host, memory_mib: int) -> None:
     host.connect()
     assert host.run("evaluator:0", "exit=7").exit_code == 7
     assert host.welcome.incarnation == incarnation
-    assert hostile.memory_mib(pid) - memory_mib < hostile.MOST_GROWTH_MIB
+    assert hostile.growth_mib(pid, memory_mib) < hostile.MOST_GROWTH_MIB
 
 
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
@@ -57,6 +57,17 @@ def test_whatever_strangers_say_to_an_agent_it_obeys_its_supervisor_alone(host: 
     property_()
     assert not host.bodies(protocol.Started)
     still_works(host, before)
+
+
+@pytest.mark.parametrize("form", hostile.HEAVY)
+def test_one_heavy_message_does_not_make_an_agent_large(host: Host, form: str) -> None:
+    assert host.welcome is not None
+    before = hostile.forget_peak(host.welcome.pid)
+    connection = relay.connect(host.options)
+    assert connection is not None
+    say_all(connection, [hostile.HEAVY[form].encode()])
+    assert host.run("worker:1", "exit=7").exit_code == 7  # what came before it has been heard
+    assert hostile.memory_mib(host.welcome.pid, "VmHWM:") - before < hostile.MOST_GROWTH_MIB
 
 
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
@@ -111,7 +122,7 @@ def test_a_relay_passes_on_whatever_it_is_and_nothing_else(examples: int) -> Non
                 assert process.stdout.read(len(outward)) == outward
 
             property_()
-            assert hostile.memory_mib(process.pid) - before < hostile.MOST_GROWTH_MIB
+            assert hostile.growth_mib(process.pid, before) < hostile.MOST_GROWTH_MIB
             agent.close()
     home.remove()
     home.close()

@@ -120,7 +120,16 @@ def test_whatever_a_host_says_it_speaks_for_its_own_tasks_only(examples: int, tm
 
     property_()
     assert not [path.name for path in tmp_path.iterdir() if path.name != "worker-1"]
-    assert hostile.memory_mib(os.getpid()) - before < hostile.MOST_GROWTH_MIB * (4 if examples > 100 else 1)
+    assert hostile.growth_mib(os.getpid(), before) < hostile.MOST_GROWTH_MIB * (4 if examples > 100 else 1)
+
+
+@pytest.mark.parametrize("form", hostile.HEAVY)
+def test_one_heavy_message_does_not_make_a_supervisor_large(form: str, tmp_path: Path) -> None:
+    heard, line = Heard(tmp_path), hostile.HEAVY[form].rstrip("\n")
+    event = f'{{"kind":"event","seq":1,"incarnation":"evil","at":0.0,"body":{line}}}\n'
+    before = hostile.forget_peak(os.getpid())
+    asyncio.run(heard.hear([event.encode()]))
+    assert hostile.memory_mib(os.getpid(), "VmHWM:") - before < hostile.MOST_GROWTH_MIB
 
 
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
@@ -128,6 +137,7 @@ def test_whatever_a_client_says_the_run_s_socket_answers_the_next(examples: int)
     home = folders.make("fuzz", "fuzz")
     assert home is not None
     asked: list[protocol.Message] = []
+    before = hostile.memory_mib(os.getpid())
 
     def take(message: protocol.Message) -> str:
         if isinstance(message, AskStop):
@@ -162,5 +172,6 @@ def test_whatever_a_client_says_the_run_s_socket_answers_the_next(examples: int)
         asyncio.run(converse(hostile.Speaker(seed).lines(lambda speaker: speaker.message(*REQUESTS))))
 
     property_()
+    assert hostile.growth_mib(os.getpid(), before) < hostile.MOST_GROWTH_MIB
     home.remove()
     home.close()
