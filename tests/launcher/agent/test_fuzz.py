@@ -97,9 +97,10 @@ def test_whatever_a_task_says_its_agent_goes_on(host: Host, examples: int) -> No
 
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
 def test_a_relay_passes_on_whatever_it_is_and_nothing_else(examples: int) -> None:
-    home = folders.make("fuzz-relay", "fuzz-relay")
+    name = f"fuzz-relay-{os.getpid()}"
+    home = folders.make(name, name)
     assert home is not None
-    options = Options(run="fuzz-relay", name="fuzz-relay", start=False).to_json()
+    options = Options(run=name, name=name, start=False).to_json()
     main = str(REPOSITORY / "launcher" / "agent" / "__main__.py")
     with home.listen(AGENT_SOCKET) as server:
         server.settimeout(30)

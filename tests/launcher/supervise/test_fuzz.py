@@ -134,7 +134,8 @@ def test_one_heavy_message_does_not_make_a_supervisor_large(form: str, tmp_path:
 
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
 def test_whatever_a_client_says_the_run_s_socket_answers_the_next(examples: int) -> None:
-    home = folders.make("fuzz", "fuzz")
+    name = f"fuzz-{os.getpid()}"
+    home = folders.make(name, name)
     assert home is not None
     asked: list[protocol.Message] = []
     before = hostile.memory_mib(os.getpid())
