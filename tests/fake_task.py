@@ -9,6 +9,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
   listen                                     listen on the own address in TF_CONFIG, with SO_REUSEPORT
   touch=PATH, wait-file=PATH                 make a file; wait until one is there
   ready, finished=STEP, step=STEP[:EXAMPLES], saved=STEP, waiting=WHAT, garbage    say so over the task socket
+  pass-on=PATH                               listen there, and say what comes over a task socket for each connection
   flood=N                                    N steps over the task socket, as fast as it takes them
   rewrite=FOLDER:N                           replace the file ``checkpoint`` there N times, with the own attempt in it
   gate, barrier, drain, stop                 wait until told so over the task socket
@@ -18,6 +19,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -56,6 +58,10 @@ class Channel:
 
     def raw(self, data: bytes) -> None:
         self._socket.sendall(data)
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
 
     @property
     def told(self) -> list[dict[str, object]]:
@@ -146,6 +152,19 @@ def flood(value: str) -> None:
         step(str(at))
 
 
+def pass_on(path: str) -> None:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{path}~")
+    server.listen()
+    Path(f"{path}~").rename(path)
+    while True:
+        connection, task_socket = server.accept()[0], Channel()
+        with connection, contextlib.suppress(ConnectionError):  # the agent may have had enough
+            while data := connection.recv(_PATTERN_BYTES):
+                task_socket.raw(data)
+        task_socket.close()
+
+
 def rewrite(value: str) -> None:
     folder, _, times = value.rpartition(":")
     new = Path(folder, f"new-{os.environ['TFLAUNCH_ATTEMPT']}")
@@ -182,6 +201,7 @@ WORDS = {
     "finished": lambda value: channel().say(kind="finished", global_step=int(value), local_steps=int(value)),
     "step": step,
     "flood": flood,
+    "pass-on": pass_on,
     "saved": lambda value: channel().say(kind="checkpoint_saved", global_step=int(value), path=f"model.ckpt-{value}"),
     "waiting": lambda value: channel().say(kind="waiting", what=value),
     "garbage": lambda value: channel().raw(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _SEE_PATIENCE_S = 10.0  # network file systems show new files late
 _SEE_AGAIN_S = 0.25
-_MOST_EVENTS = 10_000  # unacknowledged; beyond, tasks are not listened to
+_MOST_BYTES = 8 * 1024 * 1024  # of unacknowledged events; beyond, tasks are not listened to
 
 
 def main(options: Options, inheritance: Inheritance) -> NoReturn:
@@ -111,7 +111,7 @@ class Agent:
         self._check_pressure()
 
     def _check_pressure(self) -> None:
-        self._tasks.pause(len(self._outbox) > _MOST_EVENTS)
+        self._tasks.pause(self._outbox.kept_bytes > _MOST_BYTES)
 
     def _supervisor_changed(self, connected: bool) -> None:
         if connected:

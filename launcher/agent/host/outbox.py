@@ -16,16 +16,14 @@ def _shortened(body: protocol.Message) -> protocol.Message:
 
 
 class Outbox:
-    """The events of one agent process, from 1 on. ``clock``: seconds since the epoch."""
+    """The events of one agent process, from 1 on. ``clock``: seconds since the epoch; ``kept_bytes``: what is kept."""
 
     def __init__(self, incarnation: str, clock: Callable[[], float]) -> None:
         self.incarnation = incarnation
         self._clock = clock
         self._newest = 0
         self._kept: deque[tuple[int, bytes]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._kept)
+        self.kept_bytes = 0
 
     def add(self, body: protocol.Message) -> bytes:
         """Numbers an event, keeps it and gives its line."""
@@ -35,6 +33,7 @@ class Outbox:
         if len(line) > protocol.MAX_EVENT_BYTES:
             line = protocol.encode(protocol.changed(event, body=_shortened(body)))
         self._kept.append((self._newest, line))
+        self.kept_bytes += len(line)
         return line
 
     def acknowledge(self, seq: int) -> None:
@@ -42,7 +41,7 @@ class Outbox:
         if seq > self._newest:
             return
         while self._kept and self._kept[0][0] <= seq:
-            self._kept.popleft()
+            self.kept_bytes -= len(self._kept.popleft()[1])
 
     def unacknowledged(self) -> Iterator[bytes]:
         """The lines that are still kept, oldest first."""

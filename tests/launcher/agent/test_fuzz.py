@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from launcher.private import folders
 from launcher.private.folder import AGENT_SOCKET, TASK_SOCKET
 from launcher.wire import protocol
 from tests.launcher import hostile
-from tests.launcher.agent.harness import REPOSITORY, Host
+from tests.launcher.agent.harness import REPOSITORY, Host, until
 
 
 def say_all(connection: socket.socket, conversation: list[bytes]) -> None:
@@ -70,12 +72,25 @@ def test_one_heavy_message_does_not_make_an_agent_large(host: Host, form: str) -
     assert hostile.memory_mib(host.welcome.pid, "VmHWM:") - before < hostile.MOST_GROWTH_MIB
 
 
+def talkative(host: Host, folder: Path) -> Callable[[], socket.socket]:
+    """Starts worker:1, and gives what connects to its agent through it."""
+    path = str(folder / "socket")
+    host.start("worker:1", f"pass-on={path}")
+    until(lambda: Path(path).exists(), "worker:1")
+
+    def connect() -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        made.connect(path)
+        return made
+
+    return connect
+
+
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
-def test_whatever_a_task_says_its_agent_goes_on(host: Host, examples: int) -> None:
+def test_whatever_a_task_says_its_agent_goes_on(host: Host, examples: int, tmp_path: Path) -> None:
     assert host.welcome is not None
     before = hostile.memory_mib(host.welcome.pid)
-    host.start("worker:1", "hang")
-    host.started("worker:1")
+    task = talkative(host, tmp_path)
     hello = protocol.encode(protocol.TaskHello(task="worker:1", attempt=1, pid=os.getpid()))
 
     @settings(hostile.QUIET, max_examples=examples)
@@ -83,16 +98,33 @@ def test_whatever_a_task_says_its_agent_goes_on(host: Host, examples: int) -> No
     def property_(seed: int) -> None:
         conversation = hostile.Speaker(seed).lines(hostile.Speaker.message)
         for home in folders.every(host.options.name):
-            say_all(home.connect(TASK_SOCKET), [hello, *conversation])
+            say_all(home.connect(TASK_SOCKET), [hello, *conversation])  # as somebody who is not of that task
+        say_all(task(), conversation)
         host.pump(0.2)
         if host.events:
             host.send(protocol.Ack(seq=host.events[-1].seq))
 
     property_()
-    assert not [body for body in host.bodies(protocol.Reported) if (body.task, body.attempt) != ("worker:1", 1)]
+    reported = {(body.task, body.attempt) for body in host.bodies(protocol.Reported)}
+    assert reported == {("worker:1", 1)}
     host.send(protocol.Stop(task="worker:1", attempt=1, grace_s=0.0))
     host.wait(protocol.Exited, lambda body: body.task == "worker:1")
     still_works(host, before)
+
+
+def test_large_messages_of_a_task_wait_until_they_are_wanted(host: Host, tmp_path: Path) -> None:
+    assert host.welcome is not None
+    pid = host.welcome.pid
+    before = hostile.memory_mib(pid)
+    with talkative(host, tmp_path)() as connection:
+        host.wait(protocol.Connected)
+        host.disconnect()
+        connection.settimeout(2)
+        with pytest.raises(TimeoutError):  # the agent does not listen any more
+            connection.sendall(protocol.encode(protocol.Waiting(what="x" * 500_000)) * 200)
+    assert hostile.memory_mib(pid) - before < hostile.MOST_GROWTH_MIB
+    host.connect()
+    host.wait(protocol.Reported)
 
 
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
