@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from launcher.agent.inside.guard import addresses, build, library
 from tests.fake_task import spam_bytes
 from tests.hosts.fixtures import require_hosts, three_hosts
 from tests.hosts.namespaces import SHARED, Host, Network, network
 from tests.hosts.running import ENDLESS, GOOD, StartLive, left, live, part_of, spec, wait_until, wait_until_gone
+from tests.launcher.agent.inside.guarded import KEY, LIMIT_S, Guarded, listen, write
 
 __all__ = ["live", "three_hosts"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.hosts]
 
 LEASE_S = 6.0
+PORT = 20001
 SPAM_BYTES = 3_000_000
 PATIENT = {"lease_s": LEASE_S, "grace_s": 1.0, "restarts": 0}
 FAMILY = "gate,ready,step=1,child,child-setsid,hang"
@@ -91,6 +98,49 @@ def test_nothing_is_left_when_a_part_is_killed(three_hosts: Network, live: Start
         assert code in (1, 3), run.said
     wait_until_gone(three_hosts)
     assert left(three_hosts) == {}
+
+
+@pytest.fixture
+def guarded() -> Iterator[Callable[..., Guarded]]:
+    """Starts processes under the guard, and ends them."""
+    build.ensure()
+    if library.obstacle():
+        pytest.skip(library.obstacle())
+    with contextlib.ExitStack() as ends:
+
+        def start(file: Path, **options: Any) -> Guarded:
+            process = Guarded(library.path(), file, **options)
+            ends.callback(process.said)
+            return process
+
+        yield start
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "with a message on its way"])
+def test_connections_of_tasks_end_when_the_link_is_cut_for_longer_than_the_lease(
+    three_hosts: Network, guarded: Callable[..., Guarded], tmp_path: Path, busy: bool
+) -> None:
+    """Without that TensorFlow waits for ever, or, with a message on its way, for a quarter of an hour."""
+    host = three_hosts.host("a")
+    liveliness = addresses.Liveliness.for_lease(2.0)
+    file = write(tmp_path / "guard", {PORT: KEY}, ip=host.address, liveliness=liveliness)
+    server = guarded(file, within=("nsenter", "--target", str(host.init), "--net"))
+    client = guarded(file)
+    listen(server, PORT)
+    client(f"c = socket.create_connection(({host.address!r}, {PORT}))")
+    server("d, name = s.accept()")
+    for process, name in ((client, "c"), (server, "d")):
+        process(f"{name}.settimeout({LIMIT_S})")
+    host.cut()
+    try:
+        if busy:
+            client("c.send(b'word')")
+            server("d.send(b'word')")
+        for process, name in ((client, "c"), (server, "d")):
+            with pytest.raises(RuntimeError, match=r"Connection timed out|No route to host"):
+                process(f"{name}.recv(4)")
+    finally:
+        host.mend()
 
 
 def test_a_host_that_dies_ends_the_run_and_leaves_nothing_on_the_others(

@@ -24,6 +24,7 @@ from launcher.agent.host.outbox import Outbox
 from launcher.agent.host.supervisor_link import SupervisorLink
 from launcher.agent.inside import last_words
 from launcher.agent.inside.guard import library
+from launcher.agent.inside.guard.addresses import Liveliness
 from launcher.agent.ports import reservations
 from launcher.agent.ports.guarding import Guarding
 from launcher.agent.ports.ports import PortsError
@@ -81,7 +82,8 @@ class Agent:
         self._deadline = Deadline(Path(self._home.path), base, options)
         self._link.on_word = self._deadline.renew
         self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
-        self._guarding = Guarding(self._loop, say, Path(self._home.path), base)
+        far = Liveliness.for_lease(options.lease_s) if options.silence_s else Liveliness()
+        self._guarding = Guarding(self._loop, say, Path(self._home.path), base, far)
         self._reservations = Reservations(self._keeper)
         self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run, self._home)
         self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)

@@ -25,13 +25,22 @@ _FILE = "guard"
 
 
 class Guarding:
-    """What tasks are started with is added to ``base``, the environment that all of them begin with."""
+    """What tasks are started with is added to ``base``, the environment that all of them begin with. ``liveliness``:
+    of the connections among tasks."""
 
-    def __init__(self, loop: Loop, say: Callable[[protocol.Message], None], home: Path, base: dict[str, str]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        say: Callable[[protocol.Message], None],
+        home: Path,
+        base: dict[str, str],
+        liveliness: addresses.Liveliness,
+    ) -> None:
         self._loop = loop
         self._say = say
         self._home = home
         self._base = base
+        self._liveliness = liveliness
         self._waiting: list[Callable[[], None]] = []
         self.busy = False
         base.pop(addresses.VARIABLE, None)  # that of a run which we are a task of
@@ -55,7 +64,7 @@ class Guarding:
         """What is to be said of it."""
         records, note = _records(command)
         try:
-            addresses.write(str(self._home / _FILE), records)
+            addresses.write(str(self._home / _FILE), records, liveliness=self._liveliness)
         except OSError as error:
             return f"the addresses of the run cannot be written ({error.strerror}): no task will open a port"
         return note

@@ -47,8 +47,8 @@ def connect(options: Options, env: Mapping[str, str] | None = None) -> socket.so
 class Host:
     """One keeper with its agent; what was heard is kept in ``events``."""
 
-    def __init__(self, run: str, *, lease_s: float = 30.0, grace_s: float = 0.2) -> None:
-        self.options = Options(run=run, name=f"{run}@here", lease_s=lease_s, grace_s=grace_s)
+    def __init__(self, run: str, *, lease_s: float = 30.0, grace_s: float = 0.2, silence_s: float = 0.0) -> None:
+        self.options = Options(run=run, name=f"{run}@here", lease_s=lease_s, grace_s=grace_s, silence_s=silence_s)
         self.events: list[protocol.Event] = []
         self.output: dict[str, bytearray] = {}
         self.welcome: protocol.Welcome | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,17 @@ def test_loopback_is_no_address_for_other_hosts(host: Host) -> None:
     places = {f"localhost:{port}": KEY.hex(), "192.0.2.1:1": KEY.hex()}
     host.send(protocol.Guard(addresses=places, own=(f"localhost:{port}",)))
     assert "which is none of its own that others reach" in host.wait(protocol.Guarded).note
+
+
+@pytest.mark.parametrize(("far", "told"), [({}, (0, 0)), ({"lease_s": 60.0, "silence_s": 20.0}, (10, 60_000))])
+def test_a_host_that_may_fall_silent_has_its_connections_end_with_the_lease(
+    make_host: Callable[..., Host], far: dict[str, float], told: tuple[int, int]
+) -> None:
+    """The test of cuts shows that they do."""
+    host = make_host(**far).connect()
+    guard(host, "ps:0")
+    host.wait(protocol.Guarded)
+    assert struct.unpack_from("=II", (host.home / "guard").read_bytes(), 16) == told
 
 
 def test_without_an_order_nothing_is_guarded(host: Host) -> None:

@@ -5,6 +5,7 @@ Standard library only: agents do this. The file holds secrets, is the user's own
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
@@ -14,6 +15,7 @@ from typing import NamedTuple
 VARIABLE = "TFLAUNCH_GUARD"
 KEY_BYTES = 32
 PATIENCE_S = 10.0
+_LONGEST_S = 86400.0  # keep-alive knows hours, not weeks
 _HEADER = struct.Struct("=8sIIII40x")
 _RECORD = struct.Struct("=16sHH12x32s")
 _MAGIC, _VERSION = b"tflguard", 1
@@ -40,6 +42,13 @@ class Liveliness(NamedTuple):
 
     keepalive_s: int = 0
     unanswered_s: int = 0
+
+    @classmethod
+    def for_lease(cls, lease_s: float) -> Liveliness:
+        """For a run whose hosts may be silent for as long: that costs no connection, and more ends it, whether or not
+        something is on its way. The second limit holds for what is asked, too: TCP_USER_TIMEOUT in tcp(7)."""
+        limit_s = math.ceil(min(max(lease_s, 1.0), _LONGEST_S))
+        return cls(keepalive_s=max(1, limit_s // 6), unanswered_s=limit_s)
 
 
 def write(

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ LIMIT_S = 30.0
 
 
 class Guarded:
-    """Such a process. ``file``: the addresses that it knows; without one it is not guarded."""
+    """Such a process. ``file``: the addresses that it knows; without one it is not guarded; ``within``: the command
+    that starts it."""
 
-    def __init__(self, library: Path | str, file: Path | None, **env: str) -> None:
+    def __init__(self, library: Path | str, file: Path | None, *, within: Sequence[str] = (), **env: str) -> None:
         given = {**os.environ, "LD_PRELOAD": str(library), **({addresses.VARIABLE: str(file)} if file else {}), **env}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            [sys.executable, "-u", __file__],
+            [*within, sys.executable, "-u", __file__],
             env=given,
             stdin=pipe,
             stdout=pipe,
