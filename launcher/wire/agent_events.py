@@ -85,7 +85,8 @@ class Seen(Message, kind="seen"):
 
 
 class Guarded(Message, kind="guarded"):
-    """Tasks find the addresses of the ``Guard`` from now on. ``note``: what people should know of that."""
+    """Tasks find the addresses of the ``Guard`` from now on. ``note``: what people should know of that, said later of
+    a task that goes without."""
 
     note: str = ""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.agent.inside.guard import build, library
 from tests.e2e.fake_runs import ENDLESS, GOOD, OPTIONS, Live, events, local, run_id, wait_until, words
 from tests.e2e.running import REPORT, alive, environment, tflaunch, tflaunch_argv
 from tests.fake_task import spam_bytes
@@ -215,3 +216,19 @@ def ports_held(folder: Path) -> Iterator[tuple[int, str, str]]:
     (bound,) = [event for event in told if event["kind"] == "generation_bound"]
     for port in dict(bound["ports"]).values():  # type: ignore[call-overload]
         yield port, str(bound["at"]), str(told[-1]["at"])
+
+
+def test_tasks_that_go_without_the_guard_are_named(live: Callable[..., Live]) -> None:
+    build.ensure()
+    if library.obstacle():
+        pytest.skip(library.obstacle())
+    command = ["env", "-u", "LD_PRELOAD", *words(**ENDLESS)[1:]]
+    run = live({}, argv=("local", *OPTIONS, "--", *command))
+    message = str(run.wait_for("noticed", severity="warning")["message"])
+    assert message.startswith(
+        "host local: the port of ps:0 is open, and whoever reaches it can run code as you: process "
+    )
+    run.client.terminate()
+    code, said = run.end()
+    assert code == 143
+    assert "the port of ps:0 is open" in said

@@ -27,6 +27,7 @@ from launcher.agent.inside.guard import library
 from launcher.agent.inside.guard.addresses import Liveliness
 from launcher.agent.ports import reservations
 from launcher.agent.ports.guarding import Guarding
+from launcher.agent.ports.lookout import Lookout
 from launcher.agent.ports.ports import PortsError
 from launcher.agent.ports.prover import Prover
 from launcher.agent.ports.reservations import Reservations
@@ -88,6 +89,7 @@ class Agent:
         self._model_locks = ModelLocks(self._loop, say, self._keeper, options.run, self._home)
         self._tasks = TaskLinks(self._loop, inheritance.task_listener, say, self._attempts)
         self._prover = Prover(self._loop, say, self._attempts, self._reservations)
+        self._lookout = Lookout(self._loop, say, self._attempts, self._reservations)
         self._lease = Lease(self._loop, options, self._attempts, self._deadline, self._finish)
         self._usage = UsageSampler(self._loop, say, self._attempts, lambda: self._link.connected)
         self._stacks = StackTaker(self._loop, say, self._attempts, here)
@@ -173,8 +175,10 @@ class Agent:
     def _start(self, command: protocol.Start) -> None:
         if self._lease.passed:
             self._refuse(command, "this host was without its supervisor for too long and ends its tasks")
-        else:
-            self._attempts.start(command)
+            return
+        self._attempts.start(command)
+        if self._guarding.is_on:
+            self._lookout.watch()
 
     # --- the end
 

@@ -45,6 +45,11 @@ class Guarding:
         self.busy = False
         base.pop(addresses.VARIABLE, None)  # that of a run which we are a task of
 
+    @property
+    def is_on(self) -> bool:
+        """Whether tasks are guarded that start now."""
+        return addresses.VARIABLE in self._base
+
     def renew(self, command: protocol.Guard) -> None:
         """From now on tasks are guarded, and know these addresses."""
         self._base[LIBRARY_VARIABLE] = library.loadable(self._home)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from launcher.agent.inside.guard import addresses, build, library
 from launcher.agent.ports import listeners
 from launcher.agent.tasks import environment
 from launcher.wire import protocol
-from tests.launcher.agent.harness import Host, tf_config
+from tests.launcher.agent.harness import FAKE_TASK, Host, tf_config, until
 from tests.launcher.agent.inside.guarded import KEY, OTHER_KEY, is_cut_off, stranger
 
 
@@ -102,6 +104,45 @@ def test_without_an_order_nothing_is_guarded(host: Host) -> None:
     host.start("worker:0", f"env={addresses.VARIABLE}", "env=LD_PRELOAD")
     wanted = b'["TFLAUNCH_GUARD", null]\n["LD_PRELOAD", null]\n'
     assert host.wait_output("worker-0.1", len(wanted)) == wanted
+
+
+SERVER = """
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(argv[argc - 1]))};
+  int on = 1, s = socket(AF_INET6, SOCK_STREAM, 0);
+  setsockopt(s, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  return bind(s, (void *)&at, sizeof at) || listen(s, 9) || pause();
+}
+"""
+
+
+@pytest.mark.parametrize("way", ["without LD_PRELOAD", "without the addresses", "env -i", "static"])
+def test_a_task_that_goes_without_the_guard_is_told_of(host: Host, tmp_path: Path, way: str) -> None:
+    """And one that has it, however it came to it, is not."""
+    port = guard(host, "ps:0", "worker:0")
+    beside = host.bodies(protocol.Reserved)[0].ports["worker:0"]
+    python = (sys.executable, "-I", "-S", FAKE_TASK, "listen", "hang")
+    wrapped = ("sh", "-c", '"$@" & wait', "sh", *python)
+    host.start("worker:0", argv=wrapped, env={"TF_CONFIG": tf_config("worker", 0, beside)})
+    until(lambda: listeners.listeners([beside])[beside], "worker:0")
+    argv = {
+        "without LD_PRELOAD": ("env", "-u", "LD_PRELOAD", *python),
+        "without the addresses": ("env", "-u", addresses.VARIABLE, *python),
+        "env -i": ("sh", "-c", 'env -i "TF_CONFIG=$TF_CONFIG" "$@"', "sh", *python),
+        "static": (str(tmp_path / "server"), str(port)),
+    }[way]
+    if way == "static":
+        (tmp_path / "server.c").write_text(SERVER)
+        subprocess.run(["cc", "-static", "-o", argv[0], str(tmp_path / "server.c")], check=True)
+    host.start("ps:0", argv=argv, env={"TF_CONFIG": tf_config("ps", 0, port)})
+    host.send(protocol.Prove(task="ps:0", attempt=1))
+    assert host.wait(protocol.Listening).port == port  # it is of the run, after all
+    said = host.wait(protocol.Guarded, lambda body: body.note != "").note
+    assert said.startswith("the port of ps:0 is open, and whoever reaches it can run code as you: process ")
+    assert [body.note for body in host.bodies(protocol.Guarded) if body.note] == [said]
 
 
 def test_the_users_own_library_comes_first(tmp_path: Path) -> None:
