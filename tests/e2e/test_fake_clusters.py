@@ -17,6 +17,7 @@ from launcher.agent.inside.guard import build, library
 from tests.e2e.fake_runs import ENDLESS, GOOD, OPTIONS, Live, events, local, run_id, wait_until, words
 from tests.e2e.running import REPORT, alive, environment, tflaunch, tflaunch_argv
 from tests.fake_task import spam_bytes
+from tests.launcher.agent.inside.guarded import OTHER_KEY, Guarded, listen, write
 
 pytestmark = pytest.mark.e2e
 
@@ -232,3 +233,20 @@ def test_tasks_that_go_without_the_guard_are_named(live: Callable[..., Live]) ->
     code, said = run.end()
     assert code == 143
     assert "the port of ps:0 is open" in said
+
+
+def test_a_parameter_server_of_another_run_is_named_and_nobody_trains(
+    live: Callable[..., Live], tmp_path: Path
+) -> None:
+    build.ensure()
+    if library.obstacle():
+        pytest.skip(library.obstacle())
+    run = live({**ENDLESS, "ps": "hang"})
+    port = dict(run.wait_for("generation_bound")["ports"])["ps:0"]  # type: ignore[call-overload]
+    orphan = Guarded(library.path(), write(tmp_path / "guard", {port: OTHER_KEY}))
+    listen(orphan, port)
+    code, said = run.end()
+    orphan.said()
+    assert code == 3, said
+    assert f"port {port} of ps:0 is served by process {orphan.process.pid} (" in said
+    assert run.report()["global_step"] is None

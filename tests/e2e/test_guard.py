@@ -16,9 +16,12 @@ import pytest
 from launcher.agent.inside.guard import addresses, build, library
 from launcher.agent.inside.guard.addresses import Address
 from launcher.agent.ports import ports
-from tests.e2e.running import TIMEOUT_S, environment, tflaunch_argv
+from launcher.private import folders
+from tests.e2e.fake_runs import run_id
+from tests.e2e.running import TIMEOUT_S, environment, tflaunch, tflaunch_argv
 from tests.launcher.agent.inside.guarded import is_cut_off, stranger
 
+TRIES = 1000
 CANNED = Path(__file__).parent / "canned.py"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 CLIENT = """
@@ -31,6 +34,20 @@ with tf.Graph().as_default(), tf.device("/job:ps/task:0"):
         print("session", tf.Session(server.target).run(one), flush=True)
     except tf.errors.UnavailableError:
         print("refused", flush=True)
+os._exit(0)
+"""
+SESSIONS = """
+import collections, concurrent.futures, json, os, sys, tensorflow.compat.v1 as tf
+target, tries = "grpc://127.0.0.1:" + sys.argv[1], int(sys.argv[2])
+config = tf.ConfigProto(operation_timeout_in_ms=10_000)
+def outcome(_):
+    with tf.Graph().as_default(), tf.Session(target, config=config) as session:
+        try:
+            return f"session {session.run(tf.constant(1))}"
+        except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError):
+            return "refused"
+with concurrent.futures.ThreadPoolExecutor(250) as pool:
+    print(json.dumps(collections.Counter(pool.map(outcome, range(tries)))), flush=True)
 os._exit(0)
 """
 
@@ -125,3 +142,41 @@ def test_strangers_get_nothing_while_the_run_trains_on(run: Run, tmp_path: Path)
     assert all(event["attempt"] == 1 for event in run.events("task_changed")), "somebody had to start again"
     run.process.terminate()
     assert run.process.wait(TIMEOUT_S) == 143
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
+def test_a_session_is_for_who_has_the_key(run: Run, tmp_path: Path) -> None:
+    """Asked for directly, a thousand times, at a parameter server of a run that trains on."""
+    run.wait_for_steps()
+    ps = run.ports()["ps:0"]
+    homes = [Path(home.path, "guard") for home in folders.of_run(run_id(run.events_file.parent))]
+    (own,) = filter(Path.exists, homes)  # the supervisor's folder has none
+    other = tmp_path / "other"
+    addresses.write(str(other), [Address("127.0.0.1", ps, os.urandom(32))])
+    files = {"none": "", "another run's": str(other), "the run's": str(own)}
+    for whose, file in files.items():
+        before = run.step()
+        env = {"LD_PRELOAD": library.path(), addresses.VARIABLE: file} if file else {}
+        argv = [sys.executable, "-c", SESSIONS, str(ps), str(TRIES)]
+        asked = subprocess.run(argv, env=environment(**env), capture_output=True, text=True, check=True)
+        outcomes = json.loads(asked.stdout)
+        print(f"{whose} key: {outcomes}, {run.step() - before} steps meanwhile", flush=True)
+        assert outcomes == {"session 1" if whose == "the run's" else "refused": TRIES}
+        run.wait_for_steps()
+    assert all(event["attempt"] == 1 for event in run.events("task_changed")), "somebody had to start again"
+
+
+@pytest.mark.soak
+def test_a_parameter_server_with_another_key_is_never_trained_on(tmp_path: Path) -> None:
+    """Even if it could be had past the proof of who listens there."""
+    (tmp_path / "spec.yaml").write_text(
+        "roles: {ps: {count: 1}, chief: {}, worker: {count: 1}}\npolicy: {start_timeout_s: 120, grace_s: 2}\n"
+    )
+    other_key = str(CANNED.with_name("other_key.py"))
+    command = ("python", other_key, str(CANNED), "--steps", "10", "--model_dir", str(tmp_path / "model"))
+    done = tflaunch("local", "spec.yaml", "--run-dir", "run", "--plain", "--", *command, cwd=tmp_path)
+    assert done.code == 4, done.stdout + done.stderr
+    assert done.report is not None and done.report["global_step"] is None
+    assert all(done.task(name)["local_steps"] is None for name in ("chief:0", "worker:0"))
+    assert "that did not show its key" in done.log("ps:0")
