@@ -44,7 +44,7 @@ def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, pla
     from launcher.plan.plan import with_run_dir
 
     resolved = resolve(request)
-    _check_transports(resolved.plan)
+    _check_hosts(resolved.plan)
     _tidy(kill=True)
     for note in resolved.plan.notes:
         complain(note)
@@ -78,7 +78,7 @@ def deploy(request: Request, *, plain: bool) -> int:
     return deploy_only(resolved.plan, resolved.spec, request.spec, plain=plain)
 
 
-def _check_transports(plan: Plan) -> None:
+def _check_hosts(plan: Plan) -> None:
     here = [host.name for host in plan.hosts if host.transport == "local"]
     if len(here) > 1:
         raise UsageError(f"{len(here)} hosts without ssh ({', '.join(here[:5])}): only one of them can be this machine")
@@ -218,7 +218,7 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
 
 def _end_abandoned(folder: runs.RunFolder, *, now: bool) -> int:
     """Ends what a run without a supervisor has left alive, or says what lives on and for how long."""
-    from launcher.hosts.ways import transport_table
+    from launcher.hosts.reaches import agents_of
     from launcher.plan.plan import plan_from_json
     from launcher.supervise import abandoned
 
@@ -228,7 +228,7 @@ def _end_abandoned(folder: runs.RunFolder, *, now: bool) -> int:
         return 0
     plan = plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8")))
     run_id = view.started.run_id
-    troubles = abandoned.end(plan, run_id, transport_table(run_id, plan, os.environ, met=True), now=now)
+    troubles = abandoned.end(plan, run_id, agents_of(run_id, plan, os.environ, met=True), now=now)
     _tidy(kill=True)
     bound_s = plan.policy.lease_s + 2 * plan.policy.grace_s
     for host, trouble in troubles.items():

@@ -14,9 +14,9 @@ from launcher.doctor import view
 from launcher.doctor.examine import examine
 from launcher.doctor.facts import HostFacts
 from launcher.doctor.findings import exit_code
-from launcher.doctor.probes import LocalOpener, Opener, SshOpener
 from launcher.doctor.rules import judge
 from launcher.doctor.wanted import Wanted, wanted
+from launcher.hosts.reaches import reaches_of
 from launcher.views.terminal import console, put_drawn, say_json
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
 
 
 def _examine(plan: Plan, needs: Wanted, environ: Mapping[str, str], timeout_s: float) -> dict[str, HostFacts]:
-    openers: dict[str, Opener] = {"local": LocalOpener(environ)}
-    if any(host.transport == "ssh" for host in plan.hosts):
-        openers["ssh"] = SshOpener(tuple(dict.fromkeys(task.python[0] for task in plan.tasks if task.python)))
+    reach_of = reaches_of(plan, environ)
     with console(sys.stderr).status("connecting") as status:
         doing: dict[str, str] = {}
 
@@ -49,4 +47,4 @@ def _examine(plan: Plan, needs: Wanted, environ: Mapping[str, str], timeout_s: f
             counted = Counter(each for each in doing.values() if each)
             status.update(", ".join(f"{each} ({n} of {len(needs.needs)} hosts)" for each, n in counted.items()))
 
-        return asyncio.run(examine(needs, openers.__getitem__, timeout_s=timeout_s, say=say))
+        return asyncio.run(examine(needs, reach_of, timeout_s=timeout_s, say=say))

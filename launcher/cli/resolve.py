@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from launcher.hosts import sources as host_sources
 from launcher.plan import plan as plans
-from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, Plan, PlannedHost
+from launcher.plan.model import Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
+from launcher.spec.hosts import ACCEPT_NEW_HOST_KEYS
 from launcher.spec.words import did_you_mean
 from launcher.wire.errors import UsageError
 from launcher.wire.roles import ROLES
@@ -114,13 +115,13 @@ def _is_utf8(text: str) -> bool:
 
 
 def _accepting_new_host_keys(host: PlannedHost) -> PlannedHost:
-    return host if host.transport == "local" else replace(host, ssh={**host.ssh, ACCEPT_NEW_HOST_KEYS: "True"})
+    return host if host.transport != "ssh" else replace(host, details={**host.details, ACCEPT_NEW_HOST_KEYS: "True"})
 
 
 def _check_program(plan: Plan, environ: Mapping[str, str]) -> None:
     """A program or script that is not there is better said now than by five processes."""
     for planned in plan.tasks:
-        if plan.hosts[0].transport != "local":
+        if not plan.hosts[0].traits.shares_files:
             return
         folder = Path(planned.cwd).expanduser()
         if not planned.program:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -20,18 +21,19 @@ def wanted_of(spec: ClusterSpec, spec_file: Path | None) -> Wanted:
 
 
 def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool) -> Plan:
-    """Deploys to the plan's SSH hosts what the spec wants there, if anything; gives the plan that uses it."""
-    hosts = tuple(host for host in plan.hosts if host.transport == "ssh")
+    """Deploys what the spec wants to hosts that do not share our files; gives the plan that uses it."""
+    hosts = tuple(host for host in plan.hosts if not host.traits.shares_files)
     if not hosts or (spec.sync is None and (spec.python is None or spec.python.venv is None)):
         return plan
     what = wanted_of(spec, spec_file)
     for note in what.code.notes if what.code is not None else ():
         complain(note)
-    from launcher.deploy.hosts import deploy  # Fabric takes a while to import
+    from launcher.deploy.hosts import deploy
+    from launcher.hosts.reaches import reaches
 
     bars = sys.stderr.isatty() and not plain
     with Bars(sys.stderr, tuple(host.name for host in hosts)) if bars else Lines(sys.stderr) as progress:
-        deployed = asyncio.run(deploy(hosts, what, progress))
+        deployed = asyncio.run(deploy(hosts, what, reaches(os.environ), progress))
     return with_deployed(
         plan, deployed, keeps_cwd=spec.cwd is not None, venv=spec.python.venv if spec.python is not None else None
     )
@@ -41,7 +43,7 @@ def deploy_only(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain:
     """The command ``tflaunch deploy``."""
     if spec.sync is None and (spec.python is None or spec.python.venv is None):
         raise UsageError(f"{spec_file}: says nothing about deploying; write sync or python.venv there")
-    if not any(host.transport == "ssh" for host in plan.hosts):
+    if all(host.traits.shares_files for host in plan.hosts):
         raise UsageError(f"{spec_file}: has no host with ssh; on this machine nothing is deployed")
     deploy_plan(plan, spec, spec_file, plain=plain)
     return 0

@@ -1,4 +1,4 @@
-"""Deploys onto hosts, all at once, each over one SSH connection."""
+"""Deploys onto hosts, all at once, each by one program there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from launcher.deploy.manifest import Entry, chosen
 from launcher.deploy.scan import Folder, read_folder
 from launcher.deploy.wanted import Deployed, Environment, Wanted
 from launcher.deploy.wheels import Target, fill_wheelhouse, target_of
-from launcher.hosts.ssh.connections import CONNECT_TIMEOUT_S, Dialer, Line, Program
-from launcher.hosts.ssh.programs import SshPrograms
-from launcher.hosts.transport import TransportError
+from launcher.hosts.reach import DEPLOY, Program, ReachError, ReachOf
 from launcher.plan.model import PlannedHost
 from launcher.wire.errors import HostError, TflaunchError
 
@@ -52,9 +50,11 @@ class DeployError(TflaunchError):
         super().__init__("\n".join(f"host {error}" for error in errors))
 
 
-async def deploy(hosts: Sequence[PlannedHost], wanted: Wanted, progress: Progress) -> dict[str, Deployed]:
+async def deploy(
+    hosts: Sequence[PlannedHost], wanted: Wanted, reach_of: ReachOf, progress: Progress
+) -> dict[str, Deployed]:
     """Where things are, by host. Raises DeployError when every host has been tried and some have failed."""
-    work = _Work(wanted, progress)
+    work = _Work(wanted, reach_of, progress)
     results = await asyncio.gather(*(work.host(host) for host in hosts), return_exceptions=True)
     errors = [result for result in results if isinstance(result, HostError)]
     for result in results:
@@ -66,33 +66,30 @@ async def deploy(hosts: Sequence[PlannedHost], wanted: Wanted, progress: Progres
 
 
 class _Work:
-    """What hosts have in common: the connections' pool, and the wheelhouse, which is filled once for each target."""
+    """What hosts have in common: the way there, and the wheelhouse, which is filled once for each target."""
 
-    def __init__(self, wanted: Wanted, progress: Progress) -> None:
+    def __init__(self, wanted: Wanted, reach_of: ReachOf, progress: Progress) -> None:
         self._wanted = wanted
         self._progress = progress
-        self._dialer = Dialer()
-        self._programs = SshPrograms()
+        self._reach_of = reach_of
         self._filling = asyncio.Lock()
         self._wheels: dict[Target, Folder] = {}
 
     async def host(self, host: PlannedHost) -> Deployed:
-        line: Line | None = None
+        reach = self._reach_of(host)
         try:
             self._progress.say(host.name, "connecting")
-            line = await self._dialer.dial(host)
-            started = await self._programs.start(line, "deploy", {})
+            started = await reach.start(host, DEPLOY, {})
             async with _Talk(host.name, started, self._progress) as talk:
                 return await _unless_silent(self._deploy(host.name, talk), talk, _patience_s(host))
-        except (TransportError, ConnectionError, ValueError) as error:
+        except (ReachError, ConnectionError, ValueError) as error:
             self._progress.failed(host.name)
             raise HostError(host.name, str(error), getattr(error, "advice", "")) from error
         except TflaunchError:
             self._progress.failed(host.name)
             raise
         finally:
-            if line is not None:
-                await line.close()
+            await reach.close(host)
 
     async def _deploy(self, name: str, talk: _Talk) -> Deployed:
         tree = await talk.send(self._wanted.code, self._wanted.to, "code") if self._wanted.code is not None else None
@@ -129,18 +126,18 @@ class _Work:
 
 def _patience_s(host: PlannedHost) -> float:
     """After how long without a word a host counts as lost: the program there speaks every two seconds."""
-    return max(_LEAST_PATIENCE_S, 2 * float(host.ssh.get("connect_timeout_s", CONNECT_TIMEOUT_S)))
+    return max(_LEAST_PATIENCE_S, 2 * host.connect_timeout_s)
 
 
 async def _unless_silent(work: Coroutine[Any, Any, _T], talk: _Talk, patience_s: float) -> _T:
-    """What ``work`` gives; raises TransportError when nothing has come from the host, nor gone to it, for too long."""
+    """What ``work`` gives; raises ReachError when nothing has come from the host, nor gone to it, for too long."""
     clock = asyncio.get_running_loop().time
     task = asyncio.ensure_future(work)
     try:
         while not task.done():
             left_s = talk.heard_at + patience_s - clock()
             if left_s <= 0:
-                raise TransportError(
+                raise ReachError(
                     f"nothing was heard from it for {patience_s:g} s while {talk.doing}",
                     advice="does the host hang, or is the line dead? Deploy again: what has arrived is not sent again",
                 )
@@ -192,7 +189,7 @@ class _Talk:
         while True:
             line = await self._heard.get()
             if not line.endswith(b"\n"):
-                raise TransportError(await self._why_silent())
+                raise ReachError(await self._why_silent())
             answer: dict[str, Any] = json.loads(line)
             if "error" in answer:
                 raise HostError(self.host, str(answer["error"]), str(answer["advice"]))

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from launcher.doctor.facts import Clock, Folder, HostFacts, Listening, Reach, System, TaskPython
+from launcher.doctor.facts import Clock, Folder, HostFacts, Listening, Reached, System, TaskPython
 from launcher.doctor.host_rules import MOST_SESSIONS
-from launcher.doctor.probes import Opener, Probe, UnansweredError
+from launcher.doctor.probes import Probe, UnansweredError, open_probe
 from launcher.doctor.wanted import Interpreter, Need, Wanted
-from launcher.hosts.transport import TransportError
+from launcher.hosts.reach import Reach, ReachError, ReachOf
 
 ARRIVAL_S = 30.0
 ANSWER_S = 20.0  # for what a healthy host answers at once
@@ -30,14 +30,12 @@ _T = TypeVar("_T")
 Saying = Callable[[str, str], None]  # host, what is being done there
 
 
-async def examine(
-    wanted: Wanted, opener_for: Callable[[str], Opener], *, timeout_s: float, say: Saying
-) -> dict[str, HostFacts]:
-    """What is to be known about each host. ``opener_for``: by the host's transport; ``say`` hears how far it is."""
+async def examine(wanted: Wanted, reach_of: ReachOf, *, timeout_s: float, say: Saying) -> dict[str, HostFacts]:
+    """What is to be known about each host. ``say`` hears how far it is."""
     token = secrets.token_hex(8)
     deadline = time.monotonic() + timeout_s
     visits = {
-        name: _Visit(need, opener_for(need.host.transport), (deadline, timeout_s), f"{token}-{index}", say)
+        name: _Visit(need, reach_of(need.host), (deadline, timeout_s), f"{token}-{index}", say)
         for index, (name, need) in enumerate(wanted.needs.items())
     }
     try:
@@ -59,11 +57,11 @@ async def _all(work: Any) -> None:
 class _Visit:
     """One host, and what it has answered so far. ``word`` is what it answers those who connect, and no other does."""
 
-    def __init__(self, need: Need, opener: Opener, bounds: tuple[float, float], word: str, say: Saying) -> None:
+    def __init__(self, need: Need, reach: Reach, bounds: tuple[float, float], word: str, say: Saying) -> None:
         self.facts: dict[str, Any] = {"unanswered": {}}
         self.word = word
         self.need = need
-        self._opener = opener
+        self._reach = reach
         self._deadline, self._all_s = bounds
         self._say = say
         self._probe: Probe | None = None
@@ -80,11 +78,11 @@ class _Visit:
         """Connects, and starts our program there."""
         self._say(self.need.host.name, "connecting")
         began = time.monotonic()
-        opening = asyncio.ensure_future(self._opener.open(self.need.host, self._all_s + _SPARE_S))
+        opening = asyncio.ensure_future(open_probe(self._reach, self.need.host, self._all_s + _SPARE_S))
         try:
             self._probe = await asyncio.wait_for(opening, self._bound(ARRIVAL_S))
             self.facts["connect_s"] = time.monotonic() - began
-        except TransportError as error:
+        except ReachError as error:
             self.facts |= {"trouble": str(error), "advice": error.advice}
         except asyncio.TimeoutError:
             said = f"it has not let our program start within {time.monotonic() - began:.0f} s"
@@ -169,7 +167,7 @@ class _Visit:
             for port in listening.ports
         ]
         limit_s = self._bound(ANSWER_S + REACH_S * (len(targets) // 64))
-        answer = await self._ask("connect", dict[str, tuple[Reach, ...]], limit_s, targets=targets, each_s=REACH_S)
+        answer = await self._ask("connect", dict[str, tuple[Reached, ...]], limit_s, targets=targets, each_s=REACH_S)
         self.facts["reached"] = answer["reached"] if answer is not None else None
 
     async def _write(self) -> None:

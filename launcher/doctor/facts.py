@@ -86,7 +86,7 @@ class Listening:
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
-class Reach:
+class Reached:
     """What became of a connection to a port of another host: ``how`` is ``ok`` or a word for what went wrong."""
 
     host: str
@@ -127,6 +127,6 @@ class HostFacts:
     system: System | None = None
     pythons: tuple[TaskPython, ...] = ()
     listening: Listening | None = None
-    reached: tuple[Reach, ...] | None = None
+    reached: tuple[Reached, ...] | None = None
     folder: Folder | None = None
     clock: Clock | None = None

@@ -35,7 +35,7 @@ def reachable(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
     known = facts[host]
     if known.trouble:
         yield Level.FAILED, "no", known.trouble, known.advice
-    elif wanted.needs[host].host.transport == "local":
+    elif not wanted.needs[host].host.traits.can_fall_silent:
         yield ok("local")
     else:
         yield ok(f"{known.connect_s:.1f} s")

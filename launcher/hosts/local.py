@@ -1,86 +1,99 @@
-"""The agent of this machine, by way of a relay process."""
+"""Programs on this machine."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.agent.host.options import Options
 from launcher.agent.host.relay import EXIT_GONE
-from launcher.agent.host.sweep import sweep
-from launcher.hosts.transport import Pipe, TransportError, skip_to_agent
+from launcher.hosts.reach import RELAY, Program, ReachError, skip_to_ready
 from launcher.plan.model import PlannedHost
 from launcher.wire import protocol
 
-_MAIN_FILE = Path(__file__).parent.parent / "agent" / "__main__.py"
-_CLOSE_PATIENCE_S = 2.0
+_MAIN_FILE = Path(__file__).parents[1] / "agent" / "__main__.py"
+_CLOSE_PATIENCE_S = 3.0
+_MOST_SAID_BYTES = 65536
 
 
-class LocalTransport:
-    """Starts a keeper where there is none, and joins the run's agent. ``environ`` is what the agent, and with it every
-    task, starts from; ``met``: the run has had an agent, and gets no other."""
+class LocalReach:
+    """Runs programs as processes of ours. ``environ`` is what they, and with an agent every task, start from."""
 
-    can_fall_silent = False
-
-    def __init__(
-        self,
-        *,
-        run: str,
-        lease_s: float,
-        grace_s: float,
-        environ: Mapping[str, str],
-        python: str = sys.executable,
-        met: bool = False,
-    ) -> None:
-        self.options = Options(run=run, name="", lease_s=lease_s, grace_s=grace_s)
-        self._environ = {**environ, protocol.RUN_VARIABLE: run}
+    def __init__(self, environ: Mapping[str, str], python: str = sys.executable) -> None:
+        self._environ = dict(environ)
         self._python = python
-        self._met = met
-        self._relays: list[asyncio.subprocess.Process] = []
+        self._open: dict[str, set[_LocalProgram]] = {}
 
-    async def open(self, host: PlannedHost) -> Pipe:
-        """A pipe to the run's agent; raises TransportError."""
-        options = self.options._replace(name=self._name(host), start=not self._met)
-        command = (self._python, "-I", "-S", str(_MAIN_FILE), "relay", options.to_json())
-        relay = await asyncio.create_subprocess_exec(
-            *command,
+    async def ensure_agent(self, host: PlannedHost, options: Options, *, limit_s: float = math.inf) -> Program:
+        """A relay, which forks the keeper if there is none; raises ReachError."""
+        return await self.start(host, RELAY, options._asdict(), limit_s=limit_s)
+
+    async def start(
+        self, host: PlannedHost, program: str, options: Mapping[str, object], *, limit_s: float = math.inf
+    ) -> Program:
+        """Starts it at once. What belongs to a run is marked as such. Raises ReachError, OSError."""
+        mark = {protocol.RUN_VARIABLE: str(options["run"])} if "run" in options else {}
+        process = await asyncio.create_subprocess_exec(
+            *(self._python, "-I", "-S", str(_MAIN_FILE), program, json.dumps(options)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environ,
+            env={**self._environ, **mark},
             limit=protocol.MAX_LINE_BYTES,
-            start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
+            start_new_session=True,  # Ctrl-C in the terminal is for us alone
         )
-        assert relay.stdin is not None and relay.stdout is not None and relay.stderr is not None
+        started = _LocalProgram(process, self._open.setdefault(host.name, set()))
         try:
-            await skip_to_agent(relay.stdout)
-        except TransportError as error:
-            said = (await relay.stderr.read()).decode("utf-8", "replace").strip()
-            gone = await relay.wait() == EXIT_GONE
-            raise TransportError(f"{error}: {said}" if said else str(error), gone=gone) from error
-        self._met = True
-        self._relays.append(relay)
-        return relay.stdout, relay.stdin
-
-    def _name(self, host: PlannedHost) -> str:
-        return f"{self.options.run}@{host.name}"
+            await skip_to_ready(started.reader)
+        except ReachError as error:
+            code, said = await started.ended(_CLOSE_PATIENCE_S)
+            await started.close()
+            raise ReachError(f"{error}: {said}" if said else str(error), gone=code == EXIT_GONE) from error
+        except asyncio.CancelledError:
+            await started.close()
+            raise
+        return started
 
     async def close(self, host: PlannedHost) -> None:
-        """Ends the relays, and kills whatever of the run is left on this machine."""
-        await self.let_go(host)
-        if self._met:
-            sweep(self.options.run, self._name(host))
+        """Ends the programs that are left there."""
+        for program in [*self._open.get(host.name, ())]:
+            await program.close()
 
-    async def let_go(self, host: PlannedHost) -> None:
-        """Ends the relays."""
-        while self._relays:
-            relay = self._relays.pop()
-            if relay.stdin is not None:
-                relay.stdin.close()
-            try:
-                await asyncio.wait_for(relay.wait(), _CLOSE_PATIENCE_S)
-            except asyncio.TimeoutError:
-                relay.kill()
-                await relay.wait()
+
+class _LocalProgram:
+    """``among``: all that are open to its host; it is one of them until it is closed."""
+
+    def __init__(self, process: asyncio.subprocess.Process, among: set[_LocalProgram]) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self.reader, self.writer = process.stdout, process.stdin
+        self._process = process
+        self._among = among
+        among.add(self)
+
+    async def ended(self, limit_s: float) -> tuple[int | None, str]:
+        """Its exit code and what it wrote to standard error."""
+        assert self._process.stderr is not None
+        said = b""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._process.wait(), limit_s)
+            said = await asyncio.wait_for(self._process.stderr.read(_MOST_SAID_BYTES), limit_s)
+        return self._process.returncode, said.decode("utf-8", "replace").strip()
+
+    async def room(self, most: int) -> int | None:
+        """Nothing limits them."""
+        return None
+
+    async def close(self) -> None:
+        """Waits for its end, not for long."""
+        self._among.discard(self)
+        self.writer.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _CLOSE_PATIENCE_S)
+        except asyncio.TimeoutError:
+            self._process.kill()
+            await self._process.wait()

@@ -130,9 +130,9 @@ def preload_messages(plan: Plan, host: str) -> tuple[protocol.Preload, ...]:
 
 
 def board_message(plan: Plan, host: str, run_dir: str, *, run: str) -> protocol.Board | None:
-    """The order to a host to run TensorBoard; None if that is not its task. It runs on this machine, where the run's
-    folder is, if any task does; else where the chief does, and shows the model_dir alone."""
-    near = [item.name for item in plan.hosts if item.transport == "local"]
+    """The order to a host to run TensorBoard; None if that is not its task. It runs on a host that sees the run's
+    folder, if any does; else where the chief does, and shows the model_dir alone."""
+    near = [item.name for item in plan.hosts if item.traits.shares_files]
     chief = plan.chief
     if not plan.tensorboard or host != (near[0] if near else chief.host):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
+from launcher.spec.hosts import CONNECT_TIMEOUT_S, HERE, Traits
 from launcher.spec.policy import Policy
 from launcher.wire.roles import TRAINERS, Role, TaskId, chief_of
 
@@ -21,20 +22,23 @@ class StartMode(str, Enum):
         return self.value
 
 
-ACCEPT_NEW_HOST_KEYS = "accept_new_host_keys"  # a key of PlannedHost.ssh
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedHost:
-    """A host of the plan. ``address`` is what TF_CONFIG names; ``ports`` a closed range, None for any free port;
-    ``ssh`` what is known about reaching it."""
+    """A host of the plan. ``address`` is what TF_CONFIG names; ``ports`` a closed range, None for any free port.
+
+    ``transport`` names the reach by which programs run there, ``details`` is what that must know, ``way`` says it in
+    words; what else differs between kinds of hosts is in ``traits``.
+    """
 
     name: str
     address: str
     transport: str = "local"
+    traits: Traits = HERE
     ports: tuple[int, int] | None = None
     gpus: int = 0
-    ssh: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    way: str = "this machine"
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -83,10 +83,10 @@ class _Places:
         return replace(item, host=host.name, gpus=gpus)
 
     def _choose(self, item: PlannedTask) -> PlannedHost:
-        transport = self._hosts[item.host].transport
+        traits = self._hosts[item.host].traits  # its environment and folders were made for such hosts
         allowed = dict.fromkeys(self._plan.on.get(item.task.role) or self._hosts)
         near = [self._left[name] for name in allowed if name in self._left]
-        near = [host for host in near if host.transport == transport]
+        near = [host for host in near if host.traits == traits]
         if not near:
             where = f"roles.{item.task.role}.on names" if self._plan.on.get(item.task.role) else "there is"
             raise NowhereToGoError(f"{where} no other host that is left for {item.task}")

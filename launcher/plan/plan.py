@@ -19,7 +19,7 @@ from launcher.plan.settings import adjustments_of, keras_of, local_folder, origi
 from launcher.plan.tf_config import VARIABLE, check_size
 from launcher.spec import drills
 from launcher.spec.command import Command, fill, max_steps, option, parse_command, uses
-from launcher.spec.hosts import HostSite, expand_host
+from launcher.spec.hosts import HostSite, Traits, common, expand_host
 from launcher.spec.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
 from launcher.spec.texts import expand_range, is_shareable
 from launcher.wire import keras, preload_env
@@ -86,7 +86,7 @@ class _Planner:
         self._around = surroundings
         self._command = _command(spec, surroundings.python)
         self._sites = {site.name: site for site in _sites(spec)}
-        self._remote = any(site.ssh for site in self._sites.values())
+        self._traits = common(site.traits for site in self._sites.values())
         self._on = {
             role: tuple(name for text in spec.roles.of(role).on for name in expand_range(text)) for role in ROLES
         }
@@ -102,7 +102,7 @@ class _Planner:
             model_dir_in_command=self._model_dir_in_command,
             hosts=tuple(planned_host(site) for site in self._sites.values()),
             tasks=self._tasks(),
-            policy=policy_of(spec, self._remote),
+            policy=policy_of(spec, can_fall_silent=self._traits.can_fall_silent),
             preload=self._preload(),
             adjustments=self._active,
             max_steps=max_steps(self._command.argv),
@@ -120,14 +120,14 @@ class _Planner:
         return ("tensorflow",) if self._spec.preload is None else self._spec.preload
 
     def _choose_keras(self) -> keras_choice.KerasChoice:
-        own = {**({} if self._remote else self._around.env), **self._spec.env}
+        own = {**(self._around.env if self._traits.inherits_env else {}), **self._spec.env}
         if keras.VARIABLE in own:
             return keras_choice.of_environment(own[keras.VARIABLE])
         cwd = self._around.cwd if self._spec.cwd is None else self._from_here(self._spec.cwd)
         program = keras_choice.Program(
             program=self._command.program,
             argv=self._command.argv,
-            cwd=local_folder(self._spec, cwd, self._remote),
+            cwd=local_folder(self._spec, cwd, shares_files=self._traits.shares_files),
             installed=self._around.path,
         )
         return keras_of(self._spec, program, self._around.read)
@@ -142,7 +142,7 @@ class _Planner:
             return self._absolute(given), False
         if uses(self._command.argv, "model_dir"):
             return DEFAULT_MODEL_DIR, False
-        return (self._absolute(own) if own and not self._remote else own), own is not None
+        return (self._absolute(own) if own and self._traits.shares_files else own), own is not None
 
     def _absolute(self, folder: str) -> str:
         home = self._around.env.get("HOME", "")
@@ -156,7 +156,7 @@ class _Planner:
         return f"{self._around.cwd.rstrip('/')}/{folder.removeprefix('./')}"
 
     def _model_dir_notes(self) -> tuple[str, ...]:
-        if self._model_dir is None and self._remote:
+        if self._model_dir is None and not self._traits.shares_files:
             return (
                 "model_dir is not set: the script must name a folder that every host reaches, "
                 "or the evaluator never sees a checkpoint",
@@ -176,11 +176,11 @@ class _Planner:
         )
         gpus = assign_gpus(hosts, {role: keys.gpus for role, keys in roles.items()})
         trainers = tasks_per_host(hosts, (task for task in hosts if task.role in TRAINERS))
-        kinds: dict[tuple[Role, bool, tuple[int, ...], int], _Kind] = {}
+        kinds: dict[tuple[Role, Traits, tuple[int, ...], int], _Kind] = {}
         tasks = []
         for task, host in hosts.items():
             site = self._sites[host]
-            key = (task.role, site.ssh is not None, gpus.get(task, ()), trainers[host])
+            key = (task.role, site.traits, gpus.get(task, ()), trainers[host])
             if key not in kinds:
                 kinds[key] = self._kind(*key)
             tasks.append(self._task(task, site, kinds[key]))
@@ -210,11 +210,12 @@ class _Planner:
         sync = self._spec.sync
         if self._spec.cwd is not None:
             return self._from_here(self._spec.cwd)
-        return sync.to if sync is not None and site.ssh is not None else self._around.cwd
+        return sync.to if sync is not None and not site.traits.shares_files else self._around.cwd
 
-    def _kind(self, role: Role, remote: bool, gpus: tuple[int, ...], trainers: int) -> _Kind:
+    def _kind(self, role: Role, traits: Traits, gpus: tuple[int, ...], trainers: int) -> _Kind:
         """What all tasks of a role have in common that run alike, on hosts with so many trainers."""
         user = {**self._spec.env, **self._spec.roles.of(role).env}
+        inherited = self._around.env if traits.inherits_env else {}
         env = {GPUS_VARIABLE: ",".join(map(str, gpus)) or NO_GPU, "TF_GRPC_REUSE_PORT": "1"}
         if role in TRAINERS:
             env[TRAINERS_VARIABLE] = str(trainers)
@@ -222,14 +223,13 @@ class _Planner:
         env |= user
         if self._spec.log_level is not None:
             env[LOG_LEVEL_VARIABLE] = self._spec.log_level
-            if CPP_LEVEL_VARIABLE not in {**user, **({} if remote else self._around.env)}:
+            if CPP_LEVEL_VARIABLE not in {**user, **inherited}:
                 env[CPP_LEVEL_VARIABLE] = _CPP_LEVELS[self._spec.log_level]
         if self._spec.profile_steps is not None:
             env[PROFILE_VARIABLE] = str(self._spec.profile_steps)
-        if self._model_dir is None and not self._remote:
+        if self._model_dir is None and self._traits.shares_files:
             env[DEFAULT_MODEL_DIR_VARIABLE] = DEFAULT_MODEL_DIR
-        inherited = {} if remote else self._around.env
-        python = self._python(remote)
+        python = self._python(traits)
         reason = self._exec_reason(python, env, inherited)
         return _Kind(
             argv=(*python, *self._command.argv[len(python) :]),
@@ -241,12 +241,12 @@ class _Planner:
             exec_reason=reason,
         )
 
-    def _python(self, remote: bool) -> tuple[str, ...]:
-        """Interpreter and flags: on SSH hosts of the deployed environment, if the spec has one."""
-        python = self._command.python
-        wanted = self._spec.python
-        if python and remote and wanted is not None and wanted.venv and python[0] == self._around.python:
-            return (f"{wanted.venv.rstrip('/')}/bin/python", *python[1:])
+    def _python(self, traits: Traits) -> tuple[str, ...]:
+        """Interpreter and flags: on hosts that are deployed to, of that environment, if the spec has one."""
+        python, wanted = self._command.python, self._spec.python
+        deployed = wanted.venv if wanted is not None and not traits.shares_files else None
+        if python and deployed and python[0] == self._around.python:
+            return (f"{deployed.rstrip('/')}/bin/python", *python[1:])
         return python
 
     def _exec_reason(self, python: tuple[str, ...], env: Mapping[str, str], inherited: Mapping[str, str]) -> str:

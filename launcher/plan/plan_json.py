@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TypedDict
 
 from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
+from launcher.spec.hosts import Traits
 from launcher.spec.policy import Policy, Success, UsedUp
 from launcher.wire.protocol import JsonValue
 from launcher.wire.roles import ROLES, Role, TaskId
@@ -153,10 +154,17 @@ def _host(host: _Reader) -> PlannedHost:
         name=host.text("name"),
         address=host.text("address"),
         transport=host.text("transport"),
+        traits=_traits(_Reader(host.body["traits"])),
         ports=None if ports is None else (ports[0], ports[1]),
         gpus=host.whole("gpus"),
-        ssh=host.text_mapping("ssh"),
+        details=host.text_mapping("details"),
+        way=host.text("way"),
+        connect_timeout_s=host.number("connect_timeout_s"),
     )
+
+
+def _traits(traits: _Reader) -> Traits:
+    return Traits(**{item.name: bool(traits.body[item.name]) for item in fields(Traits)})
 
 
 class _Shared(TypedDict):

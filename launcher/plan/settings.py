@@ -26,22 +26,21 @@ REMOTE_LEASE_S = 60.0
 
 def planned_host(site: HostSite) -> PlannedHost:
     """A host of the spec."""
-    ssh: dict[str, str] = {}
-    if site.ssh is not None:
-        ssh = {key: str(value) for key, value in site.ssh.model_dump(exclude_none=True).items()}
-        ssh.setdefault("host", site.address)
     return PlannedHost(
         name=site.name,
         address=site.address,
-        transport="local" if site.ssh is None else "ssh",
+        transport=site.transport,
+        traits=site.traits,
         ports=site.ports,
         gpus=site.gpus,
-        ssh=MappingProxyType(ssh),
+        details=site.details,
+        way=site.way,
+        connect_timeout_s=site.connect_timeout_s,
     )
 
 
-def policy_of(spec: ClusterSpec, remote: bool) -> Policy:
-    """The policy. ``remote``: tasks run on other hosts, whose lines may be cut."""
+def policy_of(spec: ClusterSpec, *, can_fall_silent: bool) -> Policy:
+    """The policy. ``can_fall_silent``: tasks run on hosts whose lines may be cut."""
     keys = spec.policy
     return Policy(
         success=Success(keys.success),
@@ -55,7 +54,7 @@ def policy_of(spec: ClusterSpec, remote: bool) -> Policy:
         timeout_s=keys.timeout_s,
         evaluator_drain_s=keys.evaluator_drain_s,
         grace_s=keys.grace_s,
-        lease_s=keys.lease_s or (REMOTE_LEASE_S if remote else LOCAL_LEASE_S),
+        lease_s=keys.lease_s or (REMOTE_LEASE_S if can_fall_silent else LOCAL_LEASE_S),
     )
 
 
@@ -74,9 +73,9 @@ def keras_of(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> Ke
     return KerasChoice(legacy=wanted, reason="as you say", is_guess=False)
 
 
-def local_folder(spec: ClusterSpec, cwd: str, remote: bool) -> str:
+def local_folder(spec: ClusterSpec, cwd: str, *, shares_files: bool) -> str:
     """The folder of this machine that holds the code of tasks that work in ``cwd``."""
-    if not remote or spec.sync is None:
+    if shares_files or spec.sync is None:
         return cwd
     return posixpath.normpath(posixpath.join(cwd, posixpath.dirname(spec.where(("sync",)).file), spec.sync.path))
 

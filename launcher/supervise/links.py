@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.hosts.transport import Transport, TransportError
+from launcher.hosts.agents import Agents
+from launcher.hosts.reach import ReachError
 from launcher.plan.model import PlannedHost
 from launcher.supervise.orders import Orders
 from launcher.wire import protocol
@@ -79,7 +80,7 @@ class AgentLink:
     def __init__(
         self,
         host: PlannedHost,
-        transport: Transport,
+        agents: Agents,
         run: str,
         output: OutputFiles,
         orders: Orders,
@@ -87,7 +88,7 @@ class AgentLink:
         patience_s: float,
     ) -> None:
         self.host = host
-        self._transport = transport
+        self._agents = agents
         self._run = run
         self._output = output
         self._orders = orders
@@ -140,7 +141,7 @@ class AgentLink:
         while True:
             advice = ""
             try:
-                reader, self._writer = await self._transport.open(self.host)
+                reader, self._writer = await self._agents.open(self.host)
                 try:
                     await self._talk(reader)
                 finally:
@@ -148,10 +149,10 @@ class AgentLink:
                 message = "the link was closed"
             except BreachError as error:
                 message, advice, deadline, self.lied = f"it claims {error}", _LIED, 0.0, True
-            except (OSError, TransportError, asyncio.IncompleteReadError, protocol.ProtocolError) as error:
+            except (OSError, ReachError, asyncio.IncompleteReadError, protocol.ProtocolError) as error:
                 message = limits.told(error)
                 advice = limits.advice(message)
-                if isinstance(error, TransportError):
+                if isinstance(error, ReachError):
                     advice, deadline = error.advice or advice, 0.0 if error.final else deadline
             finally:
                 lasted_s = clock() - self._welcomed_at
@@ -196,10 +197,10 @@ class AgentLink:
         while True:
             now = time.monotonic()
             if not self._is_welcomed and now > welcome_by:
-                raise TransportError(f"its agent does not answer within {self._orders.answer_s:g} s", final=True)
+                raise ReachError(f"its agent does not answer within {self._orders.answer_s:g} s", final=True)
             if late := self._orders.overdue(now):
-                raise TransportError(f"its agent answers, but owes {late} for too long", final=True)
-            if self._transport.can_fall_silent:
+                raise ReachError(f"its agent answers, but owes {late} for too long", final=True)
+            if self.host.traits.can_fall_silent:
                 if now - self.heard_at > self._patience_s / 3:
                     return
                 self._say(protocol.Ping())
@@ -222,7 +223,7 @@ class AgentLink:
             elif isinstance(message, protocol.Welcome):
                 self._welcome(message)
             elif isinstance(message, protocol.Refused):
-                raise TransportError(message.message, final=True)
+                raise ReachError(message.message, final=True)
 
     async def _take_output(self, message: protocol.Output, reader: asyncio.StreamReader) -> None:
         self._check(message)

@@ -11,12 +11,12 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import causes, lifecycle
-from launcher.hosts.transport import Transport
-from launcher.hosts.ways import transport_table
+from launcher.hosts.agents import Agents
+from launcher.hosts.reaches import agents_of
 from launcher.lifecycle import Happening, Lifecycle
 from launcher.plan.model import Plan, PlannedHost
 from launcher.private.folder import CONTROL_SOCKET, Folder
@@ -38,14 +38,13 @@ _SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGH
 
 
 class Supervisor:
-    """Runs one plan in one run folder. ``transport_for`` gives the way to a host; ``home``: a private folder, in which
-    this process lives."""
+    """Runs one plan in one run folder, by ``agents``. ``home``: a private folder, in which this process lives."""
 
     def __init__(
         self,
         folder: runs.RunFolder,
         plan: Plan,
-        transport_for: Callable[[PlannedHost], Transport],
+        agents: Agents,
         *,
         run_id: str,
         home: Folder,
@@ -62,16 +61,16 @@ class Supervisor:
         self._lost_early: list[lifecycle.HostLost] = []
         self._expected_output: dict[str, int] = {}
         self._agent_env: dict[str, str] = {}
-        self._links = {host.name: self._link(host, transport_for(host)) for host in plan.hosts}
+        self._agents = agents
+        self._links = {host.name: self._link(host) for host in plan.hosts}
         self._diary = Diary(folder)
         self._dispatch = Dispatch(plan, self._links, self._diary, run_id=run_id, folder=str(folder.path))
         self._sweeps: list[asyncio.Task[None]] = []
-        self._transport_for = transport_for
 
-    def _link(self, host: PlannedHost, transport: Transport) -> AgentLink:
+    def _link(self, host: PlannedHost) -> AgentLink:
         patience_s = max(self.plan.policy.lease_s, 1.0)
         orders = Orders(answer_s=max(patience_s, _ANSWER_S), start_s=self.plan.policy.start_timeout_s + _ANSWER_S)
-        link = AgentLink(host, transport, self.run_id, self._output, orders, patience_s=patience_s)
+        link = AgentLink(host, self._agents, self.run_id, self._output, orders, patience_s=patience_s)
         link.on_welcome = self._on_welcome
         link.on_event = self._on_event
         link.on_lost = self._on_lost
@@ -206,7 +205,7 @@ class Supervisor:
         )
         if host.name in self._welcomed:
             self._dispatch.lost.add(host.name)
-            self._sweeps.append(asyncio.create_task(self._transport_for(host).close(host)))
+            self._sweeps.append(asyncio.create_task(self._agents.close(host)))
             self._put(lost)
         else:
             self._lost_early.append(lost)
@@ -268,10 +267,10 @@ class Supervisor:
         # A host that was left behind may be there again; one that ends the run has just been looked at.
         lost = self._dispatch.lost if self._dispatch.generation == 1 else ()
         again = [host for host in self.plan.hosts if host.name not in lost]
-        await asyncio.gather(*(self._transport_for(host).close(host) for host in again))
+        await asyncio.gather(*(self._agents.close(host) for host in again))
 
 
 def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], *, run_id: str, home: Folder) -> int:
     """Runs the plan in this process; gives the exit code."""
-    transport_for = transport_table(run_id, plan, environ)
-    return asyncio.run(Supervisor(folder, plan, transport_for, run_id=run_id, home=home).run())
+    agents = agents_of(run_id, plan, environ)
+    return asyncio.run(Supervisor(folder, plan, agents, run_id=run_id, home=home).run())

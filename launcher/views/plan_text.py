@@ -71,15 +71,7 @@ def _shown(plan: Plan) -> Iterator[PlannedTask]:
 def _host_row(host: PlannedHost) -> Sequence[str]:
     ports = "any free ports" if host.ports is None else f"ports {host.ports[0]}-{host.ports[1]}"
     gpus = f"{host.gpus} GPU{'s' if host.gpus != 1 else ''}" if host.gpus else "no GPUs"
-    return host.name, host.address, _way(host), ports, gpus
-
-
-def _way(host: PlannedHost) -> str:
-    if host.transport == "local":
-        return "this machine"
-    user = f"{host.ssh['user']}@" if "user" in host.ssh else ""
-    port = f":{host.ssh['port']}" if "port" in host.ssh else ""
-    return f"{host.transport} {user}{host.ssh.get('host', host.address)}{port}"
+    return host.name, host.address, host.way, ports, gpus
 
 
 def _task_rows(plan: Plan, planned: PlannedTask, configs: TfConfigs) -> Iterator[Row]:
@@ -197,7 +189,7 @@ def as_json(plan: Plan) -> str:
         "shape": plan.shape,
         "model_dir": plan.model_dir,
         "max_steps": plan.max_steps,
-        "hosts": [plain(host) for host in plan.hosts],
+        "hosts": [_host_json(host) for host in plan.hosts],
         "tasks": [_task_json(plan, planned, configs if whole else None) for planned in plan.tasks],
         "policy": plain(plan.policy),
         "preload": list(plan.preload),
@@ -209,6 +201,17 @@ def as_json(plan: Plan) -> str:
         "notes": list(plan.notes),
     }
     return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def _host_json(host: PlannedHost) -> JsonValue:
+    return {
+        "name": host.name,
+        "address": host.address,
+        "transport": host.transport,
+        "ports": plain(host.ports),
+        "gpus": host.gpus,
+        "ssh": dict(host.details),  # the key is older than other details
+    }
 
 
 def _task_json(plan: Plan, planned: PlannedTask, configs: TfConfigs | None) -> JsonValue:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.plan.model import PlannedHost
+from launcher.spec.hosts import FAR
 from tests.freezer import Freezer
 
 REPOSITORY = Path(__file__).parents[2]
@@ -220,7 +221,7 @@ class Network:
         """The host as a plan has it."""
         host = self.host(name)
         facts = {"host": host.address, "port": str(host.options.port), **ssh}
-        return PlannedHost(name=name, address=host.address, transport="ssh", ssh=facts)
+        return PlannedHost(name=name, address=host.address, transport="ssh", traits=FAR, details=facts)
 
     def close(self) -> None:
         """Ends every host and the network, whatever state they are in."""

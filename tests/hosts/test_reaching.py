@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from launcher.hosts.ssh.agents import SshTransport
+from launcher.hosts.agents import Agents
+from launcher.hosts.ssh.reach import SshReach
 from launcher.plan.model import PlannedHost
+from launcher.spec.hosts import FAR
+from launcher.spec.policy import Policy
 from launcher.wire import protocol
 from tests.hosts.fixtures import require_hosts
 from tests.hosts.namespaces import Network, Options, network
@@ -49,14 +52,15 @@ def welcome(host: PlannedHost) -> protocol.Welcome:
     """What the agent of the host says; the run ends at once."""
 
     async def meet() -> protocol.Welcome:
-        transport = SshTransport(run=RUN, lease_s=30, grace_s=0.1)
-        reader, writer = await transport.open(host)
+        reach = SshReach()
+        agents = Agents(lambda host: reach, RUN, Policy(lease_s=30, grace_s=0.1), alone=True)
+        reader, writer = await agents.open(host)
         writer.write(protocol.encode(protocol.Hello(run=RUN)))
         message = protocol.decode(await reader.readline())
         assert isinstance(message, protocol.Welcome)
         writer.write(protocol.encode(protocol.Finish()))
         assert await reader.read() is not None
-        await transport.close(host)
+        await agents.close(host)
         return message
 
     return asyncio.run(asyncio.wait_for(meet(), 60))
@@ -64,7 +68,7 @@ def welcome(host: PlannedHost) -> protocol.Welcome:
 
 def named(name: str) -> PlannedHost:
     """A host of which only a name is known."""
-    return PlannedHost(name=name, address="192.0.2.1", transport="ssh", ssh={"host": name})
+    return PlannedHost(name=name, address="192.0.2.1", transport="ssh", traits=FAR, details={"host": name})
 
 
 def comers(hosts: Network, name: str) -> list[str]:
@@ -110,7 +114,7 @@ def test_a_key_that_only_the_agent_has(
         add = ["ssh-add", "-q", str(hosts.key)]
         while subprocess.run(add, capture_output=True, check=False).returncode:
             assert agent.poll() is None
-        assert welcome(replace(hosts.planned("a"), ssh={"user": "root"})).host == "a"
+        assert welcome(replace(hosts.planned("a"), details={"user": "root"})).host == "a"
     finally:
         agent.kill()
         agent.wait()

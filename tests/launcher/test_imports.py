@@ -21,7 +21,7 @@ LAYERS: dict[str, str] = {  # a room, and the rooms that it may import from; ARC
     "launcher.lifecycle": "wire spec plan record causes",
     "launcher.agent": "wire private estimator",  # inside a task: the in-task library
     "launcher.estimator": "wire private",
-    "launcher.hosts": "wire plan agent",
+    "launcher.hosts": "wire spec plan agent",
     "launcher.timeline": "wire record",
     "launcher.supervise": "wire private plan record causes lifecycle hosts timeline",
     "launcher.views": "wire plan record estimator",

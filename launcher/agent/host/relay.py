@@ -1,6 +1,6 @@
 """Joins standard input and output to the agent's socket, after starting a keeper if there is none.
 
-Every transport runs this program at the far end of its pipe. It knows nothing of what passes, and its death costs
+Every reach runs this program at the far end of its pipe. It knows nothing of what passes, and its death costs
 nothing: the pipe is opened again and finds the same agent. Minimal imports, since it is on the way of every start.
 """
 

@@ -12,11 +12,12 @@ import time
 from launcher.agent.host.options import Options
 from launcher.agent.system import processes
 from launcher.private import folders, peers
-from launcher.wire.variables import RUN_VARIABLE
+from launcher.wire.variables import READY_MARKER, RUN_VARIABLE
 
 
 def main(argument: str) -> int:
-    """Sweeps for a supervisor on another host."""
+    """Sweeps for a supervisor."""
+    os.write(1, READY_MARKER)
     options = Options.from_json(argument)
     return 0 if sweep(options.run, options.name) else 1
 

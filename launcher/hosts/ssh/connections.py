@@ -21,33 +21,44 @@ from typing import Any, TypeVar
 import fabric
 from paramiko.config import SSHConfig
 
+from launcher.hosts.reach import Pipe, ReachError
 from launcher.hosts.ssh import host_keys
 from launcher.hosts.ssh import settings as ssh_settings
 from launcher.hosts.ssh.channel_pipe import open_pipe
 from launcher.hosts.ssh.troubles import ERRORS, explain
-from launcher.hosts.transport import Pipe, TransportError
-from launcher.plan.model import ACCEPT_NEW_HOST_KEYS, PlannedHost
+from launcher.plan.model import PlannedHost
+from launcher.spec.hosts import ACCEPT_NEW_HOST_KEYS, CONNECT_TIMEOUT_S
 
 _T = TypeVar("_T")
 
 _MOST_SAID_BYTES = 65536
 _FAN_OUT = 16  # handshakes at a time: more would only make each of them slower
-CONNECT_TIMEOUT_S = 15
-_TRIES = 3
+TRIES = 3
 _TRY_AGAIN_S = 0.5
 
 
-class Program:
-    """A program that runs on a host: its standard streams, and how it ended."""
+class SshProgram:
+    """A program that runs on a host, over a connection of its own. ``among``: all that are open to the host."""
 
-    def __init__(self, channel: Any, pipe: Pipe, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, channel: Any, pipe: Pipe, line: Line, among: set[SshProgram]) -> None:
         self.reader, self.writer = pipe
         self._channel = channel
-        self._pool = pool
+        self._line = line
+        self._among = among
 
     async def ended(self, limit_s: float) -> tuple[int | None, str]:
         """Its exit code and what it wrote to standard error; None if it has not said so within ``limit_s``."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._await_end, limit_s)
+        return await self._line.blocking(lambda: self._await_end(limit_s))
+
+    async def room(self, most: int) -> int | None:
+        """How many programs sshd would let run at once over one connection (MaxSessions), this one included."""
+        return 1 + await self._line.blocking(lambda: self._line.count_sessions(most - 1))
+
+    async def close(self) -> None:
+        """Closes its connection, which tells it to end."""
+        self._among.discard(self)
+        self.writer.close()
+        await self._line.close()
 
     def _await_end(self, limit_s: float) -> tuple[int | None, str]:
         self._channel.status_event.wait(limit_s)
@@ -69,24 +80,25 @@ class Line:
         self._connection = connection
         self._pool = pool
 
-    async def start(self, command: str) -> Program:
-        """Runs a command by the user's login shell; raises TransportError."""
+    async def start(self, command: str, among: set[SshProgram]) -> SshProgram:
+        """Runs a command by the user's login shell; the program owns this line. Raises ReachError."""
         try:
-            channel = await asyncio.get_running_loop().run_in_executor(self._pool, self._execute, command)
+            channel = await self.blocking(lambda: self._execute(command))
         except ERRORS as error:
-            raise TransportError(f"the connection broke off: {error}") from error
-        return Program(channel, await open_pipe(channel), self._pool)
+            raise ReachError(f"the connection broke off: {error}") from error
+        return SshProgram(channel, await open_pipe(channel), self, among)
+
+    async def blocking(self, work: Callable[[], _T]) -> _T:
+        """Does what blocks, besides all else."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _execute(self, command: str) -> Any:
         channel = self._connection.create_session()
         channel.exec_command(command)
         return channel
 
-    async def more_sessions(self, most: int) -> int:
-        """How many more programs sshd would let run at once over this line (MaxSessions); it is asked for ``most``."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._count_sessions, most)
-
-    def _count_sessions(self, most: int) -> int:
+    def count_sessions(self, most: int) -> int:
+        """How many more programs sshd would let run at once; it is asked for ``most``. Blocks."""
         opened: list[Any] = []
         try:
             while len(opened) < most:
@@ -99,7 +111,7 @@ class Line:
 
     async def close(self) -> None:
         """Closes it, and those to jump hosts. What runs at the far end is told by the end of its standard input."""
-        await asyncio.get_running_loop().run_in_executor(self._pool, _close, self._connection)
+        await self.blocking(lambda: _close(self._connection))
 
 
 def _close(connection: Any) -> None:
@@ -119,8 +131,8 @@ class Dialer:
         self._known = ssh_settings.KnownHosts()
         self._config = fabric.Config(lazy=True, ssh_config=SSHConfig.from_text(text))
 
-    async def dial(self, host: PlannedHost, *, tries: int = _TRIES, limit_s: float = math.inf) -> Line:
-        """A line to the host. Raises TransportError within ``limit_s`` and the host's connect time-out; what may have
+    async def dial(self, host: PlannedHost, *, tries: int = TRIES, limit_s: float = math.inf) -> Line:
+        """A line to the host. Raises ReachError within ``limit_s`` and the host's connect time-out; what may have
         been bad luck is tried again before that, up to ``tries`` times."""
         clock = asyncio.get_running_loop().time
         deadline: float | None = None
@@ -168,19 +180,19 @@ class Dialer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def connection(self, host: PlannedHost) -> Any:
-        """What a connection to the host is made of; it is not open yet. Raises TransportError."""
-        ssh = host.ssh
-        given: dict[str, Any] = {key: ssh[key] for key in ("user",) if key in ssh}
-        if "port" in ssh:
-            given["port"] = int(ssh["port"])
-        if "connect_timeout_s" in ssh:
-            given["connect_timeout"] = max(1, round(float(ssh["connect_timeout_s"])))
-        keys = [str(Path(ssh["key"]).expanduser())] if "key" in ssh else []
+        """What a connection to the host is made of; it is not open yet. Raises ReachError."""
+        details = host.details
+        given: dict[str, Any] = {key: details[key] for key in ("user",) if key in details}
+        if "port" in details:
+            given["port"] = int(details["port"])
+        if "connect_timeout_s" in details:
+            given["connect_timeout"] = max(1, round(float(details["connect_timeout_s"])))
+        keys = [str(Path(details["key"]).expanduser())] if "key" in details else []
         if keys and not Path(keys[0]).is_file():
             message = f"there is no key {keys[0]} on this machine"
-            raise TransportError(message, advice="correct hosts[].ssh.key", final=True)
-        accept = ssh.get(ACCEPT_NEW_HOST_KEYS) == "True"
-        return self._prepared(ssh.get("host", host.address), given, keys=keys, accept=accept)
+            raise ReachError(message, advice="correct hosts[].ssh.key", final=True)
+        accept = details.get(ACCEPT_NEW_HOST_KEYS) == "True"
+        return self._prepared(details.get("host", host.address), given, keys=keys, accept=accept)
 
     def _prepared(self, name: str, given: dict[str, Any], *, keys: list[str], accept: bool, depth: int = 0) -> Any:
         """A connection that is not open yet, with those to its jump hosts below it."""

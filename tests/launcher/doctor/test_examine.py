@@ -12,11 +12,12 @@ import pytest
 
 from launcher.doctor.examine import examine
 from launcher.doctor.facts import HostFacts
-from launcher.doctor.probes import LocalOpener, Opener, Probe
 from launcher.doctor.wanted import Interpreter, Need, Wanted
-from launcher.hosts.transport import TransportError
+from launcher.hosts.local import LocalReach
+from launcher.hosts.reach import RELAY, Program, Reach, ReachError
 from launcher.plan.model import PlannedHost, PlannedTask
 from launcher.wire.roles import TaskId
+from tests.launcher.hosts.fake import FakeReach
 
 
 def need(name: str, folder: Path, *, module: str = "json") -> Need:
@@ -24,44 +25,41 @@ def need(name: str, folder: Path, *, module: str = "json") -> Need:
         python=(sys.executable,), program=("-m", "json.tool"), cwd="/", modules=(module,), env={"A": "1"}
     )
     task = PlannedTask(task=TaskId.parse("chief:0"), host=name, argv=(), cwd="/", env={})
-    host = PlannedHost(name=name, address="127.0.0.1", transport=name)
+    host = PlannedHost(name=name, address="127.0.0.1")
     return Need(host=host, tasks=(task,), interpreters=(python,), model_dir=str(folder / "new" / "model"))
 
 
-class Unreachable:
-    async def open(self, host: PlannedHost, limit_s: float) -> Probe:
-        raise TransportError("nobody is there", advice="go and look")
-
-
-class Hanging:
+class Hanging(FakeReach):
     """A host that never lets a program start."""
 
-    async def open(self, host: PlannedHost, limit_s: float) -> Probe:
+    async def start(self, *_: object, **__: object) -> Program:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
 
-class Silent:
+class Silent(FakeReach):
     """A host whose program starts, and then says nothing."""
 
-    async def open(self, host: PlannedHost, limit_s: float) -> Probe:
-        command = (sys.executable, "-c", "import sys; sys.stdin.read()")
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-        assert process.stdin is not None and process.stdout is not None
-        return Probe((process.stdout, process.stdin))
+    async def start(self, host: PlannedHost, *_: object, **__: object) -> Program:
+        return await super().start(host, RELAY, {})
+
+
+async def serve_nothing(host: PlannedHost, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
 
 
 def look(
-    openers: dict[str, Opener], folder: Path, *, timeout_s: float = 60.0, module: str = "json"
+    reaches: dict[str, Reach], folder: Path, *, timeout_s: float = 60.0, module: str = "json"
 ) -> dict[str, HostFacts]:
-    wants = Wanted(needs={name: need(name, folder, module=module) for name in openers}, chief="here", model_dir=None)
-    return asyncio.run(examine(wants, openers.__getitem__, timeout_s=timeout_s, say=lambda host, what: None))
+    wants = Wanted(needs={name: need(name, folder, module=module) for name in reaches}, chief="here", model_dir=None)
+    return asyncio.run(
+        examine(wants, lambda host: reaches[host.name], timeout_s=timeout_s, say=lambda host, what: None)
+    )
 
 
 def test_this_machine_answers_everything_and_nothing_is_left(tmp_path: Path) -> None:
     environ = {**os.environ, "TF_CONFIG": "{}", "http_proxy": "http://u:secret@h:1", "no_proxy": "h"}
-    facts = look({"here": LocalOpener(environ), "there": LocalOpener(dict(os.environ))}, tmp_path)
+    facts = look({"here": LocalReach(environ), "there": LocalReach(dict(os.environ))}, tmp_path)
     here = facts["here"]
     assert (here.trouble, here.unanswered) == ("", {})
     assert here.system is not None and here.clock is not None and here.folder is not None and here.listening is not None
@@ -79,15 +77,17 @@ def test_this_machine_answers_everything_and_nothing_is_left(tmp_path: Path) -> 
 
 
 def test_hosts_that_do_not_answer_are_told_and_keep_nobody_waiting(tmp_path: Path) -> None:
-    openers: dict[str, Opener] = {"gone": Unreachable(), "hangs": Hanging(), "silent": Silent()}
-    facts = look(openers, tmp_path, timeout_s=2.0)
+    gone = FakeReach(serve_nothing)
+    gone.refuse = ReachError("nobody is there", advice="go and look")
+    reaches: dict[str, Reach] = {"gone": gone, "hangs": Hanging(serve_nothing), "silent": Silent(serve_nothing)}
+    facts = look(reaches, tmp_path, timeout_s=2.0)
     assert (facts["gone"].trouble, facts["gone"].advice) == ("nobody is there", "go and look")
     assert "has not let our program start" in facts["hangs"].trouble
     assert set(facts["silent"].unanswered) >= {"time", "system", "listen", "write", "python"}
 
 
 def test_an_import_that_fails_says_its_last_words(tmp_path: Path) -> None:
-    facts = look({"here": LocalOpener(dict(os.environ))}, tmp_path, module="no_such_module")
+    facts = look({"here": LocalReach(dict(os.environ))}, tmp_path, module="no_such_module")
     (python,) = facts["here"].pythons
     assert (python.import_s, python.exit) == (None, 1)
     assert python.last_words == "ModuleNotFoundError: No module named 'no_such_module'"
@@ -95,7 +95,7 @@ def test_an_import_that_fails_says_its_last_words(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     (tmp_path / "new").write_text("")
-    facts = look({"here": LocalOpener(dict(os.environ))}, tmp_path)
+    facts = look({"here": LocalReach(dict(os.environ))}, tmp_path)
     assert facts["here"].folder is not None and facts["here"].folder.problem == "it is no folder"
 
 
@@ -108,7 +108,7 @@ def test_a_lock_counts_while_its_run_lives(tmp_path: Path, held: bool) -> None:
     assert fd is not None
     if not held:
         os.close(fd)  # as the death of its process does
-    found = look({"here": LocalOpener(dict(os.environ))}, tmp_path)["here"].folder
+    found = look({"here": LocalReach(dict(os.environ))}, tmp_path)["here"].folder
     assert found is not None and dict(found.holder) == (
         {"run": "night", "host": "h", "pid": 7, "since": "noon"} if held else {}
     )
@@ -123,7 +123,7 @@ def test_an_address_that_leads_elsewhere_is_seen(tmp_path: Path) -> None:
     moved = replace(needs["there"].host, address="192.0.2.1.invalid")
     needs["there"] = replace(needs["there"], host=moved)
     wants = Wanted(needs=needs, chief="here", model_dir=None)
-    opener = LocalOpener(dict(os.environ))
-    facts = asyncio.run(examine(wants, lambda _: opener, timeout_s=60.0, say=lambda host, what: None))
+    reach = LocalReach(dict(os.environ))
+    facts = asyncio.run(examine(wants, lambda _: reach, timeout_s=60.0, say=lambda host, what: None))
     hows = {reached.host: reached.how for reached in facts["here"].reached or ()}
     assert hows == {"here": "ok", "there": "no such name"}

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from launcher.doctor.facts import Clock, Disk, Folder, HostFacts, Listening, OldRun, Reach, System, TaskPython
+from launcher.doctor.facts import Clock, Disk, Folder, HostFacts, Listening, OldRun, Reached, System, TaskPython
 from launcher.doctor.findings import Finding, Level, exit_code
 from launcher.doctor.host_rules import is_spared
 from launcher.doctor.rules import CHECKS, judge
 from launcher.doctor.wanted import Interpreter, Need, Wanted
 from launcher.plan.model import PlannedHost, PlannedTask
+from launcher.spec.hosts import FAR
 from launcher.wire.roles import TaskId
 
 TASKS = {"a": ("ps:0", "chief:0"), "b": ("worker:0", "worker:1"), "c": ("worker:2", "evaluator:0")}
@@ -21,7 +22,7 @@ TASKS = {"a": ("ps:0", "chief:0"), "b": ("worker:0", "worker:1"), "c": ("worker:
 def need(name: str, **host: Any) -> Need:
     tasks = tuple(PlannedTask(task=TaskId.parse(task), host=name, argv=(), cwd="~", env={}) for task in TASKS[name])
     python = Interpreter(python=("python",), program=("train.py",), cwd="~", modules=("tensorflow",), env={})
-    planned = PlannedHost(name=name, address=f"10.0.0.{ord(name) - 96}", transport="ssh", **host)
+    planned = PlannedHost(name=name, address=f"10.0.0.{ord(name) - 96}", traits=FAR, **host)
     return Need(host=planned, tasks=tasks, interpreters=(python,), model_dir="/mnt/m")
 
 
@@ -55,7 +56,7 @@ GOOD = HostFacts(
     system=SYSTEM,
     pythons=(PYTHON,),
     listening=Listening(ports=(20000,), free=2),
-    reached=tuple(Reach(host=name, port=20000, how="ok") for name in TASKS),
+    reached=tuple(Reached(host=name, port=20000, how="ok") for name in TASKS),
     folder=Folder(path="/mnt/m", words={name: name for name in TASKS}),
     clock=Clock(ahead_s=0.01, error_s=0.02),
 )
@@ -87,8 +88,8 @@ def folder(**changed: Any) -> HostFacts:
 
 
 def reach(how: str, host: str = "a") -> HostFacts:
-    others = tuple(Reach(host=name, port=20000, how="ok") for name in TASKS if name != host)
-    return replace(GOOD, reached=(*others, Reach(host=host, port=20000, how=how)))
+    others = tuple(Reached(host=name, port=20000, how="ok") for name in TASKS if name != host)
+    return replace(GOOD, reached=(*others, Reached(host=host, port=20000, how=how)))
 
 
 FAULTS: list[tuple[str, HostFacts, str, str]] = [  # check, what host b says, level, words of the line

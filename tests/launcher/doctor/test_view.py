@@ -11,12 +11,13 @@ from launcher.doctor import view
 from launcher.doctor.findings import Finding, Level
 from launcher.doctor.wanted import Need, Wanted
 from launcher.plan.model import PlannedHost
+from launcher.spec.hosts import FAR
 
 
 def wanted(count: int) -> Wanted:
     needs = {
         f"node{number:02d}": Need(
-            host=PlannedHost(name=f"node{number:02d}", address=f"10.0.0.{number}", transport="ssh"),
+            host=PlannedHost(name=f"node{number:02d}", address=f"10.0.0.{number}", traits=FAR),
             tasks=(),
             interpreters=(),
             model_dir="/m",

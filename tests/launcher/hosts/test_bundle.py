@@ -17,6 +17,7 @@ import pytest
 
 from launcher.agent.bootstrap import WANTED_MARKER
 from launcher.hosts.bundle import Bundle, agent_bundle
+from launcher.wire.variables import READY_MARKER
 from tests.launcher.others import as_somebody, root_only, take
 from tests.launcher.test_imports import ROOT, imports_of
 
@@ -62,9 +63,9 @@ def test_everything_of_ours_that_is_imported_travels() -> None:
 def test_it_is_asked_for_once(tmp_path: Path) -> None:
     bundle = unlike_others()
     first = ask(tmp_path, bundle.data, bundle)
-    assert (first.returncode, first.stdout) == (0, WANTED_MARKER), first.stderr
+    assert (first.returncode, first.stdout) == (0, WANTED_MARKER + READY_MARKER), first.stderr
     again = ask(tmp_path, b"", bundle)
-    assert (again.returncode, again.stdout) == (0, b""), again.stderr
+    assert (again.returncode, again.stdout) == (0, READY_MARKER), again.stderr
     (home,) = (tmp_path / ".cache" / "tflaunch").iterdir()
     for name, text in files(bundle).items():
         assert (home / name).read_bytes() == text.encode("latin-1" if name.endswith(".so") else "utf-8")
@@ -91,7 +92,7 @@ def test_a_copy_that_somebody_could_have_changed_is_sent_anew(tmp_path: Path, da
         home.chmod(0o722)
         (home / FOLDER).write_text("raise SystemExit('not ours')")
     done = ask(tmp_path, bundle.data, bundle)
-    assert (done.returncode, done.stdout) == (0, WANTED_MARKER), done.stderr
+    assert (done.returncode, done.stdout) == (0, WANTED_MARKER + READY_MARKER), done.stderr
     assert (home / FOLDER).read_text() == files(bundle)[FOLDER]
     assert home.stat().st_mode & 0o777 == 0o700
 
@@ -100,9 +101,11 @@ def test_without_a_home_it_is_kept_in_a_folder_of_the_user() -> None:
     bundle = unlike_others()
     done = ask(Path("/proc/none"), bundle.data, bundle)
     (kept,) = without_a_home(bundle)
-    assert (done.returncode, done.stdout, (kept / FOLDER).is_file()) == (0, WANTED_MARKER, True), done.stderr
+    assert (done.returncode, done.stdout, (kept / FOLDER).is_file()) == (0, WANTED_MARKER + READY_MARKER, True), (
+        done.stderr
+    )
     again = ask(Path("/proc/none"), b"", bundle)
-    assert (again.returncode, again.stdout) == (0, b""), again.stderr
+    assert (again.returncode, again.stdout) == (0, READY_MARKER), again.stderr
     shutil.rmtree(kept)
 
 
@@ -133,6 +136,6 @@ def test_a_folder_that_belongs_to_others_is_not_used(tmp_path: Path) -> None:
     ask(tmp_path, bundle.data, bundle)
     place.chmod(0o777)
     done = ask(tmp_path, bundle.data, bundle)
-    assert (done.returncode, done.stdout) == (0, WANTED_MARKER), done.stderr
+    assert (done.returncode, done.stdout) == (0, WANTED_MARKER + READY_MARKER), done.stderr
     for kept in without_a_home(bundle):
         shutil.rmtree(kept)

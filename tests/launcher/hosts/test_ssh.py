@@ -60,7 +60,7 @@ def test_a_host_is_known_by_the_lines_that_name_it(tmp_path: Path, monkeypatch: 
     dialer = Dialer()
 
     def known(name: str, as_name: str, **ssh: str) -> list[str]:
-        connection = dialer.connection(PlannedHost(name=name, address=name, ssh=ssh))
+        connection = dialer.connection(PlannedHost(name=name, address=name, transport="ssh", details=ssh))
         keys = connection.client.get_host_keys().lookup(as_name) or {}
         return [f"{kind} {key.get_base64()}" for kind, key in keys.items()]
 

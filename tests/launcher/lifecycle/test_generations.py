@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 
 from launcher.agent.host import sweep
 from launcher.agent.system import processes
-from launcher.hosts.local import LocalTransport
+from launcher.hosts.agents import Agents
+from launcher.hosts.local import LocalReach
+from launcher.hosts.reach import SWEEP, Program, ReachError
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.private import folders
 from launcher.record import runs
@@ -32,15 +35,15 @@ DEADLINE_S = 60.0
 HOST_OF = {"ps:0": "a", "chief:0": "a", "worker:0": "b", "evaluator:0": "b"}
 
 
-class Far(LocalTransport):
+class Far(LocalReach):
     """One of several hosts on this machine: what it sweeps must not be the others'."""
 
-    async def close(self, host: PlannedHost) -> None:
-        for relay in self._relays:
-            if relay.stdin is not None:
-                relay.stdin.close()
-            await relay.wait()
-        self._relays.clear()
+    async def start(
+        self, host: PlannedHost, program: str, options: Mapping[str, object], *, limit_s: float = math.inf
+    ) -> Program:
+        if program == SWEEP:
+            raise ReachError("a sweep here would be one of all hosts")
+        return await super().start(host, program, options, limit_s=limit_s)
 
 
 def words(go: Path) -> dict[str, str]:
@@ -83,10 +86,11 @@ class Cluster:
         self.run_id = f"generations-{os.getpid()}"
         plan = make_plan(tmp_path)
         environ = dict(os.environ)
-        far = {name: Far(run=self.run_id, lease_s=0.5, grace_s=0.5, environ=environ) for name in "ab"}
+        far = Far(environ)
+        agents = Agents(lambda host: far, self.run_id, plan.policy, alone=False)
         home = folders.make(self.run_id, self.run_id)
         assert home is not None
-        self.supervisor = Supervisor(self.run_folder, plan, lambda host: far[host.name], run_id=self.run_id, home=home)
+        self.supervisor = Supervisor(self.run_folder, plan, agents, run_id=self.run_id, home=home)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         path = self.run_folder.events

@@ -8,6 +8,7 @@ import pytest
 
 from launcher.plan.model import Plan, PlannedHost
 from launcher.plan.moving import NowhereToGoError, moved
+from launcher.spec.hosts import FAR, HERE
 from launcher.wire.roles import Role, TaskId
 from tests.launcher.lifecycle.test_lifecycle import make_plan
 
@@ -25,7 +26,7 @@ LAYOUT = {
 def laid_out(on: dict[Role, tuple[str, ...]] | None = None, **hosts: PlannedHost) -> Plan:
     """Three hosts that are reached by SSH, and d, which has nothing to do."""
     plan = make_plan(*LAYOUT)
-    names = {name: hosts.get(name, PlannedHost(name=name, address=name, transport="ssh")) for name in "abcd"}
+    names = {name: hosts.get(name, PlannedHost(name=name, address=name, traits=FAR)) for name in "abcd"}
     tasks = tuple(replace(item, host=LAYOUT[item.task.name]) for item in plan.tasks)
     return replace(plan, hosts=tuple(names.values()), tasks=tasks, on=on or {})
 
@@ -38,7 +39,7 @@ def go(plan: Plan, *lost: str, needed: frozenset[TaskId] | None = None) -> dict[
 
 
 def host(name: str, **facts: object) -> PlannedHost:
-    return PlannedHost(name=name, address=name, **{"transport": "ssh", **facts})  # type: ignore[arg-type]
+    return PlannedHost(name=name, address=name, **{"traits": FAR, **facts})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_only_what_is_needed_moves() -> None:
     ("plan", "words"),
     [
         (laid_out({Role.EVALUATOR: ("c",)}), "roles.evaluator.on names no other host that is left for evaluator:0"),
-        (laid_out(**{name: host(name, transport="local") for name in "abd"}), "there is no other host .* for worker:2"),
+        (laid_out(**{name: host(name, traits=HERE) for name in "abd"}), "there is no other host .* for worker:2"),
         (laid_out(a=host("a", ports=(1, 3)), b=host("b", ports=(1, 2)), d=host("d", ports=(1, 1))), "ports of a, b, d"),
     ],
     ids=["role", "another way to reach it", "ports"],

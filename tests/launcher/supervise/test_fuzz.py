@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from launcher.hosts.transport import FakeTransport, TransportError
+from launcher.hosts.reach import ReachError
 from launcher.lifecycle import Record, Told, task_reports
 from launcher.plan.model import Plan, PlannedHost
 from launcher.private import folders
@@ -24,6 +24,7 @@ from launcher.supervise.links import AgentLink, BreachError, OutputFiles
 from launcher.supervise.orders import Orders
 from launcher.wire import protocol
 from tests.launcher import hostile
+from tests.launcher.hosts.fake import FakeReach, fake_agents
 from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
 
 EVIL = PlannedHost(name="evil", address="10.0.0.66")
@@ -70,7 +71,7 @@ class Heard:
         orders.note(protocol.Reserve(generation=1, tasks=("worker:1",)), 0.0)
         orders.note(protocol.Start(generation=1, task="worker:1", attempt=1, argv=("x",), cwd="/"), 0.0)
         output = OutputFiles(lambda task: tmp_path / task.slug)
-        self.link = AgentLink(EVIL, FakeTransport(self._nobody), "run", output, orders, patience_s=60.0)
+        self.link = AgentLink(EVIL, fake_agents(FakeReach(self._nobody)), "run", output, orders, patience_s=60.0)
         self.link.on_event = self.take
         self.output = output
 
@@ -97,7 +98,7 @@ class Heard:
         reader.feed_eof()
         try:
             await self.link._listen(reader)
-        except (protocol.ProtocolError, BreachError, TransportError, asyncio.IncompleteReadError):
+        except (protocol.ProtocolError, BreachError, ReachError, asyncio.IncompleteReadError):
             return
 
 

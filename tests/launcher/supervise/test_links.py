@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launcher.hosts.transport import FakeTransport, Pipe
+from launcher.agent.host.options import Options
+from launcher.hosts.reach import Program
 from launcher.plan.model import PlannedHost
+from launcher.spec.hosts import FAR
 from launcher.supervise.links import AgentLink, OutputFiles
 from launcher.supervise.orders import Orders
 from launcher.wire import protocol
+from tests.launcher.hosts.fake import FakeReach, fake_agents
 
 HOST = PlannedHost(name="a", address="127.0.0.1")
 FACTS: dict[str, Any] = {"host": "a", "pid": 1, "python": "", "cores": 1, "memory_mib": 1, "gpus": 0}
@@ -49,7 +54,12 @@ def heard(*events: tuple[float, protocol.Message]) -> list[protocol.Message]:
 
     async def talk() -> None:
         link = AgentLink(
-            HOST, FakeTransport(serve), "run", OutputFiles(lambda task: Path("unused")), orders(), patience_s=0.0
+            HOST,
+            fake_agents(FakeReach(serve)),
+            "run",
+            OutputFiles(lambda task: Path("unused")),
+            orders(),
+            patience_s=0.0,
         )
         arrived = asyncio.Event()
 
@@ -75,15 +85,15 @@ def test_the_time_that_the_news_of_a_death_was_on_its_way_counts() -> None:
 
 
 def test_a_fault_of_our_own_is_told_and_waited_for_by_nobody(capsys: pytest.CaptureFixture[str]) -> None:
-    class Faulty(FakeTransport):
-        async def open(self, host: PlannedHost) -> Pipe:
+    class Faulty(FakeReach):
+        async def ensure_agent(self, host: PlannedHost, options: Options, *, limit_s: float = math.inf) -> Program:
             raise KeyError("authentication")
 
     told: list[str] = []
 
     async def talk() -> None:
-        transport = Faulty(lambda *_: None)  # type: ignore[arg-type, return-value]
-        link = AgentLink(HOST, transport, "run", OutputFiles(lambda task: Path("unused")), orders(), patience_s=60.0)
+        agents = fake_agents(Faulty(lambda *_: None))  # type: ignore[arg-type, return-value]
+        link = AgentLink(HOST, agents, "run", OutputFiles(lambda task: Path("unused")), orders(), patience_s=60.0)
         link.on_lost = lambda host, message, advice: told.append(f"{host.name}: {message}; {advice}")
         await asyncio.wait_for(link.run(), 30)
 
@@ -104,18 +114,18 @@ Agent = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 def lost_by(agent: Agent, tmp_path: Path) -> tuple[str, bool, int]:
     """Why the host was given up whose agent does this on every line, whether it had lied, and how many lines it got."""
     lost: list[str] = []
-    transport = FakeTransport(lambda host, reader, writer: agent(reader, writer))
+    reach = FakeReach(lambda host, reader, writer: agent(reader, writer))
     output = OutputFiles(lambda task: tmp_path / task.slug)
-    link = AgentLink(HOST, transport, "run", output, orders(0.5), patience_s=0.5)
+    link = AgentLink(HOST, fake_agents(reach), "run", output, orders(0.5), patience_s=0.5)
     link.on_lost = lambda host, message, advice: lost.append(message)
 
     async def talk() -> None:
         await asyncio.wait_for(link.run(), 30)
-        await transport.close(HOST)
+        await reach.close(HOST)
 
     asyncio.run(talk())
     output.close()
-    return lost[0], link.lied, transport.opened["a"]
+    return lost[0], link.lied, reach.opened["a"]
 
 
 def says(*lines: bytes, welcome: bytes = WELCOME) -> Agent:
@@ -221,10 +231,10 @@ def test_an_agent_that_only_answers_pings_owes_an_answer(tmp_path: Path) -> None
                 writer.write(protocol.encode(protocol.Pong()))
 
     lost: list[str] = []
-    transport = FakeTransport(lambda host, reader, writer: pongs(reader, writer))
-    transport.can_fall_silent = True
+    reach = FakeReach(lambda host, reader, writer: pongs(reader, writer))
+    host = replace(HOST, traits=FAR)
     output = OutputFiles(lambda task: tmp_path / task.slug)
-    link = AgentLink(HOST, transport, "run", output, orders(0.5), patience_s=5.0)
+    link = AgentLink(host, fake_agents(reach), "run", output, orders(0.5), patience_s=5.0)
     link.on_lost = lambda host, message, advice: lost.append(message)
     link.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0.1))
     asyncio.run(asyncio.wait_for(link.run(), 30))

@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from launcher.hosts.transport import FakeTransport
 from launcher.plan.model import PlannedHost
 from launcher.private import folders
 from launcher.record import runs
 from launcher.supervise.supervisor import Supervisor
 from launcher.wire import protocol
+from tests.launcher.hosts.fake import FakeReach, fake_agents
 from tests.launcher.lifecycle.test_lifecycle import make_plan
 
 EVERYTHING = ["reserve", "lock_model_dir"]
@@ -43,9 +43,8 @@ def test_an_agent_that_dies_with_an_answer_is_asked_again_when_it_is_back(tmp_pa
         plan = make_plan()
         home = folders.make("supervisor", "supervisor")
         assert home is not None
-        supervisor = Supervisor(
-            runs.RunFolder(tmp_path), plan, lambda host: FakeTransport(serve), run_id="run", home=home
-        )
+        agents = fake_agents(FakeReach(serve))
+        supervisor = Supervisor(runs.RunFolder(tmp_path), plan, agents, run_id="run", home=home)
         running = asyncio.create_task(supervisor.run())
         await asyncio.wait_for(enough.wait(), 60)
         running.cancel()
@@ -70,8 +69,8 @@ def test_a_host_that_speaks_for_others_ends_the_run(tmp_path: Path) -> None:
 
     home = folders.make("supervisor", "supervisor")
     assert home is not None
-    transport = FakeTransport(serve)
-    supervisor = Supervisor(runs.RunFolder(tmp_path), make_plan(), lambda host: transport, run_id="run", home=home)
+    agents = fake_agents(FakeReach(serve))
+    supervisor = Supervisor(runs.RunFolder(tmp_path), make_plan(), agents, run_id="run", home=home)
     assert asyncio.run(asyncio.wait_for(supervisor.run(), 60)) == 3
     home.close()
     ended = json.loads((tmp_path / "report.json").read_text())
