@@ -264,7 +264,7 @@ def _looks_like_task(text: str) -> bool:
 
 def _task_of(folder: runs.RunFolder, text: str) -> TaskId:
     """The task of this run that is meant; an unknown one is a user's error."""
-    from launcher.spec.words import did_you_mean
+    from launcher.spec.texts import did_you_mean
 
     tasks, task = report.load_view(folder).tasks, _parsed(text)
     if task is None or task not in tasks:

@@ -18,6 +18,7 @@ from launcher.doctor.rules import judge
 from launcher.doctor.wanted import Wanted, wanted
 from launcher.hosts.reaches import reaches_of
 from launcher.views.terminal import console, put_drawn, say_json
+from launcher.wire.errors import UsageError
 
 if TYPE_CHECKING:
     from launcher.cli.resolve import Request
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
     """Looks, prints, and gives the exit code. Blocks for little more than ``timeout_s``."""
     plan = resolve(request).plan
+    if away := [host.name for host in plan.hosts if not host.address]:
+        raise UsageError(
+            f"engine {plan.engine!r} gives {away[0]} when a run asks for it: the doctor has nothing to see yet"
+        )
     needs = wanted(plan, run_dirs=str(Path.cwd() / "runs"))
     facts = _examine(plan, needs, request.environ, timeout_s)
     findings = judge(needs, facts)

@@ -16,7 +16,7 @@ from launcher.plan import plan as plans
 from launcher.plan.model import Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
 from launcher.spec.hosts import ACCEPT_NEW_HOST_KEYS
-from launcher.spec.words import did_you_mean
+from launcher.spec.texts import did_you_mean
 from launcher.wire.errors import UsageError
 from launcher.wire.roles import ROLES
 
@@ -69,7 +69,7 @@ def resolve(request: Request) -> Resolved:
     spec = apply_overrides(spec, overrides) if overrides else spec
     if spec.command is not None and spec.command[1:4] == SAMPLE_JOB and "--data" not in spec.command:
         sample = (sys.executable, "-m", "jobs.esmm", "generate", "--if-missing")
-    if request.local_only and any(host.ssh is not None for host in spec.hosts or ()):
+    if request.local_only and (spec.engine is not None or any(host.ssh is not None for host in spec.hosts or ())):
         spec = on_this_machine(spec)
     around = plans.Surroundings(
         python=sys.executable, cwd=str(request.cwd), env=request.environ, read=_read, path=tuple(sys.path)

@@ -29,11 +29,11 @@ def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain:
     for note in what.code.notes if what.code is not None else ():
         complain(note)
     from launcher.deploy.hosts import deploy
-    from launcher.hosts.reaches import reaches
+    from launcher.hosts.reaches import reaches_of
 
     bars = sys.stderr.isatty() and not plain
     with Bars(sys.stderr, tuple(host.name for host in hosts)) if bars else Lines(sys.stderr) as progress:
-        deployed = asyncio.run(deploy(hosts, what, reaches(os.environ), progress))
+        deployed = asyncio.run(deploy(hosts, what, reaches_of(plan, os.environ), progress))
     return with_deployed(
         plan, deployed, keeps_cwd=spec.cwd is not None, venv=spec.python.venv if spec.python is not None else None
     )

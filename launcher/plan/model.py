@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 
-from launcher.spec.hosts import CONNECT_TIMEOUT_S, HERE, Traits
+from launcher.spec.engines import LISTED
+from launcher.spec.hosts import PlannedHost
 from launcher.spec.policy import Policy
+from launcher.wire.protocol import JsonValue
 from launcher.wire.roles import TRAINERS, Role, TaskId, chief_of
+
+__all__ = ["BoundPlan", "Plan", "PlannedHost", "PlannedTask", "StartMode"]
 
 
 class StartMode(str, Enum):
@@ -20,25 +24,6 @@ class StartMode(str, Enum):
 
     def __str__(self) -> str:
         return self.value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedHost:
-    """A host of the plan. ``address`` is what TF_CONFIG names; ``ports`` a closed range, None for any free port.
-
-    ``transport`` names the reach by which programs run there, ``details`` is what that must know, ``way`` says it in
-    words; what else differs between kinds of hosts is in ``traits``.
-    """
-
-    name: str
-    address: str
-    transport: str = "local"
-    traits: Traits = HERE
-    ports: tuple[int, int] | None = None
-    gpus: int = 0
-    details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    way: str = "this machine"
-    connect_timeout_s: float = CONNECT_TIMEOUT_S
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +58,8 @@ class Plan:
     in-task adjustments that are on. ``origins`` says for each option where its value came from, for the reader;
     ``notes`` is what he should know before he starts it. ``model_dir`` is the folder that the run locks; TF_CONFIG
     names it unless the command does so itself (``model_dir_in_command``). ``on``: the hosts that a role may run on; one
-    that is not in it, on all. ``keras``: why ``legacy-keras`` is on, or off.
+    that is not in it, on all. ``keras``: why ``legacy-keras`` is on, or off. ``engine``: where the hosts come from,
+    with its keys.
     """
 
     name: str
@@ -91,6 +77,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     keras: str = ""
     on: Mapping[Role, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    engine: str = LISTED
+    engine_keys: JsonValue = None
 
     @property
     def chief(self) -> PlannedTask:

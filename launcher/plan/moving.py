@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
-from launcher.spec.placement import GPUS_VARIABLE
+from launcher.spec.hosts import GPUS_VARIABLE
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import TRAINERS_VARIABLE
 from launcher.wire.roles import TaskId

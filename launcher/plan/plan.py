@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING
 
 from launcher.plan import keras_choice
 from launcher.plan.binding import bind, board_message, guard_message, preload_messages, start_message, with_run_dir
-from launcher.plan.model import Plan, PlannedTask, StartMode
-from launcher.plan.plan_json import plan_from_json, plan_to_json
-from launcher.plan.settings import adjustments_of, keras_of, local_folder, origins_of, planned_host, policy_of
+from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
+from launcher.plan.plan_json import plain, plan_from_json, plan_to_json
+from launcher.plan.settings import adjustments_of, hosts_of, keras_of, local_folder, origins_of, policy_of
 from launcher.plan.tf_config import VARIABLE, check_size
-from launcher.spec import drills
+from launcher.spec import drills, engines
 from launcher.spec.command import Command, fill, max_steps, option, parse_command, uses
-from launcher.spec.hosts import HostSite, Traits, common, expand_host
-from launcher.spec.placement import GPUS_VARIABLE, LOCAL_ADDRESS, LOCAL_HOST, assign_gpus, place, tasks_per_host
+from launcher.spec.hosts import (
+    GPUS_VARIABLE,
+    Traits,
+    assign_gpus,
+    common,
+    place,
+    tasks_per_host,
+)
 from launcher.spec.texts import expand_range, is_shareable
 from launcher.wire import keras, preload_env
 from launcher.wire.errors import Problem, SpecError, UsageError
@@ -85,7 +91,7 @@ class _Planner:
         self._spec = spec
         self._around = surroundings
         self._command = _command(spec, surroundings.python)
-        self._sites = {site.name: site for site in _sites(spec)}
+        self._sites = {site.name: site for site in hosts_of(spec)}
         self._traits = common(site.traits for site in self._sites.values())
         self._on = {
             role: tuple(name for text in spec.roles.of(role).on for name in expand_range(text)) for role in ROLES
@@ -96,11 +102,12 @@ class _Planner:
 
     def plan(self) -> Plan:
         spec = self._spec
+        engine, keys = engines.chosen(spec.engine)
         return Plan(
             name=spec.name or self._command.name,
             model_dir=self._model_dir,
             model_dir_in_command=self._model_dir_in_command,
-            hosts=tuple(planned_host(site) for site in self._sites.values()),
+            hosts=tuple(self._sites.values()),
             tasks=self._tasks(),
             policy=policy_of(spec, can_fall_silent=self._traits.can_fall_silent),
             preload=self._preload(),
@@ -111,6 +118,8 @@ class _Planner:
             origins=origins_of(spec),
             notes=(*self._notes, *self._model_dir_notes(), *self._drill_notes()),
             keras=self._keras.reason,
+            engine=engine,
+            engine_keys=plain(keys),
             on=MappingProxyType({role: names for role, names in self._on.items() if names}),
         )
 
@@ -186,7 +195,7 @@ class _Planner:
             tasks.append(self._task(task, site, kinds[key]))
         return tuple(tasks)
 
-    def _task(self, task: TaskId, site: HostSite, kind: _Kind) -> PlannedTask:
+    def _task(self, task: TaskId, site: PlannedHost, kind: _Kind) -> PlannedTask:
         values = {"role": task.role.value, "index": str(task.index)}
         if self._model_dir is not None:
             values["model_dir"] = self._model_dir
@@ -206,7 +215,7 @@ class _Planner:
             exec_reason=kind.exec_reason,
         )
 
-    def _cwd(self, site: HostSite) -> str:
+    def _cwd(self, site: PlannedHost) -> str:
         sync = self._spec.sync
         if self._spec.cwd is not None:
             return self._from_here(self._spec.cwd)
@@ -284,9 +293,3 @@ def _command(spec: ClusterSpec, python: str) -> Command:
     except ValueError as error:
         origin = spec.where(("command",))
         raise SpecError([Problem(origin.file, origin.line, "command", str(error))]) from error
-
-
-def _sites(spec: ClusterSpec) -> tuple[HostSite, ...]:
-    if spec.hosts is None:
-        return (HostSite(name=LOCAL_HOST, address=LOCAL_ADDRESS),)
-    return tuple(site for host in spec.hosts for site in expand_host(host))

@@ -141,6 +141,8 @@ def _plan(plan: _Reader) -> Plan:
         notes=plan.texts("notes"),
         keras=plan.text("keras"),
         on=_on(_Reader(plan.body["on"])),
+        engine=plan.text("engine"),
+        engine_keys=plain(plan.body["engine_keys"]),
     )
 
 

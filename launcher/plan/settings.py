@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from launcher.plan import keras_choice
 from launcher.plan.keras_choice import KerasChoice, Program
-from launcher.plan.model import PlannedHost
+from launcher.spec import engines
 from launcher.spec.command import Command
-from launcher.spec.hosts import HostSite
+from launcher.spec.hosts import THIS_MACHINE, PlannedHost, expand_host
 from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
 from launcher.spec.source import path_text
 from launcher.wire import adjustments
@@ -24,19 +24,12 @@ LOCAL_LEASE_S = 3.0
 REMOTE_LEASE_S = 60.0
 
 
-def planned_host(site: HostSite) -> PlannedHost:
-    """A host of the spec."""
-    return PlannedHost(
-        name=site.name,
-        address=site.address,
-        transport=site.transport,
-        traits=site.traits,
-        ports=site.ports,
-        gpus=site.gpus,
-        details=site.details,
-        way=site.way,
-        connect_timeout_s=site.connect_timeout_s,
-    )
+def hosts_of(spec: ClusterSpec) -> tuple[PlannedHost, ...]:
+    """The hosts to plan on."""
+    given = engines.sites_of(spec.engine)
+    if given is not None:
+        return given
+    return tuple(site for host in spec.hosts for site in expand_host(host)) if spec.hosts else (THIS_MACHINE,)
 
 
 def policy_of(spec: ClusterSpec, *, can_fall_silent: bool) -> Policy:

@@ -114,7 +114,8 @@ def addresses_of(plan: Plan, ports: Mapping[TaskId, object]) -> dict[Role, tuple
     hosts: dict[str, PlannedHost] = {host.name: host for host in plan.hosts}
     lists: dict[Role, list[str]] = {role: [] for role in ROLES}
     for planned in plan.tasks:
-        lists[planned.task.role].append(f"{hosts[planned.host].address}:{ports[planned.task]}")
+        address = hosts[planned.host].address or f"<{planned.host}>"  # until it is granted
+        lists[planned.task.role].append(f"{address}:{ports[planned.task]}")
     return {role: tuple(items) for role, items in lists.items()}
 
 

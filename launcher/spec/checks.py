@@ -10,13 +10,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pydantic import TypeAdapter, ValidationError
+
 from launcher.spec import drills, texts
 from launcher.spec.command import option, parse_command, uses
+from launcher.spec.engines import LISTED, EngineError, chosen, keys_of
+from launcher.spec.hosts import place, tasks_per_host
 from launcher.spec.parts import Parts, salvage
-from launcher.spec.placement import place, tasks_per_host
 from launcher.spec.source import Path
+from launcher.spec.texts import did_you_mean
 from launcher.spec.types import Python, RoleKeys
-from launcher.spec.words import did_you_mean
+from launcher.spec.words import findings
 from launcher.wire import adjustments
 from launcher.wire.roles import ROLES, Role, TaskId
 
@@ -26,6 +30,7 @@ Finding = tuple[Path, str]
 def cross_problems(parts: Parts) -> Iterator[Finding]:
     """Everything that does not fit together."""
     yield from _roles_fit(parts)
+    yield from _engine_fits(parts)
     yield from _hosts_differ(parts)
     yield from _hosts_reach_each_other(parts)
     yield from _on_known_hosts(parts)
@@ -70,6 +75,24 @@ def _chief_fits(chief: RoleKeys | None, worker: RoleKeys | None, *, is_written: 
         yield ("roles", "chief", "count"), "must be 1, got 0: without a chief and without workers nobody trains"
 
 
+def _engine_fits(parts: Parts) -> Iterator[Finding]:
+    name, values = chosen(parts.tree.get("engine"))
+    if name == LISTED:
+        return
+    try:
+        TypeAdapter(keys_of(name)).validate_python(values)
+    except EngineError as error:
+        yield ("engine", name), str(error)
+    except ValidationError as error:
+        yield from findings(error, parts.tree, ("engine", name))
+    if parts.tree.get("hosts") is not None:
+        yield ("hosts",), f"are listed, and the engine {name!r} gives hosts itself; remove one of the two"
+    python = salvage(Python, parts.tree.get("python"))
+    deploying = {"sync": parts.tree.get("sync") is not None, "python": python is not None and python.venv is not None}
+    for key in (key for key, is_written in deploying.items() if is_written):
+        yield (key,), f"is for hosts that are listed, and the engine {name!r} gives others; remove one of the two"
+
+
 def _hosts_differ(parts: Parts) -> Iterator[Finding]:
     for index, host in enumerate(parts.hosts or ()):
         if host is None or host.address is None:
@@ -83,7 +106,7 @@ def _hosts_differ(parts: Parts) -> Iterator[Finding]:
     for index, site in parts.sites:
         if site.name in names_seen:
             yield ("hosts", index, "name"), f"{site.name!r} is the name of two hosts (hosts[{names_seen[site.name]}])"
-        elif addresses_seen.get(site.address, (index, ""))[0] != index:
+        elif site.address and addresses_seen.get(site.address, (index, ""))[0] != index:
             other = addresses_seen[site.address][1]
             message = f"{site.address!r} is the address of host {other!r}, too; each host needs its own"
             yield ("hosts", index, "address"), message
@@ -99,7 +122,11 @@ def _hosts_reach_each_other(parts: Parts) -> Iterator[Finding]:
         for index, site in loopback:
             message = f"{site.address!r} can be reached from its own host only; write an address for the others"
             yield ("hosts", index, "address"), message
-    here = [(index, site) for index, site in parts.sites if not site.ssh and not texts.is_loopback(site.address)]
+    here = [
+        (index, site)
+        for index, site in parts.sites
+        if site.transport == "local" and not texts.is_loopback(site.address)
+    ]
     for index, site in here[1:]:
         message = f"host {site.name!r} has no 'ssh', so its tasks would run on this machine, like those of"
         yield ("hosts", index), f"{message} {here[0][1].name!r}; add 'ssh: {{}}'"
@@ -148,7 +175,7 @@ def _gpus_fit(
 
 
 def _one_machine(parts: Parts) -> bool:
-    return all(not site.ssh or texts.is_loopback(site.address) for _, site in parts.sites)
+    return all(site.traits.shares_files or texts.is_loopback(site.address) for _, site in parts.sites)
 
 
 def _model_dir_is_a_path(parts: Parts) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from launcher.spec.load import Override, apply_overrides, parse_spec
 from launcher.spec.source import Origin
+from launcher.spec.texts import did_you_mean
 from launcher.spec.types import ClusterSpec
-from launcher.spec.words import did_you_mean
 from launcher.wire import adjustments
 from launcher.wire.errors import UsageError
 from launcher.wire.roles import ROLES
@@ -58,7 +58,7 @@ def on_this_machine(spec: ClusterSpec) -> ClusterSpec:
         for role in ROLES
         if (keys := spec.roles.of(role)).count
     }
-    update = {"hosts": None, "sync": None, "roles": spec.roles.model_copy(update=roles)}
+    update = {"hosts": None, "engine": None, "sync": None, "roles": spec.roles.model_copy(update=roles)}
     if spec.python is not None and spec.python.venv is not None:
         update["python"] = None
     return spec.model_copy(update=update)

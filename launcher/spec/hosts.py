@@ -1,15 +1,20 @@
-"""The single machines that the ``hosts`` of a spec stand for, and what differs between kinds of them."""
+"""The single machines that the ``hosts`` of a spec stand for, what differs between kinds of them, and which task runs
+on which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 from types import MappingProxyType
 
 from launcher.spec.texts import expand_range, port_range
 from launcher.spec.types import Host, Ssh
+from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 CONNECT_TIMEOUT_S = 15
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 ACCEPT_NEW_HOST_KEYS = "accept_new_host_keys"  # a detail of an SSH host that no spec has
 
 
@@ -42,56 +47,81 @@ def common(traits: Iterable[Traits]) -> Traits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HostSite:
-    """One machine. ``ports``: a closed range."""
+class PlannedHost:
+    """A host. ``address`` is what the others reach it by, empty until its engine has granted it; ``ports`` a closed
+    range, None for any free port.
+
+    ``transport`` names the reach by which programs run there, ``details`` is what that must know, ``way`` says it in
+    words; what else differs between kinds of hosts is in ``traits``.
+    """
 
     name: str
     address: str
-    ssh: Ssh | None = None
+    transport: str = "local"
+    traits: Traits = HERE
     ports: tuple[int, int] | None = None
     gpus: int = 0
-
-    @property
-    def transport(self) -> str:
-        """By which reach programs run there."""
-        return "local" if self.ssh is None else "ssh"
-
-    @property
-    def traits(self) -> Traits:
-        return HERE if self.ssh is None else FAR
-
-    @property
-    def details(self) -> Mapping[str, str]:
-        """What its reach must know."""
-        if self.ssh is None:
-            return MappingProxyType({})
-        given = {key: str(value) for key, value in self.ssh.model_dump(exclude_none=True).items()}
-        return MappingProxyType({**given, "host": given.get("host", self.address)})
-
-    @property
-    def way(self) -> str:
-        """How it is reached, in words."""
-        if self.ssh is None:
-            return "this machine"
-        user = f"{self.ssh.user}@" if self.ssh.user is not None else ""
-        port = f":{self.ssh.port}" if self.ssh.port is not None else ""
-        return f"ssh {user}{self.ssh.host or self.address}{port}"
-
-    @property
-    def connect_timeout_s(self) -> float:
-        """How long it may take to answer at all."""
-        given = self.ssh.connect_timeout_s if self.ssh is not None else None
-        return given if given is not None else CONNECT_TIMEOUT_S
+    details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    way: str = "this machine"
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
 
 
-def expand_host(host: Host) -> tuple[HostSite, ...]:
+THIS_MACHINE = PlannedHost(name="local", address="127.0.0.1")
+
+
+def expand_host(host: Host) -> tuple[PlannedHost, ...]:
     """The machines of one entry; its ranges advance together, and one address serves for all if it has no range."""
     names = expand_range(host.name)
     addresses = expand_range(host.address or host.name)
     if len(addresses) != len(names):
         addresses = (addresses * len(names))[: len(names)]
     ports = port_range(host.ports) if host.ports is not None else None
-    return tuple(
-        HostSite(name=name, address=address, ssh=host.ssh, ports=ports, gpus=host.gpus)
+    made = (
+        PlannedHost(name=name, address=address, ports=ports, gpus=host.gpus)
         for name, address in zip(names, addresses, strict=True)
     )
+    return tuple(made if host.ssh is None else (_by_ssh(each, host.ssh) for each in made))
+
+
+def _by_ssh(host: PlannedHost, ssh: Ssh) -> PlannedHost:
+    given = {key: str(value) for key, value in ssh.model_dump(exclude_none=True).items()}
+    details = MappingProxyType({**given, "host": given.get("host", host.address)})
+    user = f"{ssh.user}@" if ssh.user is not None else ""
+    port = f":{ssh.port}" if ssh.port is not None else ""
+    return replace(
+        host,
+        transport="ssh",
+        traits=FAR,
+        details=details,
+        way=f"ssh {user}{details['host']}{port}",
+        connect_timeout_s=ssh.connect_timeout_s or CONNECT_TIMEOUT_S,
+    )
+
+
+# --- which task runs on which host, and with which of its GPUs
+
+
+def place(counts: Mapping[Role, int], on: Mapping[Role, Sequence[str]]) -> dict[TaskId, str]:
+    """The host of each task, in order of task: each role goes round its hosts in turn, from the first one."""
+    return {
+        TaskId(role, index): host
+        for role in ROLES
+        for index, host in enumerate(islice(cycle(on[role]), counts.get(role, 0)))
+    }
+
+
+def assign_gpus(hosts: Mapping[TaskId, str], wanted: Mapping[Role, int]) -> dict[TaskId, tuple[int, ...]]:
+    """The GPUs of each trainer, none of them given twice: on each host from 0 on, the chief first."""
+    taken: Counter[str] = Counter()
+    gpus: dict[TaskId, tuple[int, ...]] = {}
+    for task, host in hosts.items():
+        count = wanted.get(task.role, 0) if task.role in TRAINERS else 0
+        if count:
+            gpus[task] = tuple(range(taken[host], taken[host] + count))
+            taken[host] += count
+    return gpus
+
+
+def tasks_per_host(hosts: Mapping[TaskId, str], tasks: Iterable[TaskId] | None = None) -> Counter[str]:
+    """How many tasks each host has."""
+    return Counter(hosts[task] for task in (hosts if tasks is None else tasks))

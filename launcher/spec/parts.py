@@ -10,11 +10,11 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from launcher.spec import texts
-from launcher.spec.hosts import HostSite, expand_host
-from launcher.spec.placement import LOCAL_ADDRESS, LOCAL_HOST
+from launcher.spec.engines import EngineError, sites_of
+from launcher.spec.hosts import THIS_MACHINE, PlannedHost, expand_host
 from launcher.spec.source import Tree
+from launcher.spec.texts import did_you_mean
 from launcher.spec.types import NO_TASKS, Host, RoleKeys, Section
-from launcher.spec.words import did_you_mean
 from launcher.wire.roles import ROLES, Role
 
 _S = TypeVar("_S", bound=Section)
@@ -38,15 +38,25 @@ class Parts:
         return cls(tree=top, hosts=_hosts(top.get("hosts")), roles=roles, counted=counted)
 
     @cached_property
-    def sites(self) -> tuple[tuple[int, HostSite], ...]:
+    def sites(self) -> tuple[tuple[int, PlannedHost], ...]:
         """Every single host that can be read, with the index of its entry."""
+        if self._given is not None:
+            return tuple((-1, site) for site in self._given)
         if not self.tree.get("hosts"):
-            return ((-1, HostSite(name=LOCAL_HOST, address=LOCAL_ADDRESS)),)
+            return ((-1, THIS_MACHINE),)
         return tuple((index, site) for index, host in enumerate(self.hosts or ()) if host for site in expand_host(host))
 
     @cached_property
     def all_hosts_known(self) -> bool:
-        return self.hosts is not None and None not in self.hosts
+        return self.hosts is not None and None not in self.hosts and self._given != ()
+
+    @cached_property
+    def _given(self) -> tuple[PlannedHost, ...] | None:
+        """The hosts that an engine gives; none where that cannot be read, None where ``hosts`` has them."""
+        try:
+            return sites_of(self.tree.get("engine"))
+        except (EngineError, ValidationError):
+            return ()
 
     def on(self, role: RoleKeys) -> tuple[str, ...]:
         """The hosts of a role, ranges expanded."""

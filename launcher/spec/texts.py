@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
+from collections.abc import Iterable
 
 MAX_RANGE = 20_000
 MAX_ARGUMENT_BYTES = 130_000  # Linux takes 131,072 with the name of a variable (MAX_ARG_STRLEN, execve(2))
@@ -133,3 +135,9 @@ def module_name(text: str) -> str:
 def is_shareable(folder: str) -> bool:
     """Whether several hosts can mean the same folder by this path: absolute, or on a remote file system."""
     return folder.startswith("/") or _REMOTE_FOLDER.match(folder) is not None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'worker'?`` where one is near enough."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

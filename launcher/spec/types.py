@@ -52,7 +52,6 @@ def _drill(text: str) -> str:
 
 _NUMBER_OR_TEXT = WithJsonSchema({"type": ["string", "number"]})
 _SPELLED = BeforeValidator(_spelled)
-
 _MAYBE_MAPPING = BeforeValidator(_nothing_is_default)
 _MAYBE_LIST = BeforeValidator(_nothing_is_empty)
 
@@ -240,6 +239,8 @@ class ClusterSpec(Section):
     """Environment variables of all tasks. Their values are never shown."""
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)] | None = None
     """Machines; without it this one."""
+    engine: Annotated[Mapping[str, object] | None, Field(min_length=1, max_length=1)] = None
+    """Where hosts come from, with its keys: listed, from ``hosts``; or another engine that is installed."""
     roles: Roles
     """How many tasks of each kind, and where."""
     preload: tuple[Module, ...] | None = None
@@ -293,8 +294,3 @@ SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
         "python": Python,
     }
 )
-
-
-def section_of(path: Path) -> type[Section] | None:
-    """Which section of the spec a path leads to, None if to no section."""
-    return SECTIONS.get("".join("[]" if isinstance(part, int) else f".{part}" for part in path).lstrip("."))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
+from launcher.spec.engines import section_at
 from launcher.spec.source import Path, SpelledFloat, SpelledInt, Tree
-from launcher.spec.types import MAX_TASKS, ClusterSpec, section_of
+from launcher.spec.texts import did_you_mean
+from launcher.spec.types import MAX_TASKS, SECTIONS, ClusterSpec, Section
 
 
-def findings(error: ValidationError, tree: Tree) -> Iterator[tuple[Path, str]]:
-    """Each thing that is wrong: where, and what to do."""
+def findings(error: ValidationError, tree: Tree, at: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Each thing that is wrong with the value ``at`` a path: where, and what to do."""
     for detail in error.errors(include_url=False):
-        path: Path = tuple(part for part in detail["loc"] if part != "[key]")
+        path: Path = (*at, *(part for part in detail["loc"] if part != "[key]"))
         kind, context = detail["type"], detail.get("ctx", {})
         if kind != "missing":
             path = _written(tree, path)
@@ -51,10 +52,10 @@ def value_at(tree: Tree, path: Path) -> Tree:
     return tree
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'worker'?`` where one is near enough."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def section_of(path: Path) -> type[Section] | None:
+    """Which section of the spec a path leads to, None if to no section."""
+    fixed = SECTIONS.get("".join("[]" if isinstance(part, int) else f".{part}" for part in path).lstrip("."))
+    return fixed or section_at(path)
 
 
 def unknown_key(path: Path) -> str:
@@ -70,7 +71,7 @@ def unknown_key(path: Path) -> str:
     hint = did_you_mean(word, known)
     if not hint and word in ClusterSpec.model_fields:
         hint = f"; {word!r} belongs at the top of the spec"
-    return f"unknown key {word[:80]!r}{hint or '; known are ' + ', '.join(known)}"
+    return f"unknown key {word[:80]!r}{hint or ('; known are ' + ', '.join(known) if known else '')}"
 
 
 def _missing(path: Path) -> str:
@@ -91,6 +92,8 @@ def _wrong(kind: str, context: Mapping[str, object], path: Path, value: Tree) ->
         return f"must be {options}, got {got}{near}"
     if kind in ("string_too_short", "too_short"):
         return "is empty" if path != ("command",) else "is empty; write what to run: [python, train.py]"
+    if kind == "too_long" and isinstance(value, Mapping):
+        return f"names {len(value)}; write one"
     if kind == "string_too_long":
         return f"is longer than {context['max_length']} characters"
     if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):

@@ -71,13 +71,17 @@ def _shown(plan: Plan) -> Iterator[PlannedTask]:
 def _host_row(host: PlannedHost) -> Sequence[str]:
     ports = "any free ports" if host.ports is None else f"ports {host.ports[0]}-{host.ports[1]}"
     gpus = f"{host.gpus} GPU{'s' if host.gpus != 1 else ''}" if host.gpus else "no GPUs"
-    return host.name, host.address, host.way, ports, gpus
+    return host.name, _address(host), host.way, ports, gpus
+
+
+def _address(host: PlannedHost) -> str:
+    return host.address or f"<{host.name}>"
 
 
 def _task_rows(plan: Plan, planned: PlannedTask, configs: TfConfigs) -> Iterator[Row]:
     host = next(host for host in plan.hosts if host.name == planned.host)
     ports = "any free port" if host.ports is None else f"a port of {host.ports[0]}-{host.ports[1]}"
-    yield "host", f"{host.name}, as {host.address}:<{planned.task}> ({ports})"
+    yield "host", f"{host.name}, as {_address(host)}:<{planned.task}> ({ports})"
     yield "command", shlex.join(planned.argv)
     yield "folder", planned.cwd
     how = "forked from an interpreter that has imported " + ", ".join(plan.preload)
@@ -119,6 +123,8 @@ def _settings(plan: Plan) -> Iterator[Row]:
     policy = plan.policy
     yield "name", plan.name
     yield "model_dir", plan.model_dir or "left to the script"
+    if not all(host.address for host in plan.hosts):
+        yield f"engine.{plan.engine}", "its hosts get their addresses, <NAME> here, when they are granted"
     yield "preload", ", ".join(plan.preload) or "off"
     if plan.keras:
         yield _KERAS, "on" if adjustments.LEGACY_KERAS in plan.adjustments else "off"
