@@ -29,9 +29,9 @@ Read = Callable[[str], "str | None"]
 
 _MOST_FILES = 400
 _ESTIMATOR = re.compile(
-    r"tensorflow(\.compat\.v[12])?(\.python)?(\.keras)?\.estimator(\.|$)"
-    r"|tensorflow_estimator(\.|$)|launcher\.estimator(\.|$)"
+    r"tensorflow(\.compat\.v[12])?(\.python)?(\.keras)?\.estimator(\.|$)|tensorflow_estimator(\.|$)"
 )
+_OURS = re.compile(r"launcher\.estimator(\.|$)")
 _MADE_OF_ESTIMATORS = frozenset(
     {"adanet", "deepctr", "deepmatch", "easy_rec", "tensor2tensor", "tensorflow_ranking", "xdeepctr"}
 )
@@ -81,7 +81,7 @@ def choose(program: Program, read: Read, *, has_ps: bool) -> KerasChoice:
     """The rule, from 3 on, and what the program sets itself. ``read``: the text of a file, None if there is none."""
     found = _Found()
     for path, names in _sources(program, read):
-        shown = posixpath.relpath(path, program.cwd) if path.startswith(f"{program.cwd}/") else path
+        shown = _shown(path, program)
         if VARIABLE in names.sets:
             value, line = names.sets[VARIABLE]
             return KerasChoice(
@@ -89,6 +89,19 @@ def choose(program: Program, read: Read, *, has_ps: bool) -> KerasChoice:
             )
         found.note(shown, names)
     return found.choice(has_ps=has_ps)
+
+
+def estimator_in(program: Program, read: Read) -> str:
+    """Where the program uses tf.estimator, as far as can be read; empty if nowhere, or beside a strategy that needs no
+    parameter servers."""
+    place = ""
+    for path, names in _sources(program, read):
+        for named in names.named:
+            if _MIRRORED.match(named.name):
+                return ""
+            if not place and _is_estimator(named.name):
+                place = _place(_shown(path, program), named)
+    return place
 
 
 @dataclass(kw_only=True, slots=True)
@@ -130,8 +143,15 @@ class _Found:
 
 
 def _needs_keras_2(name: str) -> bool:
-    is_library = name.partition(".")[0] in _MADE_OF_ESTIMATORS
-    return is_library or _ESTIMATOR.match(name) is not None or _ONLY_KERAS_2.match(name) is not None
+    return _is_estimator(name) or _OURS.match(name) is not None or _ONLY_KERAS_2.match(name) is not None
+
+
+def _is_estimator(name: str) -> bool:
+    return name.partition(".")[0] in _MADE_OF_ESTIMATORS or _ESTIMATOR.match(name) is not None
+
+
+def _shown(path: str, program: Program) -> str:
+    return posixpath.relpath(path, program.cwd) if path.startswith(f"{program.cwd}/") else path
 
 
 def _place(shown: str, named: Named) -> str:

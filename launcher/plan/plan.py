@@ -15,7 +15,16 @@ from launcher.plan import keras_choice
 from launcher.plan.binding import bind, board_message, guard_message, preload_messages, start_message, with_run_dir
 from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
 from launcher.plan.plan_json import plain, plan_from_json, plan_to_json
-from launcher.plan.settings import adjustments_of, hosts_of, keras_of, local_folder, origins_of, policy_of
+from launcher.plan.settings import (
+    adjustments_of,
+    hosts_of,
+    keras_of,
+    local_folder,
+    model_dir_notes,
+    origins_of,
+    policy_of,
+    shape_notes,
+)
 from launcher.plan.tf_config import VARIABLE, check_size
 from launcher.spec import drills, engines
 from launcher.spec.command import Command, fill, max_steps, option, parse_command, uses
@@ -97,8 +106,11 @@ class _Planner:
             role: tuple(name for text in spec.roles.of(role).on for name in expand_range(text)) for role in ROLES
         }
         self._model_dir, self._model_dir_in_command = self._choose_model_dir()
+        self._program = self._program_to_read()
         self._keras = self._choose_keras()
-        self._active, self._notes = adjustments_of(spec, self._command, self._keras)
+        self._active, notes = adjustments_of(spec, self._command, self._keras)
+        foreseen = shape_notes(spec, self._program, surroundings.read)
+        self._notes = (*notes, *foreseen, *model_dir_notes(self._model_dir, shares_files=self._traits.shares_files))
 
     def plan(self) -> Plan:
         spec = self._spec
@@ -116,7 +128,7 @@ class _Planner:
             inject=spec.inject,
             tensorboard=spec.tensorboard,
             origins=origins_of(spec),
-            notes=(*self._notes, *self._model_dir_notes(), *self._drill_notes()),
+            notes=(*self._notes, *drills.notes(spec.inject, reports="heartbeat" in self._active)),
             keras=self._keras.reason,
             engine=engine,
             engine_keys=plain(keys),
@@ -128,18 +140,20 @@ class _Planner:
             return ()
         return ("tensorflow",) if self._spec.preload is None else self._spec.preload
 
-    def _choose_keras(self) -> keras_choice.KerasChoice:
-        own = {**(self._around.env if self._traits.inherits_env else {}), **self._spec.env}
-        if keras.VARIABLE in own:
-            return keras_choice.of_environment(own[keras.VARIABLE])
+    def _program_to_read(self) -> keras_choice.Program:
         cwd = self._around.cwd if self._spec.cwd is None else self._from_here(self._spec.cwd)
-        program = keras_choice.Program(
+        return keras_choice.Program(
             program=self._command.program,
             argv=self._command.argv,
             cwd=local_folder(self._spec, cwd, shares_files=self._traits.shares_files),
             installed=self._around.path,
         )
-        return keras_of(self._spec, program, self._around.read)
+
+    def _choose_keras(self) -> keras_choice.KerasChoice:
+        own = {**(self._around.env if self._traits.inherits_env else {}), **self._spec.env}
+        if keras.VARIABLE in own:
+            return keras_choice.of_environment(own[keras.VARIABLE])
+        return keras_of(self._spec, self._program, self._around.read)
 
     # --- the folder of the checkpoints
 
@@ -163,17 +177,6 @@ class _Planner:
         if folder.startswith(("/", "~/")) or folder == "~":
             return folder
         return f"{self._around.cwd.rstrip('/')}/{folder.removeprefix('./')}"
-
-    def _model_dir_notes(self) -> tuple[str, ...]:
-        if self._model_dir is None and not self._traits.shares_files:
-            return (
-                "model_dir is not set: the script must name a folder that every host reaches, "
-                "or the evaluator never sees a checkpoint",
-            )
-        return ()
-
-    def _drill_notes(self) -> tuple[str, ...]:
-        return drills.notes(self._spec.inject, reports="heartbeat" in self._active)
 
     # --- the tasks
 

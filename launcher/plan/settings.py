@@ -66,6 +66,28 @@ def keras_of(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> Ke
     return KerasChoice(legacy=wanted, reason="as you say", is_guess=False)
 
 
+def shape_notes(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> tuple[str, ...]:
+    """What will be refused when it runs: the roles do not make what the program needs."""
+    roles = spec.roles
+    lacks_ps = roles.of(Role.WORKER).count > 0 and roles.of(Role.PS).count == 0
+    has_chief = roles.of(Role.CHIEF).count > 0
+    if has_chief and not lacks_ps:
+        return ()
+    place = keras_choice.estimator_in(program, read)
+    lacks = "a chief" if not has_chief else "parameter servers beside workers"
+    return (f"{place}: an Estimator needs {lacks}, and is refused when it is made here",) if place else ()
+
+
+def model_dir_notes(model_dir: str | None, *, shares_files: bool) -> tuple[str, ...]:
+    """What is to be said where nobody has named the folder."""
+    if model_dir is None and not shares_files:
+        return (
+            "model_dir is not set: the script must name a folder that every host reaches, "
+            "or the evaluator never sees a checkpoint",
+        )
+    return ()
+
+
 def local_folder(spec: ClusterSpec, cwd: str, *, shares_files: bool) -> str:
     """The folder of this machine that holds the code of tasks that work in ``cwd``."""
     if shares_files or spec.sync is None:

@@ -144,3 +144,25 @@ def test_the_plan_says_what_and_why(text: str, more: str, env: dict[str, str], w
 
 def test_preloaded_interpreters_are_kept_apart() -> None:
     assert plan_of(LIBRARY).tasks[0].preload_key != plan_of(KERAS_FIT).tasks[0].preload_key
+
+
+# --- what else the files tell --------------------------------------------------------------------------------------
+
+ESTIMATOR = f"{TF}import launcher.estimator\ntf.estimator.Estimator(f)\n"
+MIRRORED = f"{ESTIMATOR}tf.distribute.MultiWorkerMirroredStrategy()\n"
+ROLES = [
+    (ESTIMATOR, "{ps: {}, chief: {}, worker: {}}", ""),
+    (ESTIMATOR, "{chief: {}}", ""),
+    (ESTIMATOR, "{ps: {count: 0}, chief: {}, worker: {}}", "needs parameter servers beside workers"),
+    (ESTIMATOR, "{ps: {}, chief: {count: 0}, worker: {}}", "needs a chief"),
+    (MIRRORED, "{ps: {count: 0}, chief: {}, worker: {}}", ""),
+    (f"{TF}import launcher.estimator\n", "{ps: {}, chief: {count: 0}, worker: {}}", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "roles", "words"), ROLES)
+def test_an_estimator_in_a_cluster_that_is_not_for_it_is_foreseen(text: str, roles: str, words: str) -> None:
+    around = Surroundings(python="/py", cwd="/w", env={}, read={"/w/train.py": text}.get)
+    notes = build_plan(parse_spec(f"command: [train.py]\nroles: {roles}\n", "c.yaml"), around).notes
+    found = [note for note in notes if note.startswith("train.py:3 uses tensorflow.estimator.Estimator: an Estimator")]
+    assert [words in note for note in found] == [True] * bool(words)
