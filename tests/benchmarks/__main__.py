@@ -22,6 +22,7 @@ from tests.benchmarks import (
     fan_out,
     guarding,
     input_rates,
+    many_tasks,
     plan_10000,
     quality,
     recovery,
@@ -148,6 +149,21 @@ def fan_out_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list
     return [(f"{fan_out.HOSTS} hosts over SSH", "ratio", FAN_OUT_BAR, mine / best, f"{mine:.1f} s, {how}")], samples
 
 
+MANY_TASKS_BAR_S = 5.0
+TWICE_AS_MANY_BAR = 2.3
+
+
+def many_tasks_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """What a supervisor needs for a run of many tasks that do nothing for ten seconds."""
+    samples = many_tasks.measure(rounds)
+    few, many = (statistics.median(samples[workers]) for workers in (many_tasks.FEW, many_tasks.MANY))
+    what = f"supervisor of {many_tasks.MANY:,} workers"
+    return [
+        (f"{what}: CPU", "s", MANY_TASKS_BAR_S, many, f"median of {rounds}"),
+        (f"{what}, against {many_tasks.FEW}: CPU", "ratio", TWICE_AS_MANY_BAR, many / few, f"{few:.1f} s"),
+    ], samples
+
+
 def show(rows: Sequence[Row]) -> None:
     width = max(len(row[0]) for row in rows)
     print(f"\n{'':{width}}  {'bar':>6}  {'measured':>8}  met")
@@ -163,11 +179,12 @@ PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | Non
     "end": end_rows,
     "guard": guard_rows,
     "hosts": fan_out_rows,
+    "many": many_tasks_rows,
     "input": input_rows,
     "training": training_rows,
     "quality": quality_rows,
 }
-NEWEST_ONLY = ("hosts", "quality")
+NEWEST_ONLY = ("hosts", "many", "quality")
 
 
 def main() -> None:
