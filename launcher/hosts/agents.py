@@ -61,14 +61,15 @@ class Agents:
         if known is None:
             return
         try:
-            if known.met and not await self._ended_well(known):
+            if known.met and await self._ended_well(known):
+                known.met = False  # nothing is left there
+            elif known.met:
                 await self._hang_up(known)
                 await asyncio.wait_for(self._sweep(host), 2 * _CLOSE_TIMEOUT_S)
         except (ReachError, OSError, asyncio.TimeoutError):
             pass  # out of reach: the lease ends it there
         finally:
             await self.let_go(host)
-        known.met = False
 
     async def let_go(self, host: PlannedHost) -> None:
         """Lets go of the host, and ends nothing there."""

@@ -3,6 +3,7 @@
 ``Lifecycle.step(happening)`` takes what has happened and gives what is to be done; it acts on nothing else.
 The rules:
 
+0. Every host of the plan is asked for, and nothing begins before all of them answer.
 1. Every port is reserved and the model_dir is locked, and seen to be the same folder by every host that trains or
    evaluates, before any task starts.
 2. Everybody starts at once, and trainers wait for the *gate* before they open a session. The gate is open while each
@@ -27,8 +28,9 @@ The rules:
 from __future__ import annotations
 
 from launcher.lifecycle.clock import next_wakeup
-from launcher.lifecycle.ends import agent_renewed, prepare, restart_asked, stop_asked
-from launcher.lifecycle.moves import host_lost
+from launcher.lifecycle.ends import agent_renewed, restart_asked, stop_asked
+from launcher.lifecycle.hosts.allocating import ask_for_hosts, host_answers, host_granted, host_refused
+from launcher.lifecycle.hosts.moves import host_lost
 from launcher.lifecycle.reports import ON_TOLD
 from launcher.lifecycle.rules import settle
 from launcher.lifecycle.run import Run
@@ -36,11 +38,17 @@ from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, initial
 from launcher.lifecycle.values import (
     Action,
     AgentRenewed,
+    AskHost,
     Begun,
     End,
     Happening,
+    HostAnswers,
+    HostGranted,
     HostLost,
+    HostRefused,
+    LeaveHost,
     LockModelDir,
+    OpenLink,
     Prepare,
     ProveTask,
     Record,
@@ -61,12 +69,18 @@ __all__ = [
     "TRANSITIONS",
     "Action",
     "AgentRenewed",
+    "AskHost",
     "Begun",
     "End",
     "Happening",
+    "HostAnswers",
+    "HostGranted",
     "HostLost",
+    "HostRefused",
+    "LeaveHost",
     "Lifecycle",
     "LockModelDir",
+    "OpenLink",
     "Prepare",
     "ProveTask",
     "Record",
@@ -110,8 +124,13 @@ class Lifecycle:
             if handler is not None:
                 handler(run, happening.host, happening.body)
         elif isinstance(happening, Begun):
-            self.state.began_at = self.state.progress_at = run.now
-            prepare(run)
+            ask_for_hosts(run)
+        elif isinstance(happening, HostGranted):
+            host_granted(run, happening)
+        elif isinstance(happening, HostRefused):
+            host_refused(run, happening)
+        elif isinstance(happening, HostAnswers):
+            host_answers(run, happening)
         elif isinstance(happening, StopAsked):
             stop_asked(run, happening)
         elif isinstance(happening, RestartAsked):

@@ -18,7 +18,7 @@ from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask
 from launcher.record import events
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.spec.policy import UsedUp
-from launcher.wire import protocol
+from launcher.wire import adjustments, protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId
 
 MOST_ALIKE = 3
@@ -201,7 +201,7 @@ def agent_renewed(run: Run, host: str) -> None:
     """The tasks of an agent die with it; its successor starts them again."""
     run.notice("warning", f"the agent of {host} died and was started again")
     tasks_died(run, host)
-    if run.state.phase is Phase.STARTING and not math.isinf(run.state.began_at):
+    if run.state.phase is Phase.STARTING:
         prepare(run)  # what it was asked for may not have arrived
     gate = run.state.generation.gate
     if gate.open:  # the others may be as they were, and then nothing of the gate would ever be said to it
@@ -211,9 +211,28 @@ def agent_renewed(run: Run, host: str) -> None:
 def prepare(run: Run) -> None:
     """Has everything done that comes before the first start of a generation."""
     state = run.state
-    run.do(Prepare(plan=state.plan, generation=state.generation.number, lost=frozenset(state.lost)))
+    lost = state.lost
+    run.do(
+        Prepare(
+            plan=state.plan,
+            generation=state.generation.number,
+            hosts=frozenset(state.hosts) - lost,
+            locker=locker(run),
+            # A task that has ended on a lost host only fills a place in the others' lists.
+            kept=frozenset(record.task for record in run.tasks if record.planned.host in lost),
+            # All hosts or none: who has no key gets no answer from those who ask for one.
+            guarded=adjustments.PORT_GUARD in state.plan.adjustments
+            and not any(record.open_ports for record in state.hosts.values()),
+        )
+    )
     if state.trains_in and state.trains_in != state.plan.model_dir:
-        run.do(LockModelDir(path=state.trains_in))
+        run.do(LockModelDir(path=state.trains_in, task=locker(run)))
+
+
+def locker(run: Run) -> TaskId:
+    """Whose host locks the folder: the chief's; without that, the host of whoever evaluates its last checkpoint."""
+    users, lost = (run.state.chief, *run.state.of_role(Role.EVALUATOR)), run.state.lost
+    return next((record for record in users if record.planned.host not in lost), users[0]).task
 
 
 def tasks_died(run: Run, host: str) -> None:

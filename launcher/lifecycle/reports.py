@@ -21,7 +21,7 @@ from launcher.wire.roles import TRAINERS, Role, TaskId
 def on_reserved(run: Run, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Reserved)
     if body.generation == run.state.generation.number:
-        run.state.generation.reserved.add(host)
+        run.state.hosts[host].reserved = body.generation
 
 
 def on_locked(run: Run, host: str, body: protocol.Message) -> None:

@@ -10,7 +10,8 @@ from launcher.lifecycle.clock import hang_deadline
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
 from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings
-from launcher.lifecycle.moves import watch_move, watch_moved
+from launcher.lifecycle.hosts.allocating import begin_when_all_answer
+from launcher.lifecycle.hosts.moves import watch_move, watch_moved
 from launcher.lifecycle.outages import watch_outages
 from launcher.lifecycle.over import drain, judge_training, watch_drain
 from launcher.lifecycle.run import Run
@@ -78,7 +79,8 @@ def launch(run: Run) -> None:
         run.go(Phase.STOPPING, "stopped before it had started")
         return
     locked = state.plan.model_dir is None or state.plan.model_dir in generation.locked
-    if not locked or not generation.reserved >= generation.hosts - state.lost:
+    holding = (state.hosts[name].reserved == generation.number for name in generation.hosts - state.lost)
+    if not locked or not all(holding):
         return
     gated = "session-gate" in state.plan.adjustments
     for record in sorted(run.tasks, key=lambda record: record.task):
@@ -253,7 +255,13 @@ def unwind(run: Run) -> None:
     run.go(Phase.ENDED)
     # Only now is it known what else failed: of two hosts the one with the consequence may be heard first.
     cause = run.state.cause and causes.first(tuple(run.state.failures), run.state.cause)
-    run.do(End(outcome=run.state.outcome, cause=cause, how=run.state.stop_how))
+    run.do(End(outcome=run.state.outcome, cause=cause, how=run.state.stop_how, hosts=_hosts_left(run.state)))
+
+
+def _hosts_left(state: RunState) -> frozenset[str]:
+    """Where something may be left. A host that was lost long ago may be there again; one that ends the run has just
+    been looked at."""
+    return frozenset(state.hosts) - (state.lost if state.generation.number == 1 else frozenset())
 
 
 _ALWAYS = frozenset(Phase)
@@ -265,6 +273,7 @@ RULES: tuple[tuple[Callable[[Run], None], frozenset[Phase]], ...] = (
     (despair_of_answers, _ALWAYS),  # before the rules that wait for answers
     (watch_deadline, _GOING_ON | {Phase.MOVING}),
     (look_at_the_clock, _GOING_ON),
+    (begin_when_all_answer, frozenset({Phase.ALLOCATING})),
     (watch_move, frozenset({Phase.MOVING})),
     (launch, frozenset({Phase.STARTING})),  # after a move, which ends by preparing a start
     (watch_gate, _TRAINING),  # before a start, which needs to know it

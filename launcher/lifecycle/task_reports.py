@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from launcher.lifecycle.moves import moved_back
+from launcher.lifecycle.hosts.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from launcher import causes
+from launcher.lifecycle.ends import locker
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord, Training
 from launcher.lifecycle.state.shape import TRAINING_USES
@@ -47,7 +48,7 @@ def _chief_begins(run: Run, report: protocol.Begun) -> None:
     run.state.folders.add(folder)
     run.record(events.ModelDirKnown(path=folder))
     if folder not in run.state.generation.locked:
-        run.do(LockModelDir(path=folder))
+        run.do(LockModelDir(path=folder, task=locker(run)))
 
 
 def compare_folders(run: Run, records: Iterable[TaskRecord]) -> None:

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 from launcher.causes import Cause
-from launcher.plan.model import Plan
+from launcher.plan.model import Plan, PlannedHost
 from launcher.record import events
 from launcher.record.states import Outcome
 from launcher.wire import protocol
-from launcher.wire.roles import TaskId
+from launcher.wire.roles import Role, TaskId
 
 # --- what has happened -------------------------------------------------------------------------------------------
 
@@ -24,7 +24,31 @@ class Happening:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun(Happening):
-    """The supervisor is up, and every host's agent answers."""
+    """The supervisor is up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostGranted(Happening):
+    """The engine gives a host that was asked for: as it was planned, with what is now known of it."""
+
+    host: PlannedHost
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRefused(Happening):
+    """The engine does not give it, and will not."""
+
+    host: str
+    message: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostAnswers(Happening):
+    """The agent of a host answers for the first time. ``open_ports``: why ports cannot be guarded there."""
+
+    host: str
+    open_ports: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +69,15 @@ class AgentRenewed(Happening):
 @dataclass(frozen=True, kw_only=True)
 class HostLost(Happening):
     """A host cannot be reached any more. ``advice``: what to do about it, if something is known; ``silent_s``: for how
-    long it has said nothing; ``dead_at``: when nothing of the run can be alive there any more; ``lied``: it was given
-    up because it claimed what was none of its business."""
+    long it has said nothing; ``down_at``: when the link to it was lost; ``gone``: all that ran there is dead, says its
+    engine; ``lied``: it was given up because it claimed what was none of its business."""
 
     host: str
     message: str
     advice: str = ""
     silent_s: float = 0.0
-    dead_at: float = -math.inf
+    down_at: float = -math.inf
+    gone: bool = False
     lied: bool = False
 
 
@@ -85,20 +110,46 @@ class Action:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskHost(Action):
+    """Ask the engine for a host, on which tasks of these roles are to run."""
+
+    host: PlannedHost
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenLink(Action):
+    """Reach the agent of a host that was granted."""
+
+    host: PlannedHost
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaveHost(Action):
+    """Nothing more is said to this host. End what can be reached there, and give it back to its engine."""
+
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepare(Action):
-    """A generation begins: reserve every port, lock the model_dir, start the preloaded interpreters. Hosts that are
-    ``lost`` are left out."""
+    """A generation begins on these hosts: reserve every port, lock the model_dir (the host of the task ``locker``),
+    start the preloaded interpreters. ``kept``: tasks that keep the port which they had; ``guarded``: ports are."""
 
     plan: Plan
     generation: int
-    lost: frozenset[str] = frozenset()
+    hosts: frozenset[str]
+    locker: TaskId
+    kept: frozenset[TaskId] = frozenset()
+    guarded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockModelDir(Action):
-    """Lock the folder in which the chief is about to train."""
+    """Lock the folder in which the chief is about to train, on the host of that task."""
 
     path: str
+    task: TaskId
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +211,9 @@ class Record(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class End(Action):
-    """The run is over: nothing of it is to be left anywhere."""
+    """The run is over: nothing of it is to be left anywhere, these hosts above all."""
 
     outcome: Outcome
     cause: Cause | None
     how: str = ""
+    hosts: frozenset[str] = frozenset()

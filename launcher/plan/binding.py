@@ -46,20 +46,23 @@ def _placed_env(planned: PlannedTask, values: Mapping[str, str]) -> Mapping[str,
 
 
 def bind(plan: Plan, ports: Mapping[TaskId, int], generation: int) -> BoundPlan:
-    """The plan with its ports: one generation of the cluster.
+    """The plan, whose hosts have been granted, with its ports: one generation of the cluster.
 
-    Raises HostError if a task has no port, or two tasks have one address.
+    Raises HostError if a host has no address, a task has no port, or two tasks have one address.
     """
+    hosts = {host.name: host for host in plan.hosts}
     owners: dict[tuple[str, int], TaskId] = {}
     for planned in plan.tasks:
+        if not hosts[planned.host].address:
+            raise HostError(planned.host, f"has no address for {planned.task}: it was not granted")
         port = ports.get(planned.task)
         if port is None:
             raise HostError(planned.host, f"has reserved no port for {planned.task}", "see its agent's output")
-        owner = owners.setdefault((planned.host, port), planned.task)
+        owner = owners.setdefault((hosts[planned.host].address, port), planned.task)
         if owner != planned.task:
             raise HostError(planned.host, f"has given port {port} to {owner} and to {planned.task}")
     chosen = MappingProxyType({planned.task: ports[planned.task] for planned in plan.tasks})
-    return BoundPlan(plan=plan, generation=generation, ports=chosen)
+    return BoundPlan(plan=plan, generation=generation, hosts=MappingProxyType(hosts), ports=chosen)
 
 
 @lru_cache(maxsize=4)
@@ -109,8 +112,7 @@ def guard_message(bound: BoundPlan | None, host: str, keys: Mapping[TaskId, str]
     """The order to a host to guard the ports of its tasks, whose addresses are known when the plan is bound."""
     if bound is None:
         return protocol.Guard()
-    at = {item.name: item.address for item in bound.plan.hosts}
-    places = {planned.task: f"{at[planned.host]}:{bound.ports[planned.task]}" for planned in bound.plan.tasks}
+    places = {item.task: f"{bound.hosts[item.host].address}:{bound.ports[item.task]}" for item in bound.plan.tasks}
     return protocol.Guard(
         addresses={place: keys[task] for task, place in places.items()},
         own=tuple(places[planned.task] for planned in bound.plan.tasks if planned.host == host),

@@ -118,8 +118,9 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BoundPlan:
-    """A plan whose ports are known: one generation of the cluster. Equal only to itself."""
+    """A plan whose hosts and ports are known: one generation of the cluster. Equal only to itself."""
 
     plan: Plan
     generation: int
+    hosts: Mapping[str, PlannedHost]
     ports: Mapping[TaskId, int]

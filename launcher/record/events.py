@@ -74,7 +74,8 @@ class MoveOver(RunEvent, kind="move_over"):
 
 
 class HostChanged(RunEvent, kind="host_changed"):
-    """An agent was reached (``up``), its link was lost (``lost``), or its agent started anew (``renewed``)."""
+    """An engine gave it (``granted``; ``facts``: the host as it is reached), its agent was reached (``up``) or started
+    anew (``renewed``), or it cannot be had or reached any more (``lost``)."""
 
     host: str
     state: str

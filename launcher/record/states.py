@@ -48,6 +48,7 @@ class TaskState(str, Enum):
 class Phase(str, Enum):
     """Where a run is."""
 
+    ALLOCATING = "allocating"  # its hosts are being had
     STARTING = "starting"
     TRAINING = "training"
     MOVING = "moving"  # a host is lost; everybody is stopped, to go on as a new generation without it

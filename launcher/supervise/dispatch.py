@@ -12,21 +12,18 @@ from launcher.plan.model import BoundPlan, Plan
 from launcher.record import events
 from launcher.supervise.diary import Diary
 from launcher.supervise.links import AgentLink
-from launcher.wire import adjustments, protocol
-from launcher.wire.roles import Role, TaskId
+from launcher.wire import protocol
+from launcher.wire.roles import TaskId
 
 
 class Dispatch:
-    """Knows where the tasks of the present generation are, and what each host has been told.
-
-    ``open_hosts``: why ports cannot be guarded, by host; ``lost``: hosts that are told nothing more.
-    """
+    """Knows where the tasks of the present generation are, and what each host has been told. A host without a link is
+    told nothing more."""
 
     def __init__(self, plan: Plan, links: Mapping[str, AgentLink], diary: Diary, *, run_id: str, folder: str) -> None:
         self.plan = plan
         self.generation = 1
-        self.lost: set[str] = set()
-        self.open_hosts: dict[str, str] = {}
+        self._guarded = False
         self.host_of = {planned.task: planned.host for planned in plan.tasks}
         self._links = links
         self._diary = diary
@@ -71,49 +68,47 @@ class Dispatch:
             self._tell(action)
 
     def _to(self, task: TaskId, message: protocol.Message) -> None:
-        self._links[self.host_of[task]].send(message)
+        self._say(self.host_of[task], message)
+
+    def _say(self, host: str, message: protocol.Message) -> None:
+        link = self._links.get(host)
+        if link is not None:
+            link.send(message)
 
     def _tell(self, action: lifecycle.TellTask) -> None:
         if action.task is not None:
             self._to(action.task, protocol.Tell(task=action.task.name, message=action.message))
             return
-        for link in self._links_left().values():
-            link.send(protocol.Tell(task="", message=action.message))
-
-    def _links_left(self) -> dict[str, AgentLink]:
-        return {host: link for host, link in self._links.items() if host not in self.lost}
+        for host in self._links:
+            self._say(host, protocol.Tell(task="", message=action.message))
 
     def _prepare(self, action: lifecycle.Prepare) -> None:
         self.plan, self.generation, self._bound = action.plan, action.generation, None
+        self._guarded = action.guarded
         self.host_of = {planned.task: planned.host for planned in self.plan.tasks}
-        # A task that has ended on a lost host keeps its address: it only fills a place in the others' lists.
-        self._ports = {task: port for task, port in self._ports.items() if self.host_of[task] in action.lost}
-        for host, link in self._links_left().items():
-            self._guard(host)
-            self._preload(host)
-            low, high = link.host.ports or (None, None)
-            names = tuple(planned.task.name for planned in self.plan.tasks if planned.host == host)
-            link.send(protocol.Reserve(generation=self.generation, tasks=names, low=low, high=high))
+        self._ports = {task: port for task, port in self._ports.items() if task in action.kept}
+        for host in (host for host in self.plan.hosts if host.name in action.hosts):
+            self._guard(host.name)
+            self._preload(host.name)
+            low, high = host.ports or (None, None)
+            names = tuple(planned.task.name for planned in self.plan.tasks if planned.host == host.name)
+            self._say(host.name, protocol.Reserve(generation=self.generation, tasks=names, low=low, high=high))
         if self.plan.model_dir is not None:
-            self._lock(self.plan.model_dir)
+            self._lock(self.plan.model_dir, action.locker)
 
     def _agree_on_model_dir(self, action: lifecycle.LockModelDir | lifecycle.SeeModelDir) -> None:
         if isinstance(action, lifecycle.LockModelDir):
-            self._lock(action.path)
+            self._lock(action.path, action.task)
             return
         for host in action.hosts:
-            self._links[host].send(protocol.SeeModelDir(path=action.path))
+            self._say(host, protocol.SeeModelDir(path=action.path))
 
-    def _lock(self, model_dir: str) -> None:
-        """The chief's host locks it; without that, the host of whoever evaluates its last checkpoint."""
-        users = (self.plan.chief, *self.plan.of_role(Role.EVALUATOR))
-        user = next((planned for planned in users if planned.host not in self.lost), users[0])
-        self._to(user.task, protocol.LockModelDir(path=model_dir, generation=self.generation))
+    def _lock(self, model_dir: str, user: TaskId) -> None:
+        self._to(user, protocol.LockModelDir(path=model_dir, generation=self.generation))
 
     def _guard(self, host: str) -> None:
-        """All hosts or none: who has no key gets no answer from those who ask for one."""
-        if adjustments.PORT_GUARD in self.plan.adjustments and not self.open_hosts:
-            self._links[host].send(plans.guard_message(self._bound, host, self._keys))
+        if self._guarded:
+            self._say(host, plans.guard_message(self._bound, host, self._keys))
 
     def _preload(self, host: str) -> None:
         for message in plans.preload_messages(self.plan, host):
@@ -121,7 +116,7 @@ class Dispatch:
                 continue
             self._preloaded.add((host, message.key))
             self._diary.record(events.PreloadChanged(host=host, key=message.key, state="starting"))
-            self._links[host].send(message)
+            self._say(host, message)
         self._start_board(host)
 
     def _start(self, task: TaskId, attempt: int) -> None:
@@ -130,7 +125,7 @@ class Dispatch:
             ports = {bound.name: port for bound, port in sorted(self._ports.items())}
             self._diary.record(events.GenerationBound(generation=self.generation, ports=ports))
             self._keys = {bound: secrets.token_hex(32) for bound in self._bound.ports}
-            for host in self._links_left():
+            for host in self._links:
                 self._guard(host)
         self._to(task, plans.start_message(self._bound, task, attempt, run=self._run_id))
 
@@ -138,4 +133,4 @@ class Dispatch:
         """TensorBoard runs where the run folder is, else on the chief's host, which knows the model alone."""
         message = plans.board_message(self.plan, host, self._folder, run=self._run_id)
         if message is not None:
-            self._links[host].send(message)
+            self._say(host, message)

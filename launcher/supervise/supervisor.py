@@ -11,12 +11,14 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from launcher import causes, lifecycle
 from launcher.hosts.agents import Agents
-from launcher.hosts.reaches import agents_of
+from launcher.hosts.engine import Answers, Engine
+from launcher.hosts.reaches import agents_of, engine_of
 from launcher.lifecycle import Happening, Lifecycle
 from launcher.plan.model import Plan, PlannedHost
 from launcher.private.folder import CONTROL_SOCKET, Folder
@@ -25,25 +27,26 @@ from launcher.record.states import Outcome
 from launcher.supervise import control
 from launcher.supervise.diary import Diary
 from launcher.supervise.dispatch import Dispatch
+from launcher.supervise.hosts import Hosts
 from launcher.supervise.links import AgentLink, OutputFiles
 from launcher.supervise.orders import Orders
-from launcher.wire import adjustments, protocol
+from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 
 _ANSWER_S = 30.0  # for what an agent does at once, on a machine that has much to do
 _OUTPUT_PATIENCE_S = 30.0
-_FINISH_PATIENCE_S = 10.0
-_ENDING_S = 5.0
 _SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
 
 
 class Supervisor:
-    """Runs one plan in one run folder, by ``agents``. ``home``: a private folder, in which this process lives."""
+    """Runs one plan in one run folder, on hosts that an engine gives, by ``agents``. ``home``: a private folder, in
+    which this process lives."""
 
     def __init__(
         self,
         folder: runs.RunFolder,
         plan: Plan,
+        engine_for: Callable[[Answers], Engine],
         agents: Agents,
         *,
         run_id: str,
@@ -57,15 +60,11 @@ class Supervisor:
         self._queue: asyncio.Queue[Happening] = asyncio.Queue()
         self._output = OutputFiles(folder.log)
         self._outcome: lifecycle.End | None = None
-        self._welcomed: set[str] = set()
-        self._lost_early: list[lifecycle.HostLost] = []
         self._expected_output: dict[str, int] = {}
-        self._agent_env: dict[str, str] = {}
         self._agents = agents
-        self._links = {host.name: self._link(host) for host in plan.hosts}
         self._diary = Diary(folder)
-        self._dispatch = Dispatch(plan, self._links, self._diary, run_id=run_id, folder=str(folder.path))
-        self._sweeps: list[asyncio.Task[None]] = []
+        self._hosts = Hosts(engine_for, agents, self._link, self._put)
+        self._dispatch = Dispatch(plan, self._hosts.links, self._diary, run_id=run_id, folder=str(folder.path))
 
     def _link(self, host: PlannedHost) -> AgentLink:
         patience_s = max(self.plan.policy.lease_s, 1.0)
@@ -87,12 +86,13 @@ class Supervisor:
         await server.start(self._home)
         runs.write_supervisor(self.folder, runs.this_supervisor(Path(self._home.path, CONTROL_SOCKET)))
         self._listen_to_signals()
-        lines = [asyncio.create_task(link.run()) for link in self._links.values()]
+        self._put(lifecycle.Begun(now=time.monotonic()))
         try:
             await self._loop()
             await self._rest_of_output()
         finally:
-            await self._finish(lines)
+            everywhere = frozenset(host.name for host in self.plan.hosts)
+            await self._hosts.finish(self._outcome.hosts if self._outcome is not None else everywhere)
             code = self._record_end()
             server.close()
             self._home.remove()
@@ -108,12 +108,21 @@ class Supervisor:
                 await asyncio.sleep(0)  # a time-out of 0 s would leave the lines no turn
                 happening = lifecycle.Ticked(now=time.monotonic())
             for action in self._lifecycle.step(happening):
-                if isinstance(action, lifecycle.Record):
-                    self._diary.record(action.event)
-                elif isinstance(action, lifecycle.End):
-                    self._outcome = action
-                else:
-                    self._dispatch.perform(action)
+                self._perform(action)
+
+    def _perform(self, action: lifecycle.Action) -> None:
+        if isinstance(action, lifecycle.Record):
+            self._diary.record(action.event)
+        elif isinstance(action, lifecycle.AskHost):
+            self._hosts.ask(action)
+        elif isinstance(action, lifecycle.OpenLink):
+            self._hosts.open(action.host)
+        elif isinstance(action, lifecycle.LeaveHost):
+            self._hosts.leave(action.host)
+        elif isinstance(action, lifecycle.End):
+            self._outcome = action
+        else:
+            self._dispatch.perform(action)
 
     def _put(self, happening: Happening) -> None:
         self._queue.put_nowait(happening)
@@ -144,28 +153,7 @@ class Supervisor:
             self._dispatch.renewed(host.name)
             self._put(lifecycle.AgentRenewed(now=time.monotonic(), host=host.name))
             return
-        self._welcomed.add(host.name)
-        if welcome.open_ports:
-            self._dispatch.open_hosts[host.name] = welcome.open_ports
-        self._begin_when_all_have_answered()
-
-    def _begin_when_all_have_answered(self) -> None:
-        """Begins, or says of every host that cannot be had why."""
-        if len(self._welcomed) + len(self._lost_early) < len(self._links):
-            return
-        for lost in self._lost_early:
-            self._put(lost)
-        if not self._lost_early:
-            self._say_if_ports_are_open()
-            self._put(lifecycle.Begun(now=time.monotonic()))
-
-    def _say_if_ports_are_open(self) -> None:
-        reasons = [f"they cannot be guarded on {host}: {why}" for host, why in self._dispatch.open_hosts.items()]
-        if adjustments.PORT_GUARD not in self.plan.adjustments:
-            reasons = ["port-guard is switched off"]
-        if reasons:
-            message = adjustments.OPEN_PORTS.format("; ".join(reasons))
-            self._diary.warn(message)
+        self._put(lifecycle.HostAnswers(now=time.monotonic(), host=host.name, open_ports=welcome.open_ports))
 
     def _on_event(self, host: PlannedHost, body: protocol.Message) -> None:
         if isinstance(body, protocol.Reserved):
@@ -191,31 +179,19 @@ class Supervisor:
         self._diary.record(events.BoardChanged(host=host, state=told.state, url=told.url, message=told.message))
 
     def _on_lost(self, host: PlannedHost, message: str, advice: str) -> None:
-        words = f"{message}; {advice}" if advice else message
-        self._diary.record(events.HostChanged(host=host.name, state="lost", message=words))
-        now, link = time.monotonic(), self._links[host.name]
-        lost = lifecycle.HostLost(
-            now=now,
-            host=host.name,
-            message=message,
-            advice=advice,
-            silent_s=now - link.heard_at,
-            dead_at=link.down_at + self._last_gasp_s(),
-            lied=link.lied,
-        )
-        if host.name in self._welcomed:
-            self._dispatch.lost.add(host.name)
-            self._sweeps.append(asyncio.create_task(self._agents.close(host)))
-            self._put(lost)
-        else:
-            self._lost_early.append(lost)
-            self._begin_when_all_have_answered()
-
-    def _last_gasp_s(self) -> float:
-        """How long tasks of a host may live after its line was lost: what was on its way then may still have reached
-        the agent; from there on the lease counts, then the grace time."""
-        policy = self.plan.policy
-        return policy.lease_s * 7 / 6 + policy.grace_s + _ENDING_S
+        now, link = time.monotonic(), self._hosts.links.get(host.name)
+        if link is not None:
+            self._put(
+                lifecycle.HostLost(
+                    now=now,
+                    host=host.name,
+                    message=message,
+                    advice=advice,
+                    silent_s=now - link.heard_at,
+                    down_at=link.down_at,
+                    lied=link.lied,
+                )
+            )
 
     def _on_request(self, message: protocol.Message) -> str:
         if isinstance(message, control.AskStop):
@@ -256,21 +232,13 @@ class Supervisor:
             if size > received.get(key, 0)
         }
 
-    async def _finish(self, lines: list[asyncio.Task[None]]) -> None:
-        """Ends every agent, and waits until it has gone."""
-        for link in self._links.values():
-            link.finish()
-        _, late = await asyncio.wait(lines, timeout=_FINISH_PATIENCE_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*self._sweeps, return_exceptions=True)
-        # A host that was left behind may be there again; one that ends the run has just been looked at.
-        lost = self._dispatch.lost if self._dispatch.generation == 1 else ()
-        again = [host for host in self.plan.hosts if host.name not in lost]
-        await asyncio.gather(*(self._agents.close(host) for host in again))
-
 
 def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], *, run_id: str, home: Folder) -> int:
     """Runs the plan in this process; gives the exit code."""
-    agents = agents_of(run_id, plan, environ)
-    return asyncio.run(Supervisor(folder, plan, agents, run_id=run_id, home=home).run())
+
+    async def run() -> int:
+        agents = agents_of(run_id, plan, environ)
+        engine_for = partial(engine_of, plan)
+        return await Supervisor(folder, plan, engine_for, agents, run_id=run_id, home=home).run()
+
+    return asyncio.run(run())

@@ -35,6 +35,7 @@ from launcher.wire.roles import TaskId
 from launcher.wire.text import one_line
 
 PHASE_STYLES = {
+    Phase.ALLOCATING: "bold yellow",
     Phase.STARTING: "bold yellow",
     Phase.TRAINING: "bold green",
     Phase.MOVING: "bold yellow",

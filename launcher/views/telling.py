@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from launcher.record import events as ev
-from launcher.record.states import Outcome, TaskState
+from launcher.record.states import Outcome, Phase, TaskState
 from launcher.views.spans import Span, duration, number, places
 from launcher.views.summary import OUTCOME_STYLES
 from launcher.wire.roles import Role, TaskId
@@ -35,7 +35,9 @@ def _(event: ev.RunStarted) -> Span:
 
 
 @tell.register
-def _(event: ev.PhaseChanged) -> Span:
+def _(event: ev.PhaseChanged) -> Span | None:
+    if event.phase == Phase.STARTING and not event.reason:
+        return None  # as every run begins
     return _with_reason(event.phase, event.reason), "bold"
 
 
@@ -43,6 +45,8 @@ def _(event: ev.PhaseChanged) -> Span:
 def _(event: ev.HostChanged) -> Span | None:
     if event.state == "up":
         return None
+    if event.state == "granted":
+        return f"host {event.host} granted, at {event.facts.get('address')}", ""
     words = {"lost": "out of reach", "renewed": "has a new agent: its tasks are gone"}
     return _with_reason(f"host {event.host} {words.get(event.state, event.state)}", event.message), "red"
 

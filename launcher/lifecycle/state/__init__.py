@@ -4,6 +4,7 @@ A run has a *generation*, which is a cluster with its addresses; that has a reco
 present *attempt*, which is one process. A new one of each begins as a fresh value.
 """
 
+from launcher.lifecycle.state.hosts import HostRecord, HostState
 from launcher.lifecycle.state.run_state import (
     SHUT,
     DrillRecord,
@@ -24,6 +25,8 @@ __all__ = [
     "Attempt",
     "DrillRecord",
     "Generation",
+    "HostRecord",
+    "HostState",
     "Move",
     "Outage",
     "Past",

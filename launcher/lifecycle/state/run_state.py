@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from launcher.causes import Cause
+from launcher.lifecycle.state.hosts import HostRecord, HostState
 from launcher.lifecycle.state.task import TaskRecord
 from launcher.plan.model import Plan
 from launcher.record.states import Outcome, Phase
@@ -102,10 +103,10 @@ class DrillRecord:
 class Generation:
     """A cluster with its addresses, from its preparation until everybody of it has gone.
 
-    ``hosts``: those that its tasks are on. ``reserved``: hosts that hold their ports; ``locked``: folders that are, and
-    that all hosts have seen; ``unseen``: hosts that have not seen one yet. ``launched``: its tasks have been started.
-    ``gate``: as it was last told to the tasks, ``gate_at``: when it was opened last. ``holds``: the training whose
-    variables the parameter servers were given last, ``initialised``: they have them.
+    ``hosts``: those that its tasks are on. ``locked``: folders that are, and that all hosts have seen; ``unseen``:
+    hosts that have not seen one yet. ``launched``: its tasks have been started. ``gate``: as it was last told to the
+    tasks, ``gate_at``: when it was opened last. ``holds``: the training whose variables the parameter servers were
+    given last, ``initialised``: they have them.
     """
 
     def __init__(self, number: int, tasks: Iterable[TaskRecord]) -> None:
@@ -113,7 +114,6 @@ class Generation:
         self.tasks: Mapping[TaskId, TaskRecord] = MappingProxyType({record.task: record for record in tasks})
         self.chief = self.tasks[chief_of(self.tasks)]
         self.hosts = frozenset(record.planned.host for record in self.tasks.values())
-        self.reserved: set[str] = set()
         self.locked: set[str] = set()
         self.unseen: dict[str, set[str]] = {}
         self.launched = False
@@ -142,18 +142,17 @@ class RunState:
     anything went on last; ``drain_until``: when the patience with late workers, or with the evaluator, ends;
     ``failures``: every death so far, in order; ``outages``: those that are not over; ``metrics``: names of those that
     were evaluated; ``uses``: all that its trainers have shown that they use, ``spoken``: any of them has said anything;
-    ``saved``: the last checkpoint; ``unanswered``: tasks that were asked what they do, and when; ``lost``: hosts that
-    are not used any more; ``moves``: how many of them were left behind by new generations; ``move``: the last of these,
-    until everybody trains again."""
+    ``saved``: the last checkpoint; ``unanswered``: tasks that were asked what they do, and when; ``moves``: how many
+    hosts were left behind by new generations; ``move``: the last of these, until everybody trains again."""
 
     plan: Plan
     generation: Generation
     training: Training
     drills: tuple[DrillRecord, ...] = ()
     changed: dict[TaskId, TaskRecord] = field(default_factory=dict)
-    phase: Phase = Phase.STARTING
+    hosts: Mapping[str, HostRecord] = field(default_factory=dict)
+    phase: Phase = Phase.ALLOCATING
     began_at: float = math.inf
-    lost: set[str] = field(default_factory=set)
     moves: int = 0
     move: Move | None = None
     trains_in: str = ""
@@ -175,6 +174,11 @@ class RunState:
     spoken: bool = False
     saved: protocol.CheckpointSaved | None = None
     unanswered: dict[TaskId, float] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """Hosts that are not used any more."""
+        return frozenset(name for name, record in self.hosts.items() if record.state is HostState.LOST)
 
     @property
     def tasks(self) -> Mapping[TaskId, TaskRecord]:
@@ -200,6 +204,7 @@ def initial(plan: Plan) -> RunState:
     return RunState(
         plan=plan,
         generation=Generation(1, records),
+        hosts=MappingProxyType({host.name: HostRecord(host=host) for host in plan.hosts}),
         training=Training(max_steps=plan.max_steps),
         drills=tuple(DrillRecord(number=number, drill=drills.parse(text)) for number, text in enumerate(plan.inject)),
         changed=changed,

@@ -22,6 +22,7 @@ _DEATHS = _ENDS | {TaskState.BACKOFF, TaskState.STOPPING}
 _ON = frozenset({Phase.TRAINING, Phase.MOVING, Phase.DRAINING, Phase.STOPPING})
 PHASES: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
     {
+        Phase.ALLOCATING: frozenset({Phase.STARTING, Phase.STOPPING}),
         Phase.STARTING: _ON - {Phase.DRAINING},
         Phase.TRAINING: _ON - {Phase.TRAINING},
         Phase.MOVING: frozenset({Phase.STARTING, Phase.STOPPING}),  # begins as a new generation

@@ -9,8 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from launcher.agent.host.options import Options
 from launcher.hosts.agents import Agents
+from launcher.hosts.engine import Answers, Engine
+from launcher.hosts.listed import Listed
 from launcher.hosts.reach import RELAY, Pipe, Program
 from launcher.plan.model import PlannedHost
+from launcher.spec.engines import NoKeys
 from launcher.spec.policy import Policy
 from launcher.wire.protocol import MAX_LINE_BYTES
 
@@ -74,3 +77,8 @@ class _FakeProgram:
 def fake_agents(reach: FakeReach, run: str = "run") -> Agents:
     """The agents of a run on one host, by that reach."""
     return Agents(lambda host: reach, run, Policy(lease_s=3.0), alone=True)
+
+
+def listed(answers: Answers) -> Engine:
+    """The engine of hosts that are there."""
+    return Listed(NoKeys(), answers)

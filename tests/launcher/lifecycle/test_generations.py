@@ -30,6 +30,7 @@ from launcher.views.summary import summary
 from launcher.wire import adjustments
 from launcher.wire.roles import TaskId
 from tests.launcher.agent.harness import FAKE_TASK
+from tests.launcher.hosts.fake import listed
 
 DEADLINE_S = 60.0
 HOST_OF = {"ps:0": "a", "chief:0": "a", "worker:0": "b", "evaluator:0": "b"}
@@ -90,7 +91,7 @@ class Cluster:
         agents = Agents(lambda host: far, self.run_id, plan.policy, alone=False)
         home = folders.make(self.run_id, self.run_id)
         assert home is not None
-        self.supervisor = Supervisor(self.run_folder, plan, agents, run_id=self.run_id, home=home)
+        self.supervisor = Supervisor(self.run_folder, plan, listed, agents, run_id=self.run_id, home=home)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         path = self.run_folder.events

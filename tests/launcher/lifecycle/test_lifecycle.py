@@ -18,7 +18,7 @@ from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
 
-ALL = ("session-gate", "final-save", "eval-drain", "save-on-term", "heartbeat")
+ALL = ("session-gate", "final-save", "eval-drain", "save-on-term", "heartbeat", "port-guard")
 ALL_MATTER = {**DEFAULT_USED_UP, Role.WORKER: UsedUp.FAIL}
 ONE_OF_EACH = ("ps:0", "chief:0", "worker:0", "worker:1", "evaluator:0")
 
@@ -64,8 +64,17 @@ class Run:
     def record(self, task: str) -> lifecycle.TaskRecord:
         return self.state.tasks[TaskId.parse(task)]
 
+    def allocate(self) -> list[lifecycle.Action]:
+        """Every host is granted, and answers; gives what is done about the last one."""
+        actions = self.happen(lifecycle.Begun)
+        for host in self.state.plan.hosts:
+            self.happen(lifecycle.HostGranted, host=host)
+        for host in self.state.plan.hosts:
+            actions = self.happen(lifecycle.HostAnswers, host=host.name)
+        return actions
+
     def begin(self) -> Run:
-        self.happen(lifecycle.Begun)
+        self.allocate()
         ports = {task.name: 4000 + n for n, task in enumerate(self.state.tasks)}
         self.told(protocol.Reserved(generation=1, ports=ports))
         self.told(protocol.Locked(path="/model"))
@@ -152,7 +161,7 @@ class Run:
 
 def test_nothing_starts_before_ports_and_lock_are_held() -> None:
     run = Run(make_plan())
-    assert any(isinstance(action, lifecycle.Prepare) for action in run.happen(lifecycle.Begun))
+    assert any(isinstance(action, lifecycle.Prepare) for action in run.allocate())
     run.told(protocol.Reserved(generation=1, ports={}))
     assert run.starts() == []
     run.told(protocol.Locked(path="/model"))
@@ -378,7 +387,7 @@ def test_the_gate_waits_until_the_folder_that_the_chief_names_is_locked() -> Non
     run = Run(make_plan()).begin()
     run.started(*ONE_OF_EACH)
     actions = run.report("chief:0", protocol.Begun(training="/own#1", model_dir="/own"))
-    assert lifecycle.LockModelDir(path="/own") in actions
+    assert lifecycle.LockModelDir(path="/own", task=TaskId(Role.CHIEF, 0)) in actions
     run.listening("ps:0")
     assert not any(gate.open for gate in run.told_to(None, protocol.Gate))
     run.told(protocol.Locked(path="/own"))
@@ -498,7 +507,7 @@ def test_second_interrupt_stops_at_once() -> None:
 
 def test_stop_before_anything_started_ends_the_run() -> None:
     run = Run(make_plan())
-    run.happen(lifecycle.Begun)
+    run.allocate()
     run.happen(lifecycle.StopAsked, how="terminate")
     end = run.ended()
     assert end is not None and end.outcome is Outcome.INTERRUPTED
@@ -524,7 +533,7 @@ def test_time_limits(policy: Policy, seconds: float, kind: str) -> None:
 def test_a_deadline_counts_from_the_beginning_and_ends_what_has_not_started() -> None:
     run = Run(make_plan(policy=Policy(timeout_s=60)))
     assert run.happen(lifecycle.Ticked) == []
-    run.happen(lifecycle.Begun)
+    run.allocate()
     run.after(59)
     assert run.ended() is None
     run.after(1)
@@ -595,7 +604,7 @@ def test_what_dies_while_the_run_is_being_ended_does_not_change_how_it_ended() -
 def test_a_renewed_agent_is_told_how_the_gate_stands() -> None:
     plan = make_plan()
     tasks = tuple(replace(item, host="other" if item.task.name == "worker:1" else "here") for item in plan.tasks)
-    run = Run(replace(plan, tasks=tasks))
+    run = Run(replace(plan, hosts=(*plan.hosts, PlannedHost(name="other", address="other")), tasks=tasks))
     run.happen(lifecycle.Told, host="other", body=protocol.Reserved(generation=1, ports={}))
     run.happen(lifecycle.Told, host="other", body=protocol.Seen(path="/model"))
     run.until_training()
@@ -615,8 +624,9 @@ def test_every_host_that_trains_or_evaluates_sees_the_model_dir_before_anything_
     plan = make_plan()
     homes = {"ps:0": "store", "chief:0": "a", "worker:0": "a", "worker:1": "b", "evaluator:0": "c"}
     tasks = tuple(replace(planned, host=homes[planned.task.name]) for planned in plan.tasks)
-    run = Run(replace(plan, tasks=tasks))
-    run.happen(lifecycle.Begun)
+    hosts = tuple(PlannedHost(name=name, address=name) for name in ("store", "a", "b", "c"))
+    run = Run(replace(plan, hosts=hosts, tasks=tasks))
+    run.allocate()
     for host in ("store", "a", "b", "c"):
         run.happen(lifecycle.Told, host=host, body=protocol.Reserved(generation=1, ports={}))
     asked = run.happen(lifecycle.Told, host="a", body=protocol.Locked(path="/model"))
@@ -629,7 +639,7 @@ def test_every_host_that_trains_or_evaluates_sees_the_model_dir_before_anything_
 
 def test_a_host_that_has_another_folder_there_ends_the_run() -> None:
     run = Run(make_plan())
-    run.happen(lifecycle.Begun)
+    run.allocate()
     refused = protocol.Refused(command="see_model_dir", message="model_dir /model is not the folder ...")
     run.happen(lifecycle.Told, host="here", body=refused)
     end = run.ended()

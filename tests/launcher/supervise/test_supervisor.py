@@ -13,7 +13,7 @@ from launcher.private import folders
 from launcher.record import runs
 from launcher.supervise.supervisor import Supervisor
 from launcher.wire import protocol
-from tests.launcher.hosts.fake import FakeReach, fake_agents
+from tests.launcher.hosts.fake import FakeReach, fake_agents, listed
 from tests.launcher.lifecycle.test_lifecycle import make_plan
 
 EVERYTHING = ["reserve", "lock_model_dir"]
@@ -40,11 +40,11 @@ def test_an_agent_that_dies_with_an_answer_is_asked_again_when_it_is_back(tmp_pa
                     break
             writer.close()
 
-        plan = make_plan()
+        plan = make_plan(adjustments=("session-gate",))
         home = folders.make("supervisor", "supervisor")
         assert home is not None
         agents = fake_agents(FakeReach(serve))
-        supervisor = Supervisor(runs.RunFolder(tmp_path), plan, agents, run_id="run", home=home)
+        supervisor = Supervisor(runs.RunFolder(tmp_path), plan, listed, agents, run_id="run", home=home)
         running = asyncio.create_task(supervisor.run())
         await asyncio.wait_for(enough.wait(), 60)
         running.cancel()
@@ -70,7 +70,7 @@ def test_a_host_that_speaks_for_others_ends_the_run(tmp_path: Path) -> None:
     home = folders.make("supervisor", "supervisor")
     assert home is not None
     agents = fake_agents(FakeReach(serve))
-    supervisor = Supervisor(runs.RunFolder(tmp_path), make_plan(), agents, run_id="run", home=home)
+    supervisor = Supervisor(runs.RunFolder(tmp_path), make_plan(), listed, agents, run_id="run", home=home)
     assert asyncio.run(asyncio.wait_for(supervisor.run(), 60)) == 3
     home.close()
     ended = json.loads((tmp_path / "report.json").read_text())

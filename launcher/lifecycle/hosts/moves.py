@@ -11,10 +11,11 @@ import math
 
 from launcher import causes
 from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
+from launcher.lifecycle.hosts.allocating import lost_early
 from launcher.lifecycle.run import Run
-from launcher.lifecycle.state import SHUT, Generation, Move, TaskRecord, Training
+from launcher.lifecycle.state import SHUT, Generation, HostState, Move, TaskRecord, Training
 from launcher.lifecycle.state.roster import Trait
-from launcher.lifecycle.values import HostLost, TellTask
+from launcher.lifecycle.values import HostLost, LeaveHost, TellTask
 from launcher.plan.model import Plan
 from launcher.plan.moving import NowhereToGoError, moved
 from launcher.record import events
@@ -23,14 +24,22 @@ from launcher.spec.policy import Success
 from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 _PS_GRACE_S = 2.0
+_ENDING_S = 5.0
 _MOVABLE = (Phase.STARTING, Phase.TRAINING, Phase.MOVING, Phase.DRAINING)
 
 
 def host_lost(run: Run, lost: HostLost) -> None:
     """Nobody there does anything any more, and nothing is started there again."""
-    if lost.host in run.state.lost:
+    record = run.state.hosts[lost.host]
+    if record.state is HostState.LOST:
         return
-    run.state.lost.add(lost.host)
+    words = f"{lost.message}; {lost.advice}" if lost.advice else lost.message
+    run.record(events.HostChanged(host=lost.host, state=HostState.LOST.value, message=words))
+    run.do(LeaveHost(host=lost.host))
+    if run.state.phase is Phase.ALLOCATING:
+        lost_early(run, record, causes.host_lost(lost.host, lost.message, lost.advice))
+        return
+    record.state = HostState.LOST
     if lost.lied or not _may_go_on(run):  # nobody can tell what a liar's tasks do
         _fail(run, lost)
     elif not _needed(run, lost.host):
@@ -87,7 +96,7 @@ def _plan_without(run: Run) -> Plan:
     open_tasks = frozenset(record.task for record in run.state.of_role(*roles) if not record.state.final)
     if run.state.chief.state.final and any(record.task in open_tasks for record in run.state.workers):
         raise NowhereToGoError("the chief has ended, and workers cannot start the training again")
-    return moved(state.plan, frozenset(state.lost), open_tasks)
+    return moved(state.plan, state.lost, open_tasks)
 
 
 def _leave(run: Run, lost: HostLost, plan: Plan) -> None:
@@ -106,20 +115,27 @@ def _leave(run: Run, lost: HostLost, plan: Plan) -> None:
     run.record(events.TasksMoved(host=lost.host, generation=generation, tasks=places, message=lost.message))
 
 
+def _dead_at(run: Run, lost: HostLost) -> float:
+    """When nothing of the run can be alive on a lost host any more. What was on its way when the link broke may still
+    have reached the agent; from there on the lease counts, then the grace time, then the ending."""
+    policy = run.state.plan.policy
+    return run.now if lost.gone else lost.down_at + policy.lease_s * 7 / 6 + policy.grace_s + _ENDING_S
+
+
 def _move(run: Run, lost: HostLost, gone: frozenset[TaskId]) -> Move:
     """What is known of this move, or of one that this loss goes on with."""
-    step = run.state.global_step
+    step, dead_at = run.state.global_step, _dead_at(run, lost)
     before = run.state.move
     if before is not None:
         before.hosts += (lost.host,)
-        before.dead_at, before.step = max(before.dead_at, lost.dead_at), max(before.step, step)
+        before.dead_at, before.step = max(before.dead_at, dead_at), max(before.step, step)
         before.tasks |= gone
         return before
     return Move(
         hosts=(lost.host,),
         began_at=run.now - lost.silent_s,
         detected_s=lost.silent_s,
-        dead_at=lost.dead_at,
+        dead_at=dead_at,
         tasks=gone,
         trained=run.state.training.saved_last,
         step=step,

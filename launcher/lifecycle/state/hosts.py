@@ -1,0 +1,32 @@
+"""What is known of a run's hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from launcher.causes import Cause
+from launcher.plan.model import PlannedHost
+
+
+class HostState(str, Enum):
+    """How a host stands. A refused one is lost before it was had."""
+
+    ASKED = "asked"  # its engine has not answered yet
+    GRANTED = "granted"  # it is to be had, and its agent has not answered yet
+    ANSWERING = "answering"
+    LOST = "lost"  # never used again
+
+
+@dataclass(kw_only=True, eq=False)
+class HostRecord:
+    """What is known of one host. ``host``: as it was planned, and then as it was granted; ``open_ports``: why its ports
+    cannot be guarded; ``reserved``: the newest generation that it holds ports for; ``cause``: why it was lost, when
+    nothing had begun yet, and ``lost_at``: when."""
+
+    host: PlannedHost
+    state: HostState = HostState.ASKED
+    open_ports: str = ""
+    reserved: int = 0
+    cause: Cause | None = None
+    lost_at: float = 0.0
