@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,7 +227,7 @@ def _end_abandoned(folder: runs.RunFolder, *, now: bool) -> int:
     if view.ended or view.started is None or record is None or not runs.is_of_here(record):
         complain(f"{folder.run} has ended already")
         return 0
-    plan = plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8")))
+    plan = _as_granted(plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8"))), view)
     run_id = view.started.run_id
     troubles = abandoned.end(plan, run_id, agents_of(run_id, plan, os.environ, met=True), now=now)
     _tidy(kill=True)
@@ -238,6 +239,14 @@ def _end_abandoned(folder: runs.RunFolder, *, now: bool) -> int:
         complain(f"the supervisor of {folder.run} was gone; nothing of it runs any more")
     _sum_up(view, folder)
     return EXIT_HOST if troubles else 0
+
+
+def _as_granted(plan: Plan, view: RunView) -> Plan:
+    """The plan, with what was known of its hosts in the end."""
+    from launcher.plan.plan_json import host_from_json
+
+    granted = {name: host_from_json(host.granted) for name, host in view.hosts.items() if host.granted}
+    return replace(plan, hosts=tuple(granted.get(host.name, host) for host in plan.hosts))
 
 
 def restart(runs_dir: Path, run: str, task: str) -> int:

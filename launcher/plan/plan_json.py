@@ -150,6 +150,14 @@ def _on(on: _Reader) -> Mapping[Role, tuple[str, ...]]:
     return MappingProxyType({Role(role): on.texts(role) for role in on.body})
 
 
+def host_from_json(body: Mapping[str, JsonValue]) -> PlannedHost:
+    """The host of such an object; raises PlanFormatError for any other."""
+    try:
+        return _host(_Reader(body))
+    except (LookupError, TypeError, ValueError) as error:
+        raise PlanFormatError(f"not a host: {type(error).__name__}: {error}") from error
+
+
 def _host(host: _Reader) -> PlannedHost:
     ports = None if host.body["ports"] is None else host.wholes("ports")
     return PlannedHost(

@@ -1,0 +1,117 @@
+"""A third engine, installed beside tflaunch as a package of its own, runs a cluster: without an edit anywhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from launcher.agent.system import processes
+from launcher.private import folders
+from tests.e2e.fake_runs import ENDLESS, GOOD, Live, events, run_id, words
+from tests.e2e.running import TIMEOUT_S, alive, tflaunch
+from tests.launcher.hosts import fleet
+
+HOME = {"on": ["fleet-0"]}
+ROLES = {"ps": HOME, "chief": HOME, "worker": {"count": 1, "on": ["fleet-1", "fleet-0"]}, "evaluator": HOME}
+OPTIONS = ("run", "spec.yaml", "--no-preload", "--plain", "--run-dir", "run")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where it is installed."""
+    place = tmp_path / "site"
+    fleet.install(place)
+    paths = (str(place), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    return place
+
+
+def spec(folder: Path, **keys: object) -> None:
+    """Parameter server, chief and evaluator on one host, a worker on the other."""
+    written = {
+        "engine": {"fleet": {"hosts": 2, "folder": str(folder), **keys}},
+        "roles": ROLES,
+        "policy": {"lease_s": 1.0, "grace_s": 1.0},
+        "model_dir": str(folder / "model"),
+    }
+    (folder / "spec.yaml").write_text(yaml.safe_dump(written))
+
+
+@pytest.mark.usefixtures("site")
+def test_a_refusal_ends_the_run(tmp_path: Path) -> None:
+    spec(tmp_path, refuse=["fleet-1"])
+    done = tflaunch(*OPTIONS, *words(**GOOD), cwd=tmp_path)
+    assert done.code == 3, done.stdout + done.stderr
+    assert done.report is not None and done.report["cause"]["kind"] == "host"
+    assert done.report["cause"]["message"] == "host fleet-1: the fleet is at sea"
+    assert alive(run_id(tmp_path / "run")) == []
+
+
+@pytest.mark.usefixtures("site")
+def test_a_late_grant_is_waited_for(tmp_path: Path) -> None:
+    spec(tmp_path)
+    late = tmp_path / "fleet-1.late"
+    late.touch()
+    run = Live(tmp_path, GOOD, argv=OPTIONS)
+    run.wait_for("phase_changed", phase="allocating")
+    run.wait_for("host_changed", host="fleet-0", state="up")
+    assert not [event for event in events(run.folder) if event["kind"] == "task_changed"]
+    late.unlink()
+    code, out = run.end()
+    assert code == 0, out
+    assert {task["task"]: task["host"] for task in run.report()["tasks"]} == {
+        **dict.fromkeys(("ps:0", "chief:0", "evaluator:0"), "fleet-0"),
+        "worker:0": "fleet-1",
+    }
+    run.wait_until_gone()
+
+
+@pytest.mark.usefixtures("site")
+def test_a_lost_host_is_left_and_the_run_goes_on(tmp_path: Path) -> None:
+    spec(tmp_path)
+    go = tmp_path / "go"
+    roles = {
+        **GOOD,
+        "chief": f"gate,ready,saved=5,step=10:320,wait-file={go},finished=10,barrier,saved=10",
+        "worker": f"gate,ready,step=9:288,wait-file={go},finished=9",
+    }
+    run = Live(tmp_path, roles, argv=OPTIONS)
+    run.until_training("chief:0", "worker:0")
+    kill_host(run_id(run.folder), "fleet-1")
+    (tmp_path / "fleet-1.lost").touch()
+    run.wait_for("move_over")
+    go.touch()
+    code, out = run.end()
+    assert code == 0, out
+    assert {task["host"] for task in run.report()["tasks"]} == {"fleet-0"}
+    run.wait_until_gone()
+
+
+@pytest.mark.usefixtures("site")
+def test_stop_finds_the_hosts_of_a_run_whose_supervisor_is_gone(tmp_path: Path) -> None:
+    spec(tmp_path)
+    run = Live(tmp_path, ENDLESS, argv=OPTIONS)
+    run.until_training("chief:0", "worker:0")
+    os.kill(run.supervisor(), signal.SIGKILL)
+    run.client.communicate(timeout=TIMEOUT_S)
+    done = tflaunch("stop", "run", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    run.wait_until_gone()
+
+
+def kill_host(run: str, host: str) -> None:
+    """Every process of the run on that host dies at once: keeper, agent, tasks."""
+    homes = [home.path for home in folders.every(f"{run}@{host}")]
+    keepers = [pid for pid in alive(run) if any(f"guard {home}" in _title(pid) for home in homes)]
+    assert keepers
+    family = processes.descendants(keepers, processes.snapshot())
+    for pid in (*keepers, *family):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
