@@ -10,13 +10,13 @@ PYTEST_ARGS ?=
 SHAPES_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench shapes soak test-estimator test-peers guard schema lock clean test-packages
+.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench shapes soak test-estimator test-peers guard dist test-dist schema lock clean test-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
 
 test: test-packages lint
-	$(BIN)/python -m pytest -m "not soak" --ignore tests/docker --ignore tests/peers --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" --ignore tests/docker --ignore tests/peers --ignore tests/dist --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-legacy: $(LEGACY_VENV)/.installed
 	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
@@ -90,6 +90,17 @@ test-peers: $(PEERS_VENV)/.installed $(LEGACY_PEERS_VENV)/.installed
 guard: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ziglang>=0.13'
 	$(BIN)/python -m launcher.agent.inside.guard.build --all
+
+# A wheel with that library: it needs no compiler where it is installed. `make guard` in a checkout puts it there, too.
+dist: guard
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# The wheel in an empty environment, and the library for aarch64 under qemu: as root, on Debian.
+test-dist: $(VENV)/.installed-dev dist
+	@command -v qemu-aarch64 >/dev/null && [ -e /usr/aarch64-linux-gnu ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends qemu-user libc6-arm64-cross >/dev/null; }
+	$(BIN)/python -m pytest -n0 -p no:cacheprovider $(PYTEST_ARGS) tests/dist
 
 schema: $(VENV)/.installed-dev
 	$(BIN)/tflaunch schema > launcher/spec/cluster_spec.schema.json
