@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launcher.agent.inside.guard import build, library
 from tests.e2e.running import tflaunch
 from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import HOME, Network
@@ -27,6 +28,8 @@ from tests.hosts.running import (
 __all__ = ["live", "three_hosts"]
 
 HOSTILE = 'a "b" \'c\' $(touch /tmp/pwned) `id` {d,e} {"task":{"index":0}} \\ ü漢 !! ~ * ; & | # \n second line \t end'
+
+LISTENING = {role: f"listen,{ENDLESS[role]}" for role in ("chief", "worker")}
 
 pytestmark = [pytest.mark.e2e, pytest.mark.hosts]
 
@@ -74,6 +77,23 @@ def test_nothing_secret_is_on_a_command_line_or_open_to_others(three_hosts: Netw
         places = f"/tmp/tflaunch-* {HOME}/.cache/tflaunch"
         open_to_others = host.run("sh", "-c", f"find {places} -maxdepth 1 -perm /077")
         assert open_to_others == ""
+    run.client.terminate()
+    assert run.end() == 143
+    wait_until_gone(three_hosts)
+
+
+def test_ports_are_open_at_the_address_of_the_spec_alone(three_hosts: Network, live: StartLive) -> None:
+    build.ensure()
+    if library.obstacle():
+        pytest.skip(library.obstacle())
+    run = live(three_hosts, spec(three_hosts, words={**ENDLESS, **LISTENING}))
+    run.until_training()
+    for host, tasks in (("a", 3), ("b", 2), ("c", 1)):
+        lines = three_hosts.host(host).run("ss", "-ltnH").splitlines()
+        places = [line.split()[3].removeprefix("[::ffff:").replace("]", "").rpartition(":") for line in lines]
+        assert {address for address, _, _ in places} == {three_hosts.host(host).address}
+        assert len({port for _, _, port in places} - {"22"}) == tasks
+    assert run.events("noticed", severity="warning") == []
     run.client.terminate()
     assert run.end() == 143
     wait_until_gone(three_hosts)
