@@ -21,6 +21,7 @@ TRAINERS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"  # how many trainers share the c
 GUARD_LOOPBACK_VARIABLE = "TFLAUNCH_GUARD_LOOPBACK"  # to a process that serves others of its host alone; guard.h
 READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
 CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
+slow_to_end: set[str] = set()  # what this process holds that nobody waits for at its end (agent/inside/ending.py)
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 
 # What a program uses, and so what is known of it (``protocol.Uses``), and what it does while it only serves others

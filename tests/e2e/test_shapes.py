@@ -30,6 +30,7 @@ def test_a_collective_that_loses_a_member_goes_on_from_its_checkpoint(tmp_path: 
         assert re.search(r"restored at step (50|100)\b", done.log(task)) and "DONE at step 200" in done.log(task)
     losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.log("chief:0"))]
     assert losses[-1] < losses[0] / 10
+    assert b"at-200" in b"".join(path.read_bytes() for path in (tmp_path / "model").glob("events.*"))
 
 
 def test_a_coordinator_stops_in_grace_goes_on_and_ends_those_who_serve(

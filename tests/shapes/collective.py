@@ -21,6 +21,7 @@ def main(last_step, folder):
     checkpoint = tf.train.Checkpoint(weight=weight, step=step)
     own = folder if is_chief else f"{folder}-{role}-{index}"
     manager = tf.train.CheckpointManager(checkpoint, own, max_to_keep=2)
+    tf.summary.create_file_writer(own).set_as_default()  # never closed: written when the program ends
     newest = tf.train.latest_checkpoint(folder)
     if newest:
         checkpoint.restore(newest)
@@ -44,6 +45,7 @@ def main(last_step, folder):
     while step.numpy() < int(last_step):
         loss = train(batches)
         print(f"step {step.numpy()} loss {float(loss):.6f}", flush=True)
+        tf.summary.scalar(f"at-{step.numpy()}", loss, step.numpy())
         time.sleep(0.1)
         if step.numpy() % 50 == 0:
             manager.save()

@@ -6,19 +6,24 @@ was found to do so when it was traced, or ``strategy.run`` itself. Where Keras t
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.reporting import uses
 from launcher.estimator.task import Task
 from launcher.wire.protocol import COLLECTIVE
+from launcher.wire.variables import slow_to_end
 
 STRATEGY = "tensorflow.python.distribute.collective_all_reduce_strategy"
 _LIB = "tensorflow.python.distribute.distribute_lib"
 _FUNCTION = "tensorflow.python.eager.polymorphic_function.polymorphic_function"
+_SUMMARIES = "tensorflow.python.ops.summary_ops_v2"
 _MARK = "_tflaunch_trains"
 
 _Original = Callable[..., Any]
@@ -36,14 +41,31 @@ def gate(patches: Patches, task: Task) -> None:
 
 
 def part_soon(patches: Patches, task: Task) -> None:
-    """session-close: nobody waits for the thread that looks every 30 s whether the others are there."""
+    """session-close: nobody waits for the thread that looks every 30 s whether the others are there, nor at the end for
+    TensorFlow's taking down, which can stall for many seconds after a member was lost."""
+
+    def init(original: _Original, extended: Any, *args: Any, **kwargs: Any) -> None:
+        if not slow_to_end:
+            slow_to_end.add(COLLECTIVE)
+            atexit.register(_flush_summaries)  # before TensorFlow's context is left as it is
+        original(extended, *args, **kwargs)
 
     def stop(original: _Original, extended: Any) -> None:
         if getattr(extended, "_check_health_thread", None):
             extended._check_health_thread_should_stop.set()
             extended._check_health_thread = None
 
-    patches.wrap(importlib.import_module(STRATEGY).CollectiveAllReduceExtended, "_stop_check_health_thread", stop)
+    extended_class = importlib.import_module(STRATEGY).CollectiveAllReduceExtended
+    patches.wrap(extended_class, "__init__", init)
+    patches.wrap(extended_class, "_stop_check_health_thread", stop)
+
+
+def _flush_summaries() -> None:
+    """Otherwise done when the program's writers are let go."""
+    writer_class = importlib.import_module(_SUMMARIES)._ResourceSummaryWriter
+    for writer in [item for item in gc.get_objects() if isinstance(item, writer_class)]:
+        with suppress(Exception):
+            writer.flush()
 
 
 def report(patches: Patches, task: Task) -> None:
