@@ -19,6 +19,8 @@ from types import CodeType, ModuleType, TracebackType
 from launcher.agent.inside import ending, last_words
 
 _COMPILED = ".pyc"
+_INSIDE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+_OURS = (f"{_INSIDE}/", f"{os.path.dirname(os.path.dirname(_INSIDE))}/estimator/adjustments/")  # noqa: PTH120
 
 
 class NotRunnableError(Exception):
@@ -135,9 +137,13 @@ def run(execute: Callable[[], None]) -> None:
 
 
 def _show_only_users_frames(error: BaseException) -> None:
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = _without_ours(link.__traceback__)
+        link = link.__cause__ or link.__context__
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == run.__code__.co_filename:
-        traceback = traceback.tb_next
     original = sys.excepthook
 
     def show(kind: type[BaseException], value: BaseException, full: TracebackType | None) -> None:
@@ -147,3 +153,17 @@ def _show_only_users_frames(error: BaseException) -> None:
         original(kind, value.with_traceback(shown), shown)
 
     sys.excepthook = show
+
+
+def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
+    """The frames that are no part of what starts a program or of the adjustments that are made to TensorFlow."""
+    frames = []
+    while traceback is not None:
+        frames.append(traceback)
+        traceback = traceback.tb_next
+    shown = None
+    for frame in reversed(frames):
+        if not frame.tb_frame.f_code.co_filename.startswith(_OURS):
+            frame.tb_next = shown
+            shown = frame
+    return shown
