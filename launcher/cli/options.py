@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _Count(click.IntRange):
+    """A number of things. What else is given is refused with what is wanted."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(least)
+        self.name = f"whole number ({least} or more)"
+
+
 def size_options(function: F) -> F:
     """How many tasks."""
     options = [
-        click.option("--ps", type=click.IntRange(0), help="Parameter servers; 0: none.  [default: 1]"),
-        click.option("--workers", type=click.IntRange(0), help="Workers besides the chief.  [default: 1]"),
+        click.option("--ps", type=_Count(0), metavar="N", help="Parameter servers; 0: none.  [default: 1]"),
+        click.option("--workers", type=_Count(0), metavar="N", help="Workers besides the chief.  [default: 1]"),
         click.option("--evaluator/--no-evaluator", default=None, help="An evaluator or none.  [default: one]"),
     ]
     return _with(options, function)
@@ -68,7 +76,7 @@ def run_options(function: F) -> F:
         click.option("--no-preload", is_flag=True, envvar="TFLAUNCH_NO_PRELOAD", help="Start each task by itself."),
         click.option(
             "--profile-steps",
-            type=click.IntRange(1),
+            type=_Count(1),
             envvar="TFLAUNCH_PROFILE_STEPS",
             metavar="N",
             help="Trace one step in N of each task, for tflaunch timeline.",

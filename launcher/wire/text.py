@@ -15,14 +15,15 @@ _HARMLESS = {
     **dict.fromkeys("\b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069", ""),
     "\u2028": " ",
     "\u2029": " ",
+    **{chr(0xDC00 + byte): f"\\x{byte:02x}" for byte in range(0x80, 0x100)},  # a file name's byte that is no UTF-8
 }
-_RISKY = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_RISKY = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _RISKY_BYTES = bytes(code for code in (*range(0x20), 0x7F) if code not in (9, 10))
 
 
 def harmless(text: str) -> str:
     """The text without escape sequences; other control characters become U+FFFD, so that a terminal just prints it.
-    Tabs and newlines stay. About 200 MB/s for plain text."""
+    Bytes that are no UTF-8 are named, tabs and newlines stay. About 200 MB/s for plain text."""
     if text.isascii():
         data = text.encode()
         return text if len(data.translate(None, _RISKY_BYTES)) == len(data) else _clean(text)

@@ -45,6 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["local", "--tune", "redy-poll", "--", "train.py"], "did you mean 'ready-poll'"),
         (["local", "--env", "NO_SUCH_VARIABLE", "--", "train.py"], "NO_SUCH_VARIABLE"),
         (["local", "--env-file", "none", "--", "train.py"], "none"),
+        (["local", "--ps", "x", "--", "train.py"], "'x' is not a valid whole number (0 or more)"),
         (["local", "--restarts", "x", "--", "train.py"], "--restarts"),
         (["local", "--inject", "kill wroker:1 at step 3", "--", "train.py"], "wroker"),
         (["local", "--model-dir", "", "--", "train.py"], "model_dir"),

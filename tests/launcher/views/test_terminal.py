@@ -154,3 +154,14 @@ def test_the_report_has_no_escape_sequences(tmp_path: Path) -> None:
 def ended(cause: dict[str, str]) -> ev.Recorded:
     event = ev.RunEnded(outcome="failed", exit_code=1, duration_s=1.0, cause=cause)
     return ev.Recorded(n=10**6, at=datetime.now(timezone.utc), event=event)
+
+
+def test_a_byte_that_is_no_utf8_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "caf\udce9-20260101T000000Z"
+    folder.mkdir(parents=True)
+    (folder / "events.jsonl").touch()
+    tflaunch(["ls"])
+    assert capfd.readouterr().out.startswith(r"caf\xe9-2026")
