@@ -39,7 +39,6 @@ from launcher.wire.words import limits
 _POLL_S = 0.05
 _START_POLL_S = 0.005
 _LAST_WORDS_BYTES = 4096  # what a pipe takes at once
-_SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
 
 
 def start(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str]) -> None:
@@ -168,9 +167,9 @@ def pause_while_live(folder: runs.RunFolder) -> bool:
 
 def _pass_signals_on(line: control.Control) -> None:
     def pass_on(number: int, frame: FrameType | None) -> None:
-        line.post(control.AskStop(how=_SIGNALS[signal.Signals(number)], by=signal.Signals(number).name))
+        line.post(control.AskStop(how=control.SIGNALS[signal.Signals(number)].value, by=signal.Signals(number).name))
 
-    for number in _SIGNALS:
+    for number in control.SIGNALS:
         signal.signal(number, pass_on)
 
 

@@ -16,7 +16,7 @@ from launcher.agent.host.sweep import tidy
 from launcher.cli import client
 from launcher.private.folders import FolderError
 from launcher.record import report, runs
-from launcher.record.states import Outcome
+from launcher.record.states import Outcome, StopHow
 from launcher.record.view import RunView
 from launcher.supervise import control
 from launcher.views.console import open_console
@@ -208,7 +208,7 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
     folder = find(runs_dir, run)
     if not runs.is_live(folder) and not runs.elsewhere(folder):
         return _end_abandoned(folder, now=now)
-    error = client.ask(folder, control.AskStop(how="kill" if now else "stop", by="tflaunch stop"))
+    error = client.ask(folder, control.AskStop(how=(StopHow.KILL if now else StopHow.STOP).value, by="tflaunch stop"))
     if error:
         raise UsageError(error)
     while runs.is_live(folder):

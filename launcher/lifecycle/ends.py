@@ -16,7 +16,7 @@ from launcher.lifecycle.state.shape import others_with
 from launcher.lifecycle.together import has_lost_its_others, restart_together, trainers
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.record import events
-from launcher.record.states import Outcome, Phase, TaskState
+from launcher.record.states import Outcome, Phase, StopHow, TaskState
 from launcher.spec.policy import UsedUp
 from launcher.wire import adjustments, protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId
@@ -252,14 +252,14 @@ def restart_asked(run: Run, task: TaskId) -> None:
 
 
 def stop_asked(run: Run, asked: StopAsked) -> None:
-    run.record(events.StopRequested(how=asked.how, by=asked.by))
+    run.record(events.StopRequested(how=asked.how.value, by=asked.by))
     if run.state.phase is Phase.ENDED:
         return
     again = bool(run.state.stop_how)
-    is_its_end = run.state.endless and asked.how == "stop" and run.state.phase is not Phase.MOVING
+    is_its_end = run.state.endless and asked.how is StopHow.STOP and run.state.phase is not Phase.MOVING
     if not again and not is_its_end and run.state.outcome is Outcome.SUCCEEDED:
         run.state.outcome = Outcome.INTERRUPTED
-    if asked.how == "kill" or again:
+    if asked.how is StopHow.KILL or again:
         run.state.stop_how = run.state.stop_how or asked.how
         for record in run.tasks:
             run.stop(record, 0.0, "stopped at once")

@@ -19,7 +19,7 @@ from launcher.lifecycle.hangs import inspected, standing
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TRANSITIONS, TaskRecord
 from launcher.lifecycle.values import TellTask
-from launcher.record.states import Outcome, Phase, TaskState
+from launcher.record.states import Outcome, Phase, StopHow, TaskState
 from launcher.wire import protocol
 from launcher.wire.roles import Role
 
@@ -81,7 +81,7 @@ def watch_drain(run: Run) -> None:
             run.stop(record, run.state.plan.policy.grace_s, why)
     if run.now >= run.state.drain_until:
         late = next(record for record in evaluators if not record.state.final)
-        if run.state.stop_how == "interrupt":
+        if run.state.stop_how is StopHow.INTERRUPT:
             run.notice("warning", f"the last checkpoint is not evaluated: {late.task} took too long", late.task)
             run.go(Phase.STOPPING, "interrupted")
         elif _loops_by_itself(run, late):

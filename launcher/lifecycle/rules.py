@@ -27,7 +27,7 @@ from launcher.lifecycle.state.deadlines import (
 from launcher.lifecycle.state.roster import Trait
 from launcher.lifecycle.together import agree_on_the_end, is_training_over, servers
 from launcher.lifecycle.values import End, TellTask
-from launcher.record.states import Outcome, Phase, TaskState
+from launcher.record.states import Outcome, Phase, StopHow, TaskState
 from launcher.spec.policy import Success
 from launcher.wire import protocol
 from launcher.wire.roles import TRAINERS, Role
@@ -45,7 +45,7 @@ def watch_deadline(run: Run) -> None:
         return
     timeout_s = run.state.plan.policy.timeout_s or 0.0
     cause = causes.deadline(timeout_s, run.state.trains_in or run.state.plan.model_dir)
-    run.state.outcome, run.state.cause, run.state.stop_how = Outcome.TIMED_OUT, cause, "deadline"
+    run.state.outcome, run.state.cause, run.state.stop_how = Outcome.TIMED_OUT, cause, StopHow.DEADLINE
     stop_trainers(run, cause.message)
 
 
@@ -187,7 +187,7 @@ def drain_early(run: Run) -> None:
 
 def _evaluates_at_the_end(state: RunState) -> bool:
     """Whoever is in a hurry, or has no terminal any more, gets a checkpoint and no evaluation."""
-    return state.stop_how not in ("terminate", "hangup", "kill")
+    return state.stop_how not in (StopHow.TERMINATE, StopHow.HANGUP, StopHow.KILL)
 
 
 def watch_training(run: Run) -> None:
@@ -238,7 +238,7 @@ def hasten_drain(run: Run) -> None:
     """What an evaluation may still take when somebody has asked for the end: after Ctrl-C the grace time."""
     if not _evaluates_at_the_end(run.state):
         run.go(Phase.STOPPING, "stopped")
-    elif run.state.stop_how == "interrupt":
+    elif run.state.stop_how is StopHow.INTERRUPT:
         run.state.drain_until = min(run.state.drain_until, run.now + run.state.plan.policy.grace_s)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from launcher.causes import Cause
 from launcher.plan.model import Plan, PlannedHost
 from launcher.record import events
-from launcher.record.states import Outcome
+from launcher.record.states import Outcome, StopHow
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
 
@@ -83,9 +83,9 @@ class HostLost(Happening):
 
 @dataclass(frozen=True, kw_only=True)
 class StopAsked(Happening):
-    """Somebody wants the end. ``how``: see ``events.StopRequested``."""
+    """Somebody wants the end."""
 
-    how: str
+    how: StopHow
     by: str = ""
 
 
@@ -215,5 +215,5 @@ class End(Action):
 
     outcome: Outcome
     cause: Cause | None
-    how: str = ""
+    how: StopHow | None = None
     hosts: frozenset[str] = frozenset()

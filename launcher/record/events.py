@@ -194,7 +194,7 @@ class Noticed(RunEvent, kind="noticed"):
 
 
 class StopRequested(RunEvent, kind="stop_requested"):
-    """Somebody asked for the end: ``interrupt``, ``terminate``, ``hangup``, ``stop`` or ``kill`` (at once)."""
+    """Somebody asked for the end. ``how``: see ``states.StopHow``."""
 
     how: str
     by: str = ""

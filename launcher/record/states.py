@@ -60,11 +60,25 @@ class Phase(str, Enum):
         return self.value
 
 
-def exit_code(outcome: Outcome, cause_kind: str | None = None, how: str = "") -> int:
+class StopHow(str, Enum):
+    """How a run was asked to end."""
+
+    INTERRUPT = "interrupt"  # Ctrl-C
+    TERMINATE = "terminate"  # SIGTERM
+    HANGUP = "hangup"  # its terminal is gone
+    STOP = "stop"  # `tflaunch stop`
+    KILL = "kill"  # `tflaunch stop --now`
+    DEADLINE = "deadline"  # its time is over
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def exit_code(outcome: Outcome, cause_kind: str | None = None, how: StopHow | None = None) -> int:
     """The exit code of a run. ``cause_kind``: the first cause's kind; ``how``: who asked for the end, as in
     ``events.StopRequested``."""
     if outcome is Outcome.INTERRUPTED:
-        return 143 if how == "terminate" else 130
+        return 143 if how is StopHow.TERMINATE else 130
     if outcome is Outcome.FAILED and cause_kind == "host":
         return EXIT_HOST
     return _EXIT_CODES[outcome]

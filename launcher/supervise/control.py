@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import select
+import signal
 import socket
 from collections.abc import Callable
 
 from launcher.private import folders, peers
 from launcher.private.folder import CONTROL_SOCKET, Folder
+from launcher.record.states import StopHow
 from launcher.wire import protocol
 from launcher.wire.protocol import Message
+
+SIGNALS = {
+    signal.SIGINT: StopHow.INTERRUPT,
+    signal.SIGTERM: StopHow.TERMINATE,
+    signal.SIGHUP: StopHow.HANGUP,
+}
 
 
 class Own(Message, kind="own"):
@@ -26,7 +34,7 @@ class Disown(Message, kind="disown"):
 
 
 class AskStop(Message, kind="ask_stop"):
-    """End the run. ``how``: see ``events.StopRequested``; ``by`` says who asks, for people."""
+    """End the run. ``how``: a ``StopHow``; ``by`` says who asks, for people."""
 
     how: str
     by: str = ""

@@ -23,7 +23,7 @@ from launcher.lifecycle import Happening, Lifecycle
 from launcher.plan.model import Plan, PlannedHost
 from launcher.private.folder import CONTROL_SOCKET, Folder
 from launcher.record import events, runs
-from launcher.record.states import Outcome
+from launcher.record.states import Outcome, StopHow
 from launcher.supervise import control
 from launcher.supervise.diary import Diary
 from launcher.supervise.dispatch import Dispatch
@@ -35,7 +35,6 @@ from launcher.wire.roles import TaskId
 
 _ANSWER_S = 30.0  # for what an agent does at once, on a machine that has much to do
 _OUTPUT_PATIENCE_S = 30.0
-_SIGNALS = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminate", signal.SIGHUP: "hangup"}
 
 
 class Supervisor:
@@ -80,7 +79,7 @@ class Supervisor:
     async def run(self) -> int:
         """Sees the run to its end; gives the exit code. Whatever happens, the end is recorded."""
         server = control.ControlServer(
-            self._on_request, lambda: self._put(self._stop("hangup", "its terminal is gone"))
+            self._on_request, lambda: self._put(self._stop(StopHow.HANGUP, "its terminal is gone"))
         )
         self._diary.began(self.plan, self.run_id)
         await server.start(self._home)
@@ -129,13 +128,13 @@ class Supervisor:
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number, how in _SIGNALS.items():
+        for number, how in control.SIGNALS.items():
             loop.add_signal_handler(number, self._on_signal, how, number)
 
-    def _on_signal(self, how: str, number: signal.Signals) -> None:
+    def _on_signal(self, how: StopHow, number: signal.Signals) -> None:
         self._put(self._stop(how, number.name))
 
-    def _stop(self, how: str, by: str) -> Happening:
+    def _stop(self, how: StopHow, by: str) -> Happening:
         return lifecycle.StopAsked(now=time.monotonic(), how=how, by=by)
 
     # --- what comes in
@@ -195,7 +194,9 @@ class Supervisor:
 
     def _on_request(self, message: protocol.Message) -> str:
         if isinstance(message, control.AskStop):
-            self._put(self._stop(message.how, message.by))
+            if message.how not in list(StopHow):
+                return f"not a way to end a run: {message.how!r}"
+            self._put(self._stop(StopHow(message.how), message.by))
             return ""
         if isinstance(message, control.AskRestart):
             task = TaskId.parse(message.task)

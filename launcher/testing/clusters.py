@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.record import report, runs
+from launcher.record.states import StopHow
 from launcher.supervise import control
 from launcher.views import summary
 from launcher.wire.errors import TflaunchError
@@ -95,7 +96,7 @@ class ClusterRun:
 
     def stop(self, *, now: bool = False) -> ClusterRun:
         """Ends it as ``tflaunch stop`` does, with a last save and evaluation, or at once; blocks until it is over."""
-        self._ask(control.AskStop(how="kill" if now else "stop", by="a test"))
+        self._ask(control.AskStop(how=(StopHow.KILL if now else StopHow.STOP).value, by="a test"))
         return self.wait()
 
     def restart(self, task: str) -> None:
@@ -107,7 +108,7 @@ class ClusterRun:
         deadline = time.monotonic() + _END_PATIENCE_S
         if self._is_live():
             self.own()
-            self._ask(control.AskStop(how="kill", by="the end of its test"))
+            self._ask(control.AskStop(how=StopHow.KILL.value, by="the end of its test"))
         while self._is_live() and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         self._let_go()

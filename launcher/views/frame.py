@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 
 from launcher.record import events as ev
 from launcher.record.report import SHAPES, shape_of
-from launcher.record.states import Phase
+from launcher.record.states import Phase, StopHow
 from launcher.record.view import RunView
 from launcher.views.spans import (
     UNICODE,
@@ -123,7 +123,7 @@ def _hosts(names: Sequence[str]) -> str:
 def _doing(view: RunView) -> str:
     """What the run as a whole waits for, in a few words."""
     if view.stop is not None and view.phase is not Phase.ENDED:
-        return "saving, then ending" if view.stop.how != "kill" else "stopping at once"
+        return "saving, then ending" if view.stop.how != StopHow.KILL else "stopping at once"
     if view.phase is not Phase.STARTING:
         return one_line(view.phase_reason)
     loading = [preload for preload in view.preloads.values() if preload.state == "starting"]

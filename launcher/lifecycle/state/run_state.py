@@ -11,7 +11,7 @@ from launcher.causes import Cause
 from launcher.lifecycle.state.hosts import HostRecord, HostState
 from launcher.lifecycle.state.task import TaskRecord
 from launcher.plan.model import Plan
-from launcher.record.states import Outcome, Phase
+from launcher.record.states import Outcome, Phase, StopHow
 from launcher.spec import drills
 from launcher.spec.drills import Drill, Pause
 from launcher.wire import protocol
@@ -164,7 +164,7 @@ class RunState:
     foremost: TaskId | None = None
     progress_at: float = 0.0
     drain_until: float = math.inf
-    stop_how: str = ""
+    stop_how: StopHow | None = None
     outcome: Outcome = Outcome.SUCCEEDED
     cause: Cause | None = None
     failures: list[Cause] = field(default_factory=list)

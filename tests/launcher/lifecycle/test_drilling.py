@@ -10,7 +10,7 @@ import pytest
 from launcher import lifecycle
 from launcher.lifecycle import SignalTask, TellTask
 from launcher.record import events
-from launcher.record.states import Outcome
+from launcher.record.states import Outcome, StopHow
 from launcher.spec import drills
 from launcher.spec.policy import DEFAULT_RESTARTS, Policy
 from launcher.wire import protocol
@@ -120,7 +120,7 @@ def test_a_task_that_does_not_listen_is_not_made_to_exit_and_that_is_said() -> N
     run = drilled("exit ps:0 with 3 after 1s").until_training()
     run.after(5)
     assert told(run, events.DrillFired) == []
-    run.happen(lifecycle.StopAsked, how="kill")
+    run.happen(lifecycle.StopAsked, how=StopHow.KILL)
     run.end_stopping()
     assert any("ps:0 does not listen" in text for text in warnings(run))
 
@@ -166,7 +166,7 @@ def test_of_two_pauses_the_longer_one_counts() -> None:
 def test_a_paused_task_goes_on_when_the_run_is_to_end(how: str) -> None:
     run = drilled("pause chief:0 for 1000s at step 50").until_training()
     step(run, "worker:0", 50)
-    run.happen(lifecycle.StopAsked, how=how)
+    run.happen(lifecycle.StopAsked, how=StopHow(how))
     assert signals(run)[-1] == ("chief:0", CONT)
 
 
@@ -239,7 +239,7 @@ def test_nothing_is_drilled_in_a_run_that_is_being_stopped(text: str) -> None:
     run = drilled(text).begin()
     run.started(*ONE_OF_EACH)
     run.listening("ps:0")
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     step(run, "chief:0", 5)
     assert told(run, events.DrillFired) == []
 

@@ -9,7 +9,7 @@ import pytest
 from launcher import lifecycle
 from launcher.plan.model import PlannedHost
 from launcher.record import events
-from launcher.record.states import Outcome, Phase
+from launcher.record.states import Outcome, Phase, StopHow
 from launcher.spec.policy import Policy
 from launcher.wire.roles import Role, TaskId
 from tests.launcher.lifecycle.test_lifecycle import ALL, make_plan
@@ -105,7 +105,7 @@ def test_stopped_while_it_waits_for_hosts() -> None:
     run = Fleet()
     run.happen(lifecycle.Begun)
     run.granted("a")
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     end = run.ended()
     assert end is not None and end.outcome is Outcome.INTERRUPTED
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from launcher import lifecycle
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.record import events
-from launcher.record.states import Outcome, Phase, TaskState
+from launcher.record.states import Outcome, Phase, StopHow, TaskState
 from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
@@ -396,7 +396,7 @@ def test_the_gate_waits_until_the_folder_that_the_chief_names_is_locked() -> Non
 
 def test_interrupt_saves_evaluates_and_ends() -> None:
     run = Run(make_plan()).until_training()
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     for task in ("chief:0", "worker:0", "worker:1"):
         assert run.told_to(task, protocol.StopTraining)
     run.finished("chief:0", "worker:0", step=50)
@@ -415,13 +415,13 @@ def test_interrupt_saves_evaluates_and_ends() -> None:
 def test_an_evaluation_after_ctrl_c_has_the_grace_time(is_draining: bool) -> None:
     run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
     if not is_draining:
-        run.happen(lifecycle.StopAsked, how="interrupt")
+        run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     run.finished("chief:0", "worker:0", "worker:1", step=50)
     for task in ("worker:0", "worker:1", "chief:0"):
         run.exits(task)
     assert run.state.phase is Phase.DRAINING
     if is_draining:
-        run.happen(lifecycle.StopAsked, how="interrupt")
+        run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     run.after(7)
     assert "evaluator:0" in run.stops()
     assert run.end_stopping().outcome is Outcome.INTERRUPTED
@@ -432,7 +432,7 @@ def test_a_terminated_run_evaluates_no_more() -> None:
     run.finished("chief:0", "worker:0", "worker:1", step=50)
     for task in ("worker:0", "worker:1", "chief:0"):
         run.exits(task)
-    run.happen(lifecycle.StopAsked, how="terminate")
+    run.happen(lifecycle.StopAsked, how=StopHow.TERMINATE)
     assert "evaluator:0" in run.stops()
 
 
@@ -449,7 +449,7 @@ def test_tflaunch_stop_is_the_end_of_an_endless_input(endless: bool, how: str, o
     said = run.report("chief:0", protocol.InputState(examples=5, pending=1, endless=endless))
     counted = events.InputCounted(examples=5, pending=1, endless=endless)
     assert [item.event for item in said if isinstance(item, lifecycle.Record)] == [counted]
-    run.happen(lifecycle.StopAsked, how=how)
+    run.happen(lifecycle.StopAsked, how=StopHow(how))
     run.finished("chief:0", "worker:0", "worker:1", step=50)
     for task in ("worker:0", "worker:1", "chief:0"):
         run.exits(task)
@@ -470,7 +470,7 @@ def test_who_has_nothing_to_train_on_does_not_hang() -> None:
 
 def test_trainers_that_do_not_stop_at_a_word_get_signals() -> None:
     run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     assert run.stops() == []
     assert run.lifecycle.next_wakeup() == run.now + 7
     run.after(7)
@@ -481,7 +481,7 @@ def test_trainers_that_do_not_stop_at_a_word_get_signals() -> None:
 
 def test_the_supervisor_rests_while_a_deaf_worker_outlives_the_chief() -> None:
     run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
-    run.happen(lifecycle.StopAsked, how="hangup")
+    run.happen(lifecycle.StopAsked, how=StopHow.HANGUP)
     run.exits("chief:0")
     for _ in range(4):
         run.after(run.lifecycle.next_wakeup() - run.now)
@@ -493,14 +493,14 @@ def test_trainers_that_cannot_hear_get_signals_at_once(adjustments: tuple[str, .
     run.started("ps:0")
     run.listening("ps:0")
     run.started("chief:0", "worker:0", "worker:1")
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     assert run.stops() == ["chief:0", "worker:0", "worker:1"]
 
 
 def test_second_interrupt_stops_at_once() -> None:
     run = Run(make_plan()).until_training()
-    run.happen(lifecycle.StopAsked, how="interrupt")
-    actions = run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
+    actions = run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     assert {item.grace_s for item in actions if isinstance(item, lifecycle.StopTask)} == {0.0}
     assert run.end_stopping().outcome is Outcome.INTERRUPTED
 
@@ -508,7 +508,7 @@ def test_second_interrupt_stops_at_once() -> None:
 def test_stop_before_anything_started_ends_the_run() -> None:
     run = Run(make_plan())
     run.allocate()
-    run.happen(lifecycle.StopAsked, how="terminate")
+    run.happen(lifecycle.StopAsked, how=StopHow.TERMINATE)
     end = run.ended()
     assert end is not None and end.outcome is Outcome.INTERRUPTED
 
@@ -594,7 +594,7 @@ def test_a_renewed_agent_means_that_its_tasks_died() -> None:
 
 def test_what_dies_while_the_run_is_being_ended_does_not_change_how_it_ended() -> None:
     run = Run(make_plan()).until_training()
-    run.happen(lifecycle.StopAsked, how="hangup")
+    run.happen(lifecycle.StopAsked, how=StopHow.HANGUP)
     run.happen(lifecycle.AgentRenewed, host="here")
     end = run.ended()
     assert end is not None and (end.outcome, end.how) == (Outcome.INTERRUPTED, "hangup")
@@ -650,7 +650,7 @@ def test_a_host_that_has_another_folder_there_ends_the_run() -> None:
 @pytest.mark.parametrize("how", ["hangup", "terminate"])
 def test_without_a_terminal_or_time_nothing_is_evaluated(how: str) -> None:
     run = Run(make_plan()).until_training()
-    run.happen(lifecycle.StopAsked, how=how)
+    run.happen(lifecycle.StopAsked, how=StopHow(how))
     for task in ("worker:0", "worker:1", "chief:0"):
         run.exits(task)
     assert run.told_to("evaluator:0", protocol.Drain) == []
@@ -673,7 +673,7 @@ HAPPEN = {
     "step": lambda run, task, code: run.report(task, protocol.Step(global_step=3, local_steps=1)),
     "finished": lambda run, task, code: run.finished(task, step=4),
     "tick": lambda run, task, code: run.after(400),
-    "stop": lambda run, task, code: run.happen(lifecycle.StopAsked, how="interrupt"),
+    "stop": lambda run, task, code: run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT),
     "renewed": lambda run, task, code: run.happen(lifecycle.AgentRenewed, host="here"),
     "restart": lambda run, task, code: run.happen(lifecycle.RestartAsked, task=TaskId.parse(task)),
 }
@@ -711,8 +711,8 @@ def test_whatever_happens_a_run_can_be_ended(
         if not run.ended():
             HAPPEN[kind](run, task, code)
     if run.ended() is None:
-        run.happen(lifecycle.StopAsked, how="kill")
-        run.happen(lifecycle.StopAsked, how="kill")
+        run.happen(lifecycle.StopAsked, how=StopHow.KILL)
+        run.happen(lifecycle.StopAsked, how=StopHow.KILL)
         for record in list(run.state.tasks.values()):
             run.exits(record.task.name, None, signal=9)
     assert run.ended() is not None

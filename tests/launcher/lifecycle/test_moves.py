@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from launcher import lifecycle
 from launcher.plan.model import Plan, PlannedHost
 from launcher.record import events
-from launcher.record.states import Outcome, Phase, TaskState
+from launcher.record.states import Outcome, Phase, StopHow, TaskState
 from launcher.spec.policy import Policy, Success
 from launcher.wire import protocol
 from launcher.wire.roles import Role, TaskId
@@ -290,7 +290,7 @@ def test_the_last_evaluation_is_done_elsewhere() -> None:
 def test_a_run_is_stopped_while_it_moves(how: str) -> None:
     run = training()
     run.loses("c")
-    run.happen(lifecycle.StopAsked, how=how)
+    run.happen(lifecycle.StopAsked, how=StopHow(how))
     run.those_told_to_end(None)
     ended = run.ended()
     assert ended is not None and ended.outcome is Outcome.INTERRUPTED
@@ -350,8 +350,8 @@ def test_whatever_hosts_are_lost_a_run_can_be_ended(
             where = {record.planned.host for record in run.state.tasks.values() if record.alive}
             assert not where & run.state.lost, "nothing is alive on a lost host"
     if run.ended() is None:
-        run.happen(lifecycle.StopAsked, how="kill")
-        run.happen(lifecycle.StopAsked, how="kill")
+        run.happen(lifecycle.StopAsked, how=StopHow.KILL)
+        run.happen(lifecycle.StopAsked, how=StopHow.KILL)
         for name in LAYOUT:
             run.exits(name, None, signal=9)
     assert run.ended() is not None

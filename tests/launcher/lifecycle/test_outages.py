@@ -6,6 +6,7 @@ import pytest
 
 from launcher import lifecycle
 from launcher.record import events
+from launcher.record.states import StopHow
 from launcher.spec.policy import Policy
 from launcher.wire import protocol
 from launcher.wire.roles import Role
@@ -162,7 +163,7 @@ def test_a_task_that_cannot_say_that_it_trains_has_recovered_when_it_has_succeed
 def test_no_recovery_of_what_never_comes_back() -> None:
     run = Run(make_plan()).until_training()
     dies(run, "worker:0")
-    run.happen(lifecycle.StopAsked, how="interrupt")
-    run.happen(lifecycle.StopAsked, how="kill")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
+    run.happen(lifecycle.StopAsked, how=StopHow.KILL)
     run.end_stopping()
     assert recoveries(run) == [] and not run.state.outages

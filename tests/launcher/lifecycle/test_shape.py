@@ -8,7 +8,7 @@ import pytest
 
 from launcher import lifecycle
 from launcher.record import events
-from launcher.record.states import Outcome, TaskState
+from launcher.record.states import Outcome, StopHow, TaskState
 from launcher.spec.policy import DEFAULT_RESTARTS, Policy, Success
 from launcher.wire import protocol
 from launcher.wire.roles import Role
@@ -93,7 +93,7 @@ def test_the_member_that_died_is_the_cause_and_not_who_lost_it() -> None:
 
 def test_all_members_of_a_collective_end_after_the_same_step() -> None:
     run = collective()
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     run.report("chief:0", protocol.Reached(steps=7))
     run.report("worker:1", protocol.Reached(steps=8))
     assert not [told for told in stops_told(run, "chief:0") if told.after is not None]
@@ -117,7 +117,7 @@ def test_who_only_serves_ends_when_the_coordinator_has() -> None:
 
 def test_only_the_coordinator_is_asked_to_end() -> None:
     run = coordinated()
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     assert len(run.told_to("chief:0", protocol.StopTraining)) == 1 and not run.stops()
     run.exits("chief:0", 143)
     assert sorted(run.stops()) == ["ps:0", *SERVING]

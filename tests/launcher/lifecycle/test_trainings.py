@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from launcher import lifecycle
 from launcher.record import events
-from launcher.record.states import Outcome, TaskState
+from launcher.record.states import Outcome, StopHow, TaskState
 from launcher.spec.policy import Policy
 from launcher.wire import protocol
 from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
@@ -126,7 +126,7 @@ def test_steps_and_targets_are_those_of_the_present_training() -> None:
 def test_a_training_that_only_stops_is_not_over() -> None:
     run = Run(make_plan()).until_training()
     begins(run, FIRST, "chief:0")
-    run.happen(lifecycle.StopAsked, how="interrupt")
+    run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
     run.finished("chief:0", "worker:0", "worker:1")
     run.report("chief:0", protocol.CheckpointSaved(global_step=50, path="/m1/50"))
     run.report("chief:0", protocol.Ended(training=FIRST, saved=True))

@@ -23,7 +23,7 @@ from launcher.plan.plan import (
 )
 from launcher.plan.plan_json import PlanFormatError
 from launcher.plan.tf_config import MAX_VARIABLE_BYTES
-from launcher.record.states import Outcome, exit_code
+from launcher.record.states import Outcome, StopHow, exit_code
 from launcher.spec import Override, apply_overrides, parse_spec, read_spec
 from launcher.spec.command import parse_command
 from launcher.spec.flags import parse_tune
@@ -309,7 +309,7 @@ EXIT_CODES = [
 
 @pytest.mark.parametrize(("outcome", "kind", "how", "code"), EXIT_CODES)
 def test_exit_codes(outcome: Outcome, kind: str | None, how: str, code: int) -> None:
-    assert exit_code(outcome, kind, how) == code
+    assert exit_code(outcome, kind, StopHow(how) if how else None) == code
 
 
 # --- size ----------------------------------------------------------------------------------------------------------
