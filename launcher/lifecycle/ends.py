@@ -13,7 +13,7 @@ from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.state.roster import Trait
 from launcher.lifecycle.state.shape import others_with
-from launcher.lifecycle.together import has_lost_its_others, restart_together, trainers
+from launcher.lifecycle.together import has_lost_its_others, restart_together, servers, trainers
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.record import events
 from launcher.record.states import Outcome, Phase, StopHow, TaskState
@@ -34,6 +34,9 @@ def exited(run: Run, record: TaskRecord, body: protocol.Exited) -> None:
         run.state.training.barrier_open = False  # another attempt is told again
     if body.unkilled:
         words = f"{record.task} on {record.planned.host} was killed in vain: {body.unkilled}; it is counted as gone"
+        run.notice("warning", words, record.task)
+    elif body.resisted_s and record not in servers(run):  # those have nothing to save, and TensorFlow's hear nothing
+        words = f"{record.task} did not end within {body.resisted_s:g} s of SIGTERM: it was killed"
         run.notice("warning", words, record.task)
     if record.attempt.restart_wanted and not body.unkilled and run.state.phase in (Phase.STARTING, Phase.TRAINING):
         restarted(run, record, body)

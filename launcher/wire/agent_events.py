@@ -135,7 +135,8 @@ class Exited(Message, kind="exited"):
     program; ``crash``: the stacks of one that native code brought down. ``facts``: ``peak_mib`` of its memory, and the
     limits that it had (``address_space_mib``, ``memory_limit_mib``). ``since_s``: how long ago the process ended; the
     supervisor's end of the line adds the time that the event was on its way. ``unkilled``: what was killed in vain and
-    is counted as gone; the kernel ends it before it does anything more."""
+    is counted as gone; the kernel ends it before it does anything more. ``resisted_s``: how long after SIGTERM it had
+    to be killed; 0 where it had not."""
 
     task: str
     attempt: int
@@ -151,6 +152,7 @@ class Exited(Message, kind="exited"):
     crash: str = ""
     facts: Mapping[str, JsonValue] = NOTHING
     unkilled: str = ""
+    resisted_s: float = 0.0
 
 
 class Stacks(Message, kind="stacks"):

@@ -43,6 +43,7 @@ class Attempt:
         self.family: dict[int, int] = {}
         self.stopped = False
         self.killed = False
+        self.resisted_s = 0.0
         self.stop_grace_s: float | None = None
         self.cpu_ticks: dict[int, int] = {}
 
@@ -109,6 +110,7 @@ class Attempt:
             crash=crash,
             facts=self._facts(),
             unkilled=unkilled,
+            resisted_s=self.resisted_s,
         )
 
     def _facts(self) -> dict[str, protocol.JsonValue]:

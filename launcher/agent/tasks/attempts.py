@@ -196,12 +196,12 @@ class Attempts:
             return
         processes.kill_group(attempt.pid, signal.SIGTERM)
         processes.kill_group(attempt.pid, signal.SIGCONT)  # a stopped process would hear it at its KILL only
-        self._loop.later(grace_s, lambda: self._kill(attempt))
+        self._loop.later(grace_s, lambda: self._kill(attempt, grace_s))
 
-    def _kill(self, attempt: Attempt) -> None:
+    def _kill(self, attempt: Attempt, resisted_s: float = 0.0) -> None:
         if attempt.stage is not Stage.RUNNING:
             return
-        attempt.killed = True
+        attempt.killed, attempt.resisted_s = True, resisted_s
         tree = attempt.remember(processes.snapshot())
         processes.kill_group(attempt.pid, signal.SIGKILL)
         processes.kill(tree)

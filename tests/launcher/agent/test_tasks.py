@@ -128,13 +128,15 @@ def test_the_ladder_kills_what_ignores_term(host: Host, tmp_path: Path) -> None:
     host.send(protocol.Stop(task="ps:0", attempt=1, grace_s=0.05))
     exited = host.wait(protocol.Exited)
     assert (exited.signal, exited.stopped, exited.out_of_memory) == (signal.SIGKILL, True, False)
+    assert exited.resisted_s == 0.05
 
 
 def test_the_ladder_begins_with_term(host: Host) -> None:
     host.start("worker:0", "hang")
     host.started("worker:0")
     host.send(protocol.Stop(task="worker:0", attempt=1, grace_s=3600))
-    assert host.wait(protocol.Exited).signal == signal.SIGTERM
+    exited = host.wait(protocol.Exited)
+    assert (exited.signal, exited.resisted_s) == (signal.SIGTERM, 0.0)
 
 
 def stopped_task(host: Host) -> None:

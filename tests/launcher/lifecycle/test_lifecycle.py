@@ -101,7 +101,7 @@ class Run:
             self.report(task, protocol.Finished(global_step=step, local_steps=step))
 
     def exits(
-        self, task: str, code: int | None = 0, *, signal: int | None = None, tail: str = ""
+        self, task: str, code: int | None = 0, *, signal: int | None = None, tail: str = "", resisted_s: float = 0.0
     ) -> list[lifecycle.Action]:
         body = protocol.Exited(
             task=task,
@@ -109,6 +109,7 @@ class Run:
             exit_code=code if signal is None else None,
             signal=signal,
             tail=tail,
+            resisted_s=resisted_s,
         )
         return self.told(body)
 
@@ -477,6 +478,18 @@ def test_trainers_that_do_not_stop_at_a_word_get_signals() -> None:
     assert run.stops() == ["chief:0", "worker:0", "worker:1"]
     run.after(7)
     assert run.stops() == ["chief:0", "worker:0", "worker:1"]
+
+
+def test_who_has_to_be_killed_is_named() -> None:
+    run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
+    run.happen(lifecycle.StopAsked, how="terminate")
+    actions = []
+    for task in ("worker:0", "chief:0", "worker:1", "ps:0"):
+        resisted_s = 7.0 if task in ("worker:0", "ps:0") else 0.0
+        actions += run.exits(task, signal=9 if resisted_s else 15, resisted_s=resisted_s)
+    noted = [item.event for item in actions if isinstance(item, lifecycle.Record)]
+    told = [event.message for event in noted if isinstance(event, events.Noticed) and "SIGTERM" in event.message]
+    assert told == ["worker:0 did not end within 7 s of SIGTERM: it was killed"]
 
 
 def test_the_supervisor_rests_while_a_deaf_worker_outlives_the_chief() -> None:
