@@ -85,5 +85,7 @@ class Hosts:
                 line.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
         left = [host for name, host in self._granted.items() if name in names]
-        await asyncio.gather(*(self._agents.close(host) for host in left))
-        await asyncio.wait_for(self._engine.close(), _FINISH_PATIENCE_S)
+        try:
+            await asyncio.gather(*(self._agents.close(host) for host in left))
+        finally:
+            await asyncio.wait_for(self._engine.close(), _FINISH_PATIENCE_S)

@@ -91,10 +91,12 @@ class Supervisor:
             await self._rest_of_output()
         finally:
             everywhere = frozenset(host.name for host in self.plan.hosts)
-            await self._hosts.finish(self._outcome.hosts if self._outcome is not None else everywhere)
-            code = self._record_end()
-            server.close()
-            self._home.remove()
+            try:
+                await self._hosts.finish(self._outcome.hosts if self._outcome is not None else everywhere)
+            finally:
+                code = self._record_end()
+                server.close()
+                self._home.remove()
         return code
 
     async def _loop(self) -> None:
