@@ -2,3 +2,5 @@
 
 ``python -m jobs.esmm --help`` lists its commands. Nothing here imports TensorFlow before a command needs it.
 """
+
+__all__ = ["input", "progress"]

@@ -2,3 +2,5 @@
 
 Pure but for ``samples``, which reads and writes the files. Nothing here needs TensorFlow.
 """
+
+__all__ = ["merge", "samples", "verdict"]

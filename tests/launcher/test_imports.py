@@ -104,6 +104,42 @@ def test_imports_run_one_way() -> None:
     assert wrong == set()
 
 
+# Where ``__all__`` is for users: what other rooms of ours come in through besides.
+FACES = {
+    "launcher": {"estimator"},
+    "launcher.agent": {"bootstrap", "host", "inside"},
+    "launcher.estimator": {"adjustments", "compat", "inspection", "metrics", "streaming", "task", "training"},
+    "launcher.estimator.compat": {"legacy_keras"},
+    "launcher.estimator.streaming": {"errors", "formats", "reading", "stream", "tools"},
+}
+
+
+def face_of(package: str, path: Path) -> set[str]:
+    """The modules of a folder through which others may come in: its ``__all__``."""
+    found = FACES.get(package, set())
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) != "__all__":
+            continue
+        if isinstance(node.value, (ast.List, ast.Tuple)):
+            found = found | {ast.literal_eval(name) for name in node.value.elts}
+    return found
+
+
+def test_what_only_a_folder_needs_is_imported_by_nobody_else() -> None:
+    paths = modules()
+    faces = {name: face_of(name, path) for name, path in paths.items() if path.name == "__init__.py"}
+    wrong = set()
+    for module, found in graph().items():
+        for name in found:
+            inner = name
+            while "." in inner and not f"{module}.".startswith(f"{inner.rpartition('.')[0]}."):
+                package, _, own = inner.rpartition(".")
+                if own not in faces[package]:
+                    wrong.add(f"{module} imports {name}, and {own} is not in the __all__ of {package}")
+                inner = package
+    assert wrong == set()
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     edges = graph()
     packages = {name for name, path in modules().items() if path.name == "__init__.py"}

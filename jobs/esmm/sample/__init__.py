@@ -1,1 +1,3 @@
 """Sample data with a known truth."""
+
+__all__ = ["sample"]

@@ -1,1 +1,3 @@
 """Ports of tasks: held, and proven to be served by the task alone."""
+
+__all__ = ["guarding", "lookout", "ports", "prover", "reservations"]

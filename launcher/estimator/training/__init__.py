@@ -1,1 +1,3 @@
 """Tools for training scripts: early stopping, exporters, warm start."""
+
+__all__ = ["exporters", "stopping"]

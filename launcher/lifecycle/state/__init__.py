@@ -33,5 +33,8 @@ __all__ = [
     "RunState",
     "TaskRecord",
     "Training",
+    "deadlines",
     "initial",
+    "roster",
+    "shape",
 ]

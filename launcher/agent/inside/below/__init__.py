@@ -5,3 +5,5 @@ imports TensorFlow it gets tf.estimator and the Keras of the run, as a task does
 the task is about, and gets its adjustments as well; not one that is started by, and so runs beside, a process that has
 them. An interpreter that is told to ignore its environment (``-I``, ``-E``) or has no ``site`` (``-S``) gets nothing.
 """
+
+__all__ = ["path"]

@@ -1,1 +1,3 @@
 """Adjustments of the evaluator."""
+
+__all__ = ["evaluator"]

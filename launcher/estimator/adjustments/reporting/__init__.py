@@ -1,1 +1,3 @@
 """Adjustments that report: steps, logs, traces, and what was damaged."""
+
+__all__ = ["heartbeat", "input_wait", "log_format", "profiler", "uses"]

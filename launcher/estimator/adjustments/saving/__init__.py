@@ -1,1 +1,3 @@
 """Adjustments of saving: what is saved last, and what is kept."""
+
+__all__ = ["checkpoint_files", "final_save", "retention"]

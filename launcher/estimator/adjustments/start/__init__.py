@@ -1,1 +1,11 @@
 """Adjustments of the start: what an Estimator is made with."""
+
+__all__ = [
+    "cluster_pieces",
+    "device_filters",
+    "fitting",
+    "given_cluster",
+    "model_dirs",
+    "preflight",
+    "servers",
+]

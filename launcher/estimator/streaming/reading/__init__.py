@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launcher.estimator.streaming.reading.dataset import read, read_shards
 
-__all__ = ["read", "read_shards"]
+__all__ = [
+    "dataset",
+    "engine",
+    "leases",
+    "read",
+    "read_shards",
+]
 
 
 def __getattr__(name: str) -> Any:
