@@ -69,16 +69,34 @@ def drain(run: Run, record: TaskRecord, training: str = "") -> None:
         run.do(TellTask(task=record.task, message=protocol.Drain(global_step=step, training=training)))
 
 
+def leave_out(run: Run, record: TaskRecord) -> None:
+    """An evaluator whose program knows no such role, and trains as all others do."""
+    if record.task.role is Role.EVALUATOR and record.alive and record.state is not TaskState.STOPPING:
+        advice = "start it without (--no-evaluator), or let the program look at its task's type"
+        run.notice("warning", f"{record.task} trains instead of evaluating, and was ended: {advice}", record.task)
+        run.stop(record, 0.0, "it trains, and is no evaluator")
+
+
+def begin_drain(run: Run) -> None:
+    bound_s = run.state.plan.policy.evaluator_drain_s
+    run.state.drain_until = run.now + bound_s
+    open_ones = [record.task.name for record in run.state.of_role(Role.EVALUATOR) if not record.state.final]
+    waits = f"; waiting for {', '.join(open_ones)}, up to {bound_s:g} s" if open_ones else ""
+    run.go(Phase.DRAINING, f"training is over{waits}")
+
+
 def watch_drain(run: Run) -> None:
     evaluators = run.state.of_role(Role.EVALUATOR)
     if all(record.state.final for record in evaluators):
-        run.go(Phase.STOPPING, "evaluation is done")
+        has_evaluated = any(record.attempt.evaluated for record in evaluators)
+        run.go(Phase.STOPPING, "evaluation is done" if has_evaluated else "nothing is left to evaluate")
         return
     for record in evaluators:
         drain(run, record)
         to_be_ended = not record.attempt.listens and record.alive and record.state is not TaskState.STOPPING
         if to_be_ended and (why := _why_done(run, record)):
-            run.stop(record, run.state.plan.policy.grace_s, why)
+            grace_s = run.state.plan.policy.grace_s
+            run.stop(record, min(2.0, grace_s) if record.attempt.doing == protocol.SERVING else grace_s, why)
     if run.now >= run.state.drain_until:
         late = next(record for record in evaluators if not record.state.final)
         if run.state.stop_how is StopHow.INTERRUPT:
@@ -94,6 +112,8 @@ def watch_drain(run: Run) -> None:
 def _why_done(run: Run, record: TaskRecord) -> str:
     """Why a loop of the program's own has nothing left to evaluate; empty if it has, or that is not known."""
     saved, done = run.state.saved, record.attempt.evaluated
+    if record.attempt.doing == protocol.SERVING:
+        return "training is over, and it only serves"
     if saved is None:
         return "training is over, and there is no checkpoint" if _loops_by_itself(run, record) else ""
     if done is None:

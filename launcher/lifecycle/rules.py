@@ -13,7 +13,7 @@ from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, st
 from launcher.lifecycle.hosts.allocating import begin_when_all_answer
 from launcher.lifecycle.hosts.moves import watch_move, watch_moved
 from launcher.lifecycle.outages import watch_outages
-from launcher.lifecycle.over import drain, judge_training, watch_drain
+from launcher.lifecycle.over import begin_drain, drain, judge_training, watch_drain
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import RunState, TaskRecord
 from launcher.lifecycle.state.deadlines import (
@@ -226,10 +226,9 @@ def training_over(run: Run) -> None:
     if not _evaluates_at_the_end(run.state):
         run.go(Phase.STOPPING, "stopped")
         return
-    run.go(Phase.DRAINING, "training is over")
+    begin_drain(run)
     for record in servers(run):
         run.stop(record, min(2.0, run.state.plan.policy.grace_s), "training is over")
-    run.state.drain_until = run.now + run.state.plan.policy.evaluator_drain_s
     for record in run.state.of_role(Role.EVALUATOR):
         drain(run, record)
 

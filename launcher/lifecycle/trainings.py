@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from launcher import causes
 from launcher.lifecycle.ends import locker
+from launcher.lifecycle.over import leave_out
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord, Training
 from launcher.lifecycle.state.shape import TRAINING_USES
@@ -85,10 +86,15 @@ def on_doing(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     if report.what == protocol.SERVING and record.attempt.uses in ("", protocol.TENSORFLOW):
         run.record(events.ProgramSeen(task=record.task.name, attempt=record.attempt.number, uses="server"))
     record.attempt.doing, record.attempt.doing_at = report.what, run.now
+    if report.what == protocol.SERVING:
+        record.attempt.listens = False  # an evaluator that waits for ever is not in the loop that can be told to end
 
 
 def on_uses(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Uses)
+    if report.what == protocol.TRAINING:
+        leave_out(run, record)
+        return
     if report.note and not any(other.attempt.uses == report.what for other in run.tasks):  # all run one program
         run.notice("warning", report.note, record.task)
     if record.attempt.uses != report.what and record.attempt.uses not in TRAINING_USES - {protocol.SESSION}:

@@ -130,7 +130,8 @@ class Ended(Message, kind="ended"):
 class Uses(Message, kind="uses"):
     """The program has made an ``estimator``, a monitored ``session``, a ``coordinator`` of workers
     (ParameterServerStrategy) or a member of a ``collective`` (MultiWorkerMirroredStrategy): from then on its steps are
-    reported; or it uses something else of ``tensorflow``. ``note``: what its user should know about that."""
+    reported; or it uses something else of ``tensorflow``; or it is an evaluator's, and does ``training``. ``note``:
+    what its user should know about that."""
 
     what: str
     note: str = ""

@@ -28,4 +28,5 @@ STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 # (``protocol.Doing``).
 ESTIMATOR, SESSION, COORDINATOR, COLLECTIVE = "estimator", "session", "coordinator", "collective"
 TENSORFLOW = "tensorflow"
+TRAINING = "training"  # of an evaluator alone: it does what the trainers do
 SERVING = "serve"

@@ -181,6 +181,47 @@ def test_an_evaluator_of_its_own_ends_with_the_last_checkpoint(report: protocol.
     assert end.outcome is Outcome.SUCCEEDED
 
 
+def events_of(run: Run, kind: type[events.Event]) -> list[events.Event]:
+    records = [item.event for item in run.actions if isinstance(item, lifecycle.Record)]
+    return [event for event in records if isinstance(event, kind)]
+
+
+def test_an_evaluator_that_trains_is_ended_at_once_and_nobody_waits_for_it() -> None:
+    run = collective(*MEMBERS, "evaluator:0")
+    uses(run, protocol.COLLECTIVE, "evaluator:0")
+    assert run.stops() == [], "it may well evaluate under a strategy"
+    uses(run, protocol.TRAINING, "evaluator:0")
+    assert run.stops() == ["evaluator:0"]
+    assert any("evaluator:0 trains instead" in str(event) for event in events_of(run, events.Noticed))
+    run.exits("evaluator:0", signal=9)
+    run.report("chief:0", protocol.CheckpointSaved(global_step=30, path="/model/ckpt-3"))
+    for task in MEMBERS:
+        run.exits(task)
+    end = run.ended()
+    assert end is not None and end.outcome is Outcome.SUCCEEDED
+    reasons = [event.reason for event in events_of(run, events.PhaseChanged) if isinstance(event, events.PhaseChanged)]
+    assert reasons[-3:] == ["training is over", "nothing is left to evaluate", ""]
+
+
+def test_who_is_waited_for_at_the_end_is_said() -> None:
+    run = collective(*MEMBERS, "evaluator:0", policy=Policy(evaluator_drain_s=9.0))
+    run.report("chief:0", protocol.CheckpointSaved(global_step=30, path="/model/ckpt-3"))
+    for task in MEMBERS:
+        run.exits(task)
+    told = str(events_of(run, events.PhaseChanged)[-1])
+    assert "training is over; waiting for evaluator:0, up to 9 s" in told
+
+
+def test_an_evaluator_that_only_serves_ends_with_training() -> None:
+    run = collective(*MEMBERS, "evaluator:0")
+    run.report("evaluator:0", protocol.Ready())
+    run.report("evaluator:0", protocol.Doing(what=protocol.SERVING))
+    run.report("chief:0", protocol.CheckpointSaved(global_step=30, path="/model/ckpt-3"))
+    for task in MEMBERS:
+        run.exits(task)
+    assert run.stops() == ["evaluator:0"]
+
+
 def test_without_a_chief_the_first_worker_decides() -> None:
     run = collective("worker:0", "worker:1")
     run.exits("worker:0")

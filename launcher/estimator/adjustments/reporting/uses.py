@@ -17,7 +17,7 @@ from typing import Any
 from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.compat import legacy_keras
 from launcher.estimator.task import Task
-from launcher.wire.protocol import ESTIMATOR, SESSION, TENSORFLOW, Leaving, Uses
+from launcher.wire.protocol import ESTIMATOR, SESSION, TENSORFLOW, TRAINING, Leaving, Uses
 
 ESTIMATOR_MODULE = "tensorflow_estimator.python.estimator.estimator"
 SESSION_MODULE = "tensorflow.python.training.monitored_session"
@@ -62,6 +62,12 @@ def note(task: Task, what: str) -> None:
         task.uses.add(what)
         if task.channel.open():
             task.channel.send(Uses(what=what, note=legacy_keras.wrong_guess() if what == ESTIMATOR else ""))
+
+
+def note_training(task: Task) -> None:
+    """An evaluator that trains is none: its program knows no such role."""
+    if task.role == "evaluator":
+        note(task, TRAINING)
 
 
 def _leave(task: Task, pid: int) -> None:

@@ -23,6 +23,7 @@ from launcher.wire.variables import slow_to_end
 STRATEGY = "tensorflow.python.distribute.collective_all_reduce_strategy"
 _LIB = "tensorflow.python.distribute.distribute_lib"
 _FUNCTION = "tensorflow.python.eager.polymorphic_function.polymorphic_function"
+_BACKPROP = "tensorflow.python.eager.backprop"
 _SUMMARIES = "tensorflow.python.ops.summary_ops_v2"
 _MARK = "_tflaunch_trains"
 
@@ -79,6 +80,14 @@ def report(patches: Patches, task: Task) -> None:
             task.steps.ready()
 
     patches.wrap(importlib.import_module(STRATEGY).CollectiveAllReduceExtended, "__init__", init)
+
+    def gradient(original: _Original, *args: Any, **kwargs: Any) -> Any:
+        if COLLECTIVE in task.uses:  # whatever else an evaluator may want a gradient for
+            uses.note_training(task)
+        return original(*args, **kwargs)
+
+    if task.role == "evaluator":
+        patches.wrap(importlib.import_module(_BACKPROP).GradientTape, "gradient", gradient)
     loop = _Loop(task)
     patches.wrap(importlib.import_module(_FUNCTION).Function, "__call__", loop.call)
     patches.wrap(importlib.import_module(_LIB).StrategyBase, "run", loop.run)

@@ -30,6 +30,7 @@ def gate(patches: Patches, task: Task) -> None:
 
     def init(original: _Original, strategy: Any, *args: Any, **kwargs: Any) -> None:
         uses.note(task, COORDINATES)
+        uses.note_training(task)
         task.channel.wait_gate()
         original(strategy, *args, **kwargs)
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.reporting import uses
 from launcher.estimator.adjustments.strategies import leaving
 from launcher.estimator.task import Task
 from launcher.wire.protocol import COORDINATOR
@@ -38,6 +39,7 @@ def watch(patches: Patches, task: Task, *, module: str) -> None:
 
 def _on_train_begin(self: Any, logs: Any = None) -> None:
     """It may go on where it was: the optimizer knows how many steps it has done."""
+    uses.note_training(self.task)
     steps = self.task.steps
     steps.fits, self.seen, self.epoch = True, 0, 0
     steps.each = _number(getattr(self.model, "_steps_per_execution", None)) or 1
