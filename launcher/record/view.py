@@ -8,23 +8,34 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import singledispatchmethod
 from typing import TypeVar
 
 from launcher.record import events as ev
 from launcher.record.drill_view import DrillView
-from launcher.record.host_view import HostView
 from launcher.record.rates import Rate, Series
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.record.task_view import TaskView, total
+from launcher.wire.protocol import JsonValue
 from launcher.wire.roles import TaskId, chief_of
 
 KEPT = 1000  # of each kind of thing that a run may go on producing for ever
 ETA_WINDOW_S = 60.0
 STEP_EVERY_S = 0.2  # at most so often the global step is put down for its rate
 _E = TypeVar("_E", bound=Enum)
+
+
+@dataclass(slots=True)
+class HostView:
+    """``granted``: the host as its engine gave it, where that was not known before."""
+
+    name: str
+    state: str = ""
+    granted: Mapping[str, JsonValue] = field(default_factory=dict)
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +201,12 @@ class RunView:
 
     @_fold.register
     def _(self, event: ev.HostChanged, at: float) -> None:
-        self.hosts.setdefault(event.host, HostView(event.host)).apply(event)
+        host = self.hosts.setdefault(event.host, HostView(event.host))
+        host.state, host.message = event.state, event.message
+        if event.state == "granted":
+            host.granted = event.facts
+        else:
+            host.facts = event.facts or host.facts
 
     @_fold.register
     def _(self, event: ev.PreloadChanged, at: float) -> None:
