@@ -245,7 +245,7 @@ def _as_granted(plan: Plan, view: RunView) -> Plan:
     """The plan, with what was known of its hosts in the end."""
     from launcher.plan.plan_json import host_from_json
 
-    granted = {name: host_from_json(host.granted) for name, host in view.hosts.items() if host.granted}
+    granted = {name: host_from_json(host.facts) for name, host in view.hosts.items() if "address" in host.facts}
     return replace(plan, hosts=tuple(granted.get(host.name, host) for host in plan.hosts))
 
 

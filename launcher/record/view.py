@@ -29,11 +29,8 @@ _E = TypeVar("_E", bound=Enum)
 
 @dataclass(slots=True)
 class HostView:
-    """``granted``: the host as its engine gave it, where that was not known before."""
-
     name: str
     state: str = ""
-    granted: Mapping[str, JsonValue] = field(default_factory=dict)
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
     message: str = ""
 
@@ -202,11 +199,7 @@ class RunView:
     @_fold.register
     def _(self, event: ev.HostChanged, at: float) -> None:
         host = self.hosts.setdefault(event.host, HostView(event.host))
-        host.state, host.message = event.state, event.message
-        if event.state == "granted":
-            host.granted = event.facts
-        else:
-            host.facts = event.facts or host.facts
+        host.state, host.message, host.facts = event.state, event.message, {**host.facts, **event.facts}
 
     @_fold.register
     def _(self, event: ev.PreloadChanged, at: float) -> None:
