@@ -8,7 +8,7 @@ from launcher.lifecycle.hangs import STACKS_PATIENCE_S
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import DrillRecord, TaskRecord
 from launcher.lifecycle.state.deadlines import run_deadline
-from launcher.lifecycle.state.roster import Trait
+from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.state.shape import is_to_train
 from launcher.record.states import Phase, TaskState
 from launcher.spec.drills import AtStep, Exit
@@ -26,7 +26,7 @@ def next_wakeup(run: Run) -> float:
     if state.phase in (Phase.STARTING, Phase.TRAINING, Phase.MOVING):
         due.append(run_deadline(state))
     if state.phase is Phase.MOVING and state.move is not None:
-        due.append(math.inf if run.any(Trait.ALIVE) else state.move.dead_at)
+        due.append(math.inf if run.any(Is.ALIVE) else state.move.dead_at)
     if state.phase in (Phase.STARTING, Phase.TRAINING):
         due.append(hang_deadline(run))
     return min(due)
@@ -36,7 +36,7 @@ def hang_deadline(run: Run) -> float:
     """When it has lasted too long that somebody ought to train and nobody does."""
     hang_s = run.state.plan.policy.hang_timeout_s
     waits_for_stragglers = math.isfinite(run.state.training.barrier_at)
-    if hang_s is None or waits_for_stragglers or not run.any(Trait.OUGHT_TO_TRAIN):
+    if hang_s is None or waits_for_stragglers or not run.any(Is.OUGHT_TO_TRAIN):
         return math.inf
     return run.state.progress_at + hang_s
 

@@ -11,7 +11,7 @@ from launcher.lifecycle.drilling import blame_drill
 from launcher.lifecycle.outages import death_known, lost
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord
-from launcher.lifecycle.state.roster import Trait
+from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.state.shape import others_with
 from launcher.lifecycle.together import has_lost_its_others, restart_together, servers, trainers
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
@@ -295,4 +295,4 @@ def stop_trainer(run: Run, record: TaskRecord, reason: str) -> None:
 def trainer_grace_s(run: Run) -> float:
     """A trainer whose parameter server is dead can save nothing; it gets little time."""
     grace_s = run.state.plan.policy.grace_s
-    return min(2.0, grace_s) if run.any(Trait.DOWN, Role.PS) else grace_s
+    return min(2.0, grace_s) if run.any(Is.DOWN, Role.PS) else grace_s

@@ -24,7 +24,7 @@ from launcher.lifecycle.state.deadlines import (
     start_deadline,
     straggler_deadline,
 )
-from launcher.lifecycle.state.roster import Trait
+from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.together import agree_on_the_end, is_training_over, servers
 from launcher.lifecycle.values import End, TellTask
 from launcher.record.states import Outcome, Phase, StopHow, TaskState
@@ -55,7 +55,7 @@ def look_at_the_clock(run: Run) -> None:
     policy = run.state.plan.policy
     overdue = run.overdue()
     for record in overdue:
-        if run.now >= start_deadline(run.state, record, awaited=run.any(Trait.AWAITS_SERVERS)):
+        if run.now >= start_deadline(run.state, record, awaited=run.any(Is.AWAITS_SERVERS)):
             if inspected(run, run.tasks):
                 late = standing(run, record.task)
                 cause = causes.not_ready(standings(run), late, policy.start_timeout_s)
@@ -95,7 +95,7 @@ def watch_gate(run: Run) -> None:
     state, generation = run.state, run.state.generation
     locked = not state.trains_in or state.trains_in in generation.locked
     gate = protocol.Gate(
-        open=locked and not run.any(Trait.UNPROVEN),
+        open=locked and not run.any(Is.UNPROVEN),
         variables_alive=generation.initialised,
         model_dir=state.trains_in if locked else "",
         training=generation.holds,
@@ -108,7 +108,7 @@ def watch_gate(run: Run) -> None:
         generation.gate = gate
         run.do(TellTask(task=None, message=gate))
     if gate.open and not state.stop_how:
-        for record in run.each(Trait.WAITING, *TRAINERS):
+        for record in run.each(Is.WAITING, *TRAINERS):
             run.start(record)
 
 
@@ -150,7 +150,7 @@ def watch_barrier(run: Run) -> None:
     for record in run.overdue():
         if run.now >= straggler_deadline(run.state, record):
             leave_behind(run, record)
-    if not run.any(Trait.MAY_TRAIN):
+    if not run.any(Is.MAY_TRAIN):
         training.barrier_open = True
         run.state.progress_at = run.now  # its last save is timed from here
         run.do(TellTask(task=chief.task, message=protocol.Barrier(training=training.name)))
@@ -205,7 +205,7 @@ def stop_late_workers(run: Run) -> None:
     if math.isinf(run.state.drain_until):
         run.state.drain_until = run.now + grace_s
     elif run.now >= run.state.drain_until and not run.state.unanswered:
-        late = [record for record in run.each(Trait.OPEN, *TRAINERS) if not record.attempt.doing]
+        late = [record for record in run.each(Is.OPEN, *TRAINERS) if not record.attempt.doing]
         if not inspected(run, late):
             return
         run.state.drain_until = run.now + grace_s
@@ -246,9 +246,9 @@ def unwind(run: Run) -> None:
     run.state.drain_until = math.inf
     grace_s = run.state.plan.policy.grace_s
     for roles, patience_s in ((TRAINERS, trainer_grace_s(run)), ((Role.EVALUATOR,), grace_s), ((Role.PS,), 2.0)):
-        for record in run.each(Trait.TO_STOP, *roles):
+        for record in run.each(Is.TO_STOP, *roles):
             run.stop(record, min(patience_s, grace_s), "the run is being stopped")
-        if run.any(Trait.OPEN, *roles):
+        if run.any(Is.OPEN, *roles):
             return
     account_for_drills(run)
     run.go(Phase.ENDED)

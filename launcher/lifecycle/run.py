@@ -6,7 +6,7 @@ import math
 
 from launcher.causes import Cause
 from launcher.lifecycle.state import PHASES, TRANSITIONS, Attempt, RunState, TaskRecord
-from launcher.lifecycle.state.roster import Roster, Trait
+from launcher.lifecycle.state.roster import Is, Roster
 from launcher.lifecycle.values import Action, Record, StartTask, StopTask
 from launcher.record import events
 from launcher.record.states import Outcome, Phase, TaskState
@@ -34,13 +34,13 @@ class Run:
     def tasks(self) -> list[TaskRecord]:
         return list(self.state.tasks.values())
 
-    def any(self, trait: Trait, *roles: Role) -> bool:
-        """Whether any task of these roles, or of all, has the trait."""
-        return self._roster.any(trait, *roles)
+    def any(self, what: Is, *roles: Role) -> bool:
+        """Whether any task of these roles, or of all, is that."""
+        return self._roster.any(what, *roles)
 
-    def each(self, trait: Trait, *roles: Role) -> list[TaskRecord]:
-        """The tasks of these roles, or of all, that have the trait, in the order of the plan."""
-        return self._roster.each(trait, *roles)
+    def each(self, what: Is, *roles: Role) -> list[TaskRecord]:
+        """The tasks of these roles, or of all, that are that, in the order of the plan."""
+        return self._roster.each(what, *roles)
 
     def overdue(self) -> list[TaskRecord]:
         """Tasks whose time for something has come (see ``roster.due_at``)."""

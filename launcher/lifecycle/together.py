@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord
-from launcher.lifecycle.state.roster import Trait
+from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.state.shape import is_collective, needs_others, others_with
 from launcher.lifecycle.values import StopTask, TellTask
 from launcher.record.states import TaskState
@@ -15,19 +15,19 @@ from launcher.wire.roles import TRAINERS, Role
 
 def trainers(run: Run) -> list[TaskRecord]:
     """Those whose end is the end of training."""
-    return run.each(Trait.ITSELF) or list(run.state.of_role(*TRAINERS))
+    return run.each(Is.ITSELF) or list(run.state.of_role(*TRAINERS))
 
 
 def is_training_over(run: Run) -> bool:
     """Whether all of them have ended."""
-    if run.any(Trait.ITSELF):
-        return not run.any(Trait.TRAINS)
-    return not run.any(Trait.OPEN, *TRAINERS)
+    if run.any(Is.ITSELF):
+        return not run.any(Is.TRAINS)
+    return not run.any(Is.OPEN, *TRAINERS)
 
 
 def servers(run: Run) -> list[TaskRecord]:
     """Those who never end by themselves: workers first, then parameter servers."""
-    return [*run.each(Trait.SERVES), *run.state.of_role(Role.PS)]
+    return [*run.each(Is.SERVES), *run.state.of_role(Role.PS)]
 
 
 def restart_together(run: Run, record: TaskRecord) -> None:
@@ -55,9 +55,9 @@ def on_reached(run: Run, record: TaskRecord, report: protocol.Message) -> None:
 
 def agree_on_the_end(run: Run) -> None:
     """When each member of a collective has said how many steps it has begun, all end after the most of these."""
-    if not is_collective(run.state) or run.any(Trait.HAS_NOT_REACHED) or not run.any(Trait.HAS_REACHED):
+    if not is_collective(run.state) or run.any(Is.HAS_NOT_REACHED) or not run.any(Is.HAS_REACHED):
         return
-    told = run.each(Trait.HAS_REACHED)
+    told = run.each(Is.HAS_REACHED)
     last = max(record.attempt.reached or 0 for record in told)
     for record in told:
         record.attempt.reached = None

@@ -14,7 +14,7 @@ from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
 from launcher.lifecycle.hosts.allocating import lost_early
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import SHUT, Generation, HostState, Move, TaskRecord, Training
-from launcher.lifecycle.state.roster import Trait
+from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.values import HostLost, LeaveHost, TellTask
 from launcher.plan.model import Plan
 from launcher.plan.moving import NowhereToGoError, moved
@@ -155,12 +155,12 @@ def watch_move(run: Run) -> None:
 def _all_down(run: Run) -> bool:
     grace_s = run.state.plan.policy.grace_s
     for roles, patience_s in ((TRAINERS, 0.0), ((Role.EVALUATOR,), grace_s), ((Role.PS,), min(_PS_GRACE_S, grace_s))):
-        for record in run.each(Trait.UP, *roles):
+        for record in run.each(Is.UP, *roles):
             if record.task.role.trains:
                 stop_trainer(run, record, "a host is lost")
             else:
                 run.stop(record, patience_s, "a host is lost")
-        if run.any(Trait.ALIVE, *roles):
+        if run.any(Is.ALIVE, *roles):
             return False
     return True
 
@@ -172,7 +172,7 @@ def _begin_generation(run: Run, move: Move) -> None:
     state.training = Training(name=state.training.name, max_steps=state.training.max_steps, saved_last=move.trained)
     state.progress_at, state.drain_until = run.now, math.inf
     state.unanswered.clear()
-    for record in run.each(Trait.WAITING):
+    for record in run.each(Is.WAITING):
         run.say(record, reason=f"generation {number}")
     run.do(TellTask(task=None, message=SHUT))  # agents remember how the old gate stood
     run.go(Phase.STARTING, f"generation {number}")
@@ -199,7 +199,7 @@ def moved_back(run: Run, global_step: int | None) -> None:
 def watch_moved(run: Run) -> None:
     """Says once that everybody trains again."""
     move = run.state.move
-    if move is None or run.any(Trait.LEFT_BEHIND):
+    if move is None or run.any(Is.LEFT_BEHIND):
         return
     run.state.move = None
     run.record(

@@ -1,4 +1,4 @@
-"""Which tasks are what, and which are due: kept where tasks change, so that asking costs the same with ten tasks and
+"""Which tasks are alive, open, due and so on: kept where tasks change, so that asking costs the same with ten tasks and
 with thousands, and no rule walks through all of them for one.
 
 A task is looked at again when it has changed, and everybody when what all depend on has (``_context``).
@@ -19,7 +19,7 @@ from launcher.record.states import TaskState
 from launcher.wire.roles import Role, TaskId
 
 
-class Trait(Enum):
+class Is(Enum):
     """What a task may be to the rules."""
 
     ALIVE = auto()  # a process of it may exist
@@ -41,31 +41,31 @@ class Trait(Enum):
     LEFT_BEHIND = auto()  # does not yet do again what it did before a move
 
 
-_TRAITS: Mapping[Trait, Callable[[RunState, TaskRecord], bool]] = MappingProxyType(
+_IS: Mapping[Is, Callable[[RunState, TaskRecord], bool]] = MappingProxyType(
     {
-        Trait.ALIVE: lambda state, record: record.alive,
-        Trait.OPEN: lambda state, record: not record.state.final,
-        Trait.UP: lambda state, record: record.alive and record.state is not TaskState.STOPPING,
-        Trait.DOWN: lambda state, record: not record.alive,
-        Trait.TO_STOP: lambda state, record: not record.state.final and record.state is not TaskState.STOPPING,
-        Trait.WAITING: lambda state, record: record.state is TaskState.WAITING,
-        Trait.UNPROVEN: shape.is_unproven,
-        Trait.ITSELF: lambda state, record: record.task.role.trains and not shape.only_serves(state, record),
-        Trait.TRAINS: lambda state, record: (
+        Is.ALIVE: lambda state, record: record.alive,
+        Is.OPEN: lambda state, record: not record.state.final,
+        Is.UP: lambda state, record: record.alive and record.state is not TaskState.STOPPING,
+        Is.DOWN: lambda state, record: not record.alive,
+        Is.TO_STOP: lambda state, record: not record.state.final and record.state is not TaskState.STOPPING,
+        Is.WAITING: lambda state, record: record.state is TaskState.WAITING,
+        Is.UNPROVEN: shape.is_unproven,
+        Is.ITSELF: lambda state, record: record.task.role.trains and not shape.only_serves(state, record),
+        Is.TRAINS: lambda state, record: (
             record.task.role.trains and not record.state.final and not shape.only_serves(state, record)
         ),
-        Trait.SERVES: lambda state, record: record.task.role.trains and shape.only_serves(state, record),
-        Trait.AWAITS_SERVERS: shape.awaits_servers,
-        Trait.OUGHT_TO_TRAIN: deadlines.ought_to_train,
-        Trait.MAY_TRAIN: lambda state, record: (
+        Is.SERVES: lambda state, record: record.task.role.trains and shape.only_serves(state, record),
+        Is.AWAITS_SERVERS: shape.awaits_servers,
+        Is.OUGHT_TO_TRAIN: deadlines.ought_to_train,
+        Is.MAY_TRAIN: lambda state, record: (
             record.task.role.trains and record is not state.chief and deadlines.may_train(state, record)
         ),
-        Trait.STARTING_OVER: lambda state, record: (
+        Is.STARTING_OVER: lambda state, record: (
             record.task.role is not Role.EVALUATOR and record.alive and bool(record.attempt.restart_wanted)
         ),
-        Trait.HAS_REACHED: lambda state, record: shape.is_told(record) and record.attempt.reached is not None,
-        Trait.HAS_NOT_REACHED: lambda state, record: shape.is_told(record) and record.attempt.reached is None,
-        Trait.LEFT_BEHIND: shape.is_left_behind,
+        Is.HAS_REACHED: lambda state, record: shape.is_told(record) and record.attempt.reached is not None,
+        Is.HAS_NOT_REACHED: lambda state, record: shape.is_told(record) and record.attempt.reached is None,
+        Is.LEFT_BEHIND: shape.is_left_behind,
     }
 )
 
@@ -75,7 +75,7 @@ class Roster:
 
     def __init__(self, state: RunState) -> None:
         self._state = state
-        self._members: dict[Trait, dict[Role, dict[TaskId, TaskRecord]]] = {}
+        self._members: dict[Is, dict[Role, dict[TaskId, TaskRecord]]] = {}
         self._position: dict[TaskId, int] = {}
         self._context: object = None
         self._flags = (False, False)
@@ -84,14 +84,14 @@ class Roster:
         self._late: dict[TaskId, float] = {}
         self._changed: dict[TaskId, TaskRecord] = {}
 
-    def any(self, trait: Trait, *roles: Role) -> bool:
+    def any(self, what: Is, *roles: Role) -> bool:
         self._refresh()
-        members = self._members[trait]
+        members = self._members[what]
         return any(members[role] for role in roles or Role)
 
-    def each(self, trait: Trait, *roles: Role) -> list[TaskRecord]:
+    def each(self, what: Is, *roles: Role) -> list[TaskRecord]:
         self._refresh()
-        members = self._members[trait]
+        members = self._members[what]
         found = [record for role in roles or Role for record in members[role].values()]
         return self._in_order(found)
 
@@ -135,7 +135,7 @@ class Roster:
         state.changed.clear()
         for record in touched:
             self._look_at(record)
-        flags = (self._has(Trait.STARTING_OVER), self._has(Trait.AWAITS_SERVERS))
+        flags = (self._has(Is.STARTING_OVER), self._has(Is.AWAITS_SERVERS))
         if flags != self._flags:
             self._flags = flags
             touched = list(state.tasks.values())
@@ -144,21 +144,21 @@ class Roster:
 
     def _begin(self) -> None:
         """Of a generation."""
-        self._members = {trait: {role: {} for role in Role} for trait in Trait}
+        self._members = {what: {role: {} for role in Role} for what in Is}
         self._position = {task: position for position, task in enumerate(self._state.tasks)}
         self._due, self._heap, self._late = {}, [], {}
 
     def _look_at(self, record: TaskRecord) -> None:
         task = record.task
-        for trait, has in _TRAITS.items():
-            members = self._members[trait][task.role]
+        for what, has in _IS.items():
+            members = self._members[what][task.role]
             if has(self._state, record):
                 members[task] = record
             else:
                 members.pop(task, None)
 
-    def _has(self, trait: Trait) -> bool:
-        return any(self._members[trait].values())
+    def _has(self, what: Is) -> bool:
+        return any(self._members[what].values())
 
     def _schedule(self, record: TaskRecord) -> None:
         starting_over, awaited = self._flags
@@ -172,7 +172,7 @@ class Roster:
 
 
 def _context(state: RunState) -> tuple[object, ...]:
-    """What traits and deadlines of all tasks depend on, besides each one's own record."""
+    """What all tasks depend on, besides each one's own record."""
     generation, training = state.generation, state.training
     return (
         generation.number,
