@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ _ONLY_KERAS_2 = re.compile(
     r"tensorflow(\.compat\.v[12])?\.keras\.(optimizers\.legacy|layers\.DenseFeatures|experimental)(\.|$)"
     r"|tensorflow\.compat\.v1\.keras(\.|$)|tf_keras(\.|$)"
 )
+_MAY_RUN_ANYTHING = frozenset({"importlib", "multiprocessing", "runpy", "subprocess"})
 _KERAS = re.compile(r"tensorflow(\.compat\.v[12])?\.keras(\.|$)")
 _PARAMETER_SERVERS = re.compile(r"tensorflow\..*\bParameterServerStrategy(V2)?$")
 _MIRRORED = re.compile(r"tensorflow\..*\b(MultiWorkerMirroredStrategy|CollectiveAllReduceStrategy)$")
@@ -102,6 +104,21 @@ def estimator_in(program: Program, read: Read) -> str:
             if not place and _is_estimator(named.name):
                 place = _place(_shown(path, program), named)
     return place
+
+
+def needs_only_python(program: Program, read: Read) -> bool:
+    """Whether the program, and all that it imports, can be read and imports nothing but the standard library."""
+    sources = list(_sources(program, read))
+    return bool(sources) and all(_is_known(name, path, read) for path, names in sources for name in names.imports)
+
+
+def _is_known(name: str, path: str, read: Read) -> bool:
+    """Whether an import is of the standard library, and of no part of it that imports or runs what has no name here, or
+    of a module beside the source."""
+    top, folder = name.partition(".")[0], posixpath.dirname(path)
+    if not top or top in sys.stdlib_module_names - _MAY_RUN_ANYTHING:
+        return True
+    return any(read(f"{folder}/{top}{end}") is not None for end in (".py", "/__init__.py"))
 
 
 @dataclass(kw_only=True, slots=True)

@@ -107,6 +107,7 @@ class _Planner:
         }
         self._model_dir, self._model_dir_in_command = self._choose_model_dir()
         self._program = self._program_to_read()
+        self._is_plain = keras_choice.needs_only_python(self._program, surroundings.read)
         self._keras = self._choose_keras()
         self._active, notes = adjustments_of(spec, self._command, self._keras)
         foreseen = shape_notes(spec, self._program, surroundings.read)
@@ -138,7 +139,9 @@ class _Planner:
     def _preload(self) -> tuple[str, ...]:
         if not self._command.program:
             return ()
-        return ("tensorflow",) if self._spec.preload is None else self._spec.preload
+        if self._spec.preload is not None:
+            return self._spec.preload
+        return () if self._is_plain else ("tensorflow",)
 
     def _program_to_read(self) -> keras_choice.Program:
         cwd = self._around.cwd if self._spec.cwd is None else self._from_here(self._spec.cwd)
@@ -267,6 +270,8 @@ class _Planner:
             return "the command is not Python"
         if not self._command.program:
             return "the command is neither a script nor a module"
+        if self._is_plain and self._spec.preload is None:
+            return "the program imports nothing but the standard library"
         if not self._preload():
             return "preload is switched off"
         return preload_env.can_fork(python[1:], {**inherited, **env}, inherited) or ""

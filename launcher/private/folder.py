@@ -47,6 +47,10 @@ class Folder:
             return None
         return cls(os.dup(place), name, fd, f"{shown}/{name}")
 
+    def copy(self) -> Folder:
+        """The same, to be closed by itself."""
+        return Folder(os.dup(self._place), self._name, os.dup(self._fd), self.path)
+
     def close(self) -> None:
         """Lets go of it; this process no longer lives in it."""
         os.close(self._fd)

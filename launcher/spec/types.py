@@ -245,7 +245,7 @@ class ClusterSpec(Section):
     """How many tasks of each kind, and where."""
     preload: tuple[Module, ...] | None = None
     """Modules imported once, before tasks are forked; [] starts each task by itself. Without it tensorflow, if the
-    command is Python."""
+    command is Python that imports anything beside the standard library."""
     tune: Annotated[Mapping[str, bool], _MAYBE_MAPPING] = Field(default_factory=dict)
     """The adjustments inside tasks, each by its name: true or false. The rest keep their defaults."""
     log_level: Literal["debug", "info", "warning", "error"] | None = None

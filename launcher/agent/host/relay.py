@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from launcher.agent.host.options import EXIT_BUSY, Options
 from launcher.private import folders, peers
-from launcher.private.folder import AGENT_SOCKET
+from launcher.private.folder import AGENT_SOCKET, Folder
 from launcher.wire.variables import READY_MARKER
 from launcher.wire.words import limits
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXIT_GONE = 69  # there is no agent, and none may be started
 EXIT_LEFT = 70  # the agent has gone, and the run's folder has not: something may be left on this host
 _CONNECT_LIMIT_S = 60.0
+_LEAVE_LIMIT_S = 2.0
 _CHUNK_BYTES = 65536
 _FLUSH_LIMIT_S = 5.0
 
@@ -37,26 +38,35 @@ def main(argument: str) -> int:
     """Runs the relay until either side closes; returns the exit code, 0 if the run has ended here. Blocks."""
     options = Options.from_json(argument)
     try:
-        agent = connect(options)
+        found = connect(options)
     except (folders.FolderError, peers.ForeignPeerError, OSError) as error:
         sys.stderr.write(f"{limits.told(error)}\n")
         return 1
-    if agent is None:
+    if found is None:
         return 1 if options.start else EXIT_GONE
+    agent, home = found
     os.write(1, READY_MARKER)
     pump(agent)
     # At once: to take its interpreter down would keep the run from its end.
-    os._exit(EXIT_LEFT if any(True for _ in folders.every(options.name)) else 0)
+    os._exit(EXIT_LEFT if any(True for _ in folders.every(options.name)) else _when_all_have_left(home))
 
 
-def connect(options: Options) -> socket.socket | None:
-    """A connection to the run's agent; a keeper is started if need be. None if that failed: then standard error has the
-    reason. Raises FolderError, ForeignPeerError. Blocks."""
+def _when_all_have_left(home: Folder) -> int:
+    """0 when nobody lives in the folder of a run that is over: its agent goes a moment before those who watched it."""
+    deadline = time.monotonic() + _LEAVE_LIMIT_S
+    while home.lived_in() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return 0
+
+
+def connect(options: Options) -> tuple[socket.socket, Folder] | None:
+    """A connection to the run's agent, and the folder that it lives in; a keeper is started if need be. None if that
+    failed: then standard error has the reason. Raises FolderError, ForeignPeerError. Blocks."""
     deadline = time.monotonic() + _CONNECT_LIMIT_S
     while time.monotonic() < deadline:
-        agent = _try_connect(options.name)
-        if agent is not None:
-            return agent
+        found = _try_connect(options.name)
+        if found is not None:
+            return found
         if not options.start:
             sys.stderr.write(f"the keeper has died, and its agent with it ({options.name})\n")
             return None
@@ -69,10 +79,10 @@ def connect(options: Options) -> socket.socket | None:
     return None
 
 
-def _try_connect(name: str) -> socket.socket | None:
+def _try_connect(name: str) -> tuple[socket.socket, Folder] | None:
     for home in folders.every(name):
         try:
-            return home.connect(AGENT_SOCKET)
+            return home.connect(AGENT_SOCKET), home.copy()
         except OSError:  # left over, or not listening yet
             continue
     return None

@@ -41,7 +41,13 @@ def connect(options: Options, env: Mapping[str, str] | None = None) -> socket.so
         code += "sys.exit(relay.start_keeper(options.Options.from_json(sys.argv[1])))"
         argv = [sys.executable, "-I", "-S", "-c", code, options.to_json(), str(REPOSITORY)]
         subprocess.run(argv, stdin=subprocess.DEVNULL, env=env, check=False)
-    return relay.connect(options)
+    return connect_to(options)
+
+
+def connect_to(options: Options) -> socket.socket | None:
+    """A connection to an agent that is there, or comes up."""
+    found = relay.connect(options)
+    return found[0] if found else None
 
 
 class Host:

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from launcher.agent.host import relay
 from launcher.agent.host.options import Options
 from launcher.private import folders
 from launcher.private.folder import AGENT_SOCKET, TASK_SOCKET
 from launcher.wire import protocol
 from tests.launcher import hostile
-from tests.launcher.agent.harness import REPOSITORY, Host, until
+from tests.launcher.agent.harness import REPOSITORY, Host, connect_to, until
 
 
 def say_all(connection: socket.socket, conversation: list[bytes]) -> None:
@@ -52,7 +51,7 @@ def test_whatever_strangers_say_to_an_agent_it_obeys_its_supervisor_alone(host: 
     @given(seed=hostile.SEEDS)
     def property_(seed: int) -> None:
         conversation = hostile.Speaker(seed).lines(hostile.Speaker.message)
-        connection = relay.connect(host.options)
+        connection = connect_to(host.options)
         assert connection is not None
         say_all(connection, conversation)
 
@@ -65,7 +64,7 @@ def test_whatever_strangers_say_to_an_agent_it_obeys_its_supervisor_alone(host: 
 def test_one_heavy_message_does_not_make_an_agent_large(host: Host, form: str) -> None:
     assert host.welcome is not None
     before = hostile.forget_peak(host.welcome.pid)
-    connection = relay.connect(host.options)
+    connection = connect_to(host.options)
     assert connection is not None
     say_all(connection, [hostile.HEAVY[form].encode()])
     assert host.run("worker:1", "exit=7").exit_code == 7  # what came before it has been heard

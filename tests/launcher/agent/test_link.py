@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent.host import relay
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.output import Outputs
@@ -22,7 +21,7 @@ from launcher.agent.tasks.pipe import Pipe
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 from tests.fake_task import spam_bytes
-from tests.launcher.agent.harness import Host, until
+from tests.launcher.agent.harness import Host, connect_to, until
 
 SOAK = os.environ.get("TFLAUNCH_SOAK") == "1"
 WRITERS = 32
@@ -47,7 +46,7 @@ def test_acknowledgements_of_another_agent_process_do_not_count(host: Host) -> N
     host.run("worker:0", "exit=0")
     before = len(host.events)
     host.disconnect()
-    host.link = relay.connect(host.options)
+    host.link = connect_to(host.options)
     host.send(protocol.Hello(run=host.options.run, incarnation="another", acked=before))
     host.wait(protocol.Exited, lambda body: len(host.events) >= 2 * before)
 
@@ -87,7 +86,7 @@ def test_a_command_of_wrong_types_does_no_harm(host: Host, command: dict[str, ob
 
 
 def test_a_line_that_never_ends_costs_only_its_connection(host: Host) -> None:
-    stranger = relay.connect(host.options)
+    stranger = connect_to(host.options)
     assert stranger is not None
     with pytest.raises(ConnectionError):
         for _ in range(40):
@@ -96,7 +95,7 @@ def test_a_line_that_never_ends_costs_only_its_connection(host: Host) -> None:
 
 
 def test_the_agent_of_another_run_is_refused(host: Host) -> None:
-    stranger = relay.connect(host.options)
+    stranger = connect_to(host.options)
     assert stranger is not None
     stranger.sendall(protocol.encode(protocol.Hello(run="another")))
     refused = protocol.decode(stranger.makefile("rb").readline())
@@ -290,7 +289,7 @@ def test_descriptors_running_out_is_refused_and_passes(make_host: Callable[..., 
     host.start("worker:0", "exit=0")
     host.send(protocol.Reserve(generation=1, tasks=tuple(f"worker:{n}" for n in range(20))))
     host.wait(protocol.Refused, lambda body: body.command == "reserve")
-    strangers = [relay.connect(host.options) for _ in range(20)]
+    strangers = [connect_to(host.options) for _ in range(20)]
     resource.prlimit(host.welcome.pid, resource.RLIMIT_NOFILE, limit)
     for stranger in strangers:
         assert stranger is not None

@@ -482,7 +482,7 @@ def test_trainers_that_do_not_stop_at_a_word_get_signals() -> None:
 
 def test_who_has_to_be_killed_is_named() -> None:
     run = Run(make_plan(policy=Policy(grace_s=7))).until_training()
-    run.happen(lifecycle.StopAsked, how="terminate")
+    run.happen(lifecycle.StopAsked, how=StopHow.TERMINATE)
     actions = []
     for task in ("worker:0", "chief:0", "worker:1", "ps:0"):
         resisted_s = 7.0 if task in ("worker:0", "ps:0") else 0.0

@@ -166,3 +166,31 @@ def test_an_estimator_in_a_cluster_that_is_not_for_it_is_foreseen(text: str, rol
     notes = build_plan(parse_spec(f"command: [train.py]\nroles: {roles}\n", "c.yaml"), around).notes
     found = [note for note in notes if note.startswith("train.py:3 uses tensorflow.estimator.Estimator: an Estimator")]
     assert [words in note for note in found] == [True] * bool(words)
+
+
+PLAIN = [
+    ("import json, os, time\nprint(os.environ['TF_CONFIG'])", {}, True),
+    ("import helper\n", {"helper.py": "import json"}, True),
+    ("from . import helper\n", {}, True),
+    ("import helper\n", {"helper.py": "import numpy"}, False),
+    ("import unknown\n", {}, False),
+    ("def main():\n    import tensorflow\n", {}, False),
+    ("import importlib\nimportlib.import_module('tensor' + 'flow')", {}, False),
+    ("import subprocess\nsubprocess.run(['./start.sh'])", {}, False),
+]
+
+
+@pytest.mark.parametrize(("text", "beside", "is_plain"), PLAIN)
+def test_what_needs_nothing_but_python_waits_for_no_preload(text: str, beside: dict[str, str], is_plain: bool) -> None:
+    files = {"/w/train.py": text, **{f"/w/{name}": more for name, more in beside.items()}}
+    spec = parse_spec("command: [train.py]\nroles: {ps: {}, chief: {}, worker: {count: 1}}\n")
+    plan = build_plan(spec, Surroundings(python="/usr/bin/python3", cwd="/w", env={}, read=files.get))
+    assert plan.preload == (() if is_plain else ("tensorflow",))
+    reason = "the program imports nothing but the standard library" if is_plain else ""
+    assert {planned.exec_reason for planned in plan.tasks} == {reason}
+
+
+def test_a_preload_that_is_asked_for_is_made() -> None:
+    spec = parse_spec("command: [train.py]\npreload: [json]\nroles: {ps: {}, chief: {}, worker: {count: 1}}\n")
+    plan = build_plan(spec, Surroundings(python="/usr/bin/python3", cwd="/w", env={}, read={"/w/train.py": "1"}.get))
+    assert plan.preload == ("json",)
