@@ -48,7 +48,8 @@ def on_step(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     has_trained = report.local_steps > 0
     record.attempt.global_step = report.global_step
     if has_trained:
-        has_stepped(run, record)
+        record.attempt.stepped_at = run.now
+        trained(record)
     progressed(run, record)
     run.record(
         events.Progressed(
@@ -61,7 +62,7 @@ def on_step(run: Run, record: TaskRecord, report: protocol.Message) -> None:
             input_wait=report.input_wait,
         )
     )
-    if record.state in (TaskState.STARTING, TaskState.READY) and report.local_steps > 0:
+    if record.state in (TaskState.STARTING, TaskState.READY) and has_trained:
         record.attempt.ready = True
         record.early_deaths = 0
         run.move(record, TaskState.TRAINING)
@@ -71,11 +72,8 @@ def on_input(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.InputState)
     exhausted = not report.pending and not report.held
     if exhausted:
-        run.state.progress_at = run.now
-    if exhausted != run.state.exhausted:
-        run.state.exhausted = exhausted
-    if report.endless != run.state.endless:
-        run.state.endless = report.endless
+        run.state.progress_at = run.now  # there is nothing to train on: nobody hangs
+    run.state.exhausted, run.state.endless = exhausted, report.endless
     run.record(events.InputCounted(**{name: getattr(report, name) for name in report.fields}))
 
 
@@ -136,11 +134,6 @@ def on_waiting(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Waiting)
     record.attempt.waits_for = report.what
     record.attempt.missing = report.missing
-
-
-def has_stepped(run: Run, record: TaskRecord) -> None:
-    record.attempt.stepped_at = run.now
-    trained(record)
 
 
 def trained(record: TaskRecord) -> None:
