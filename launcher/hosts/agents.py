@@ -5,6 +5,7 @@ in the end. How a program runs on a host is its reach's business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from dataclasses import dataclass
 
@@ -75,7 +76,8 @@ class Agents:
         """Lets go of the host, and ends nothing there."""
         if known := self._known.get(host.name):
             await self._hang_up(known)
-            await self._reach_of(host).close(host)
+            with contextlib.suppress(ReachError):
+                await self._reach_of(host).close(host)
 
     async def _hang_up(self, known: _Known) -> None:
         relay, known.relay = known.relay, None

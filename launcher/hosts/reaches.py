@@ -6,20 +6,22 @@ from collections.abc import Mapping
 
 from launcher.hosts.agents import Agents
 from launcher.hosts.engine import Answers, Engine
-from launcher.hosts.reach import Reach, ReachOf
+from launcher.hosts.reach import Reach, ReachError, ReachOf
 from launcher.plan.model import Plan, PlannedHost
 from launcher.spec import engines
 from launcher.spec.load import to_tree
 
 
 def reaches_of(plan: Plan, environ: Mapping[str, str]) -> ReachOf:
-    """The reach of each host of a plan; each is made when it is first needed. ``environ``: what runs on this machine
-    starts from."""
+    """The reach of each host of a plan, made when it is first needed; where there is none, that raises ReachError.
+    ``environ``: what runs on this machine starts from."""
     made: dict[str, Reach] = {}
 
     def reach_of(host: PlannedHost) -> Reach:
         if host.transport not in made:
             made.update(_make(host.transport, plan, environ))
+        if host.transport not in made:
+            raise ReachError(f"no reach is called {host.transport!r}", advice="see its engine", final=True)
         return made[host.transport]
 
     return reach_of
@@ -36,7 +38,11 @@ def _make(name: str, plan: Plan, environ: Mapping[str, str]) -> Mapping[str, Rea
         interpreters = dict.fromkeys(planned.python[0] for planned in plan.tasks if planned.python)
         return {name: SshReach(tuple(interpreters))}  # theirs will do for our programs, too
     kind, keys = _engine(plan)
-    return kind.reaches(keys, environ)
+    try:
+        return kind.reaches(keys, environ)
+    except Exception as error:
+        message = f"engine {plan.engine!r} has no reach {name!r}: {type(error).__name__}: {error}"
+        raise ReachError(message, final=True) from error
 
 
 def agents_of(run_id: str, plan: Plan, environ: Mapping[str, str], *, met: bool = False) -> Agents:

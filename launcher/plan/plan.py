@@ -23,6 +23,7 @@ from launcher.plan.settings import (
     model_dir_notes,
     origins_of,
     policy_of,
+    preload_of,
     shape_notes,
 )
 from launcher.plan.tf_config import VARIABLE, check_size
@@ -108,6 +109,7 @@ class _Planner:
         self._model_dir, self._model_dir_in_command = self._choose_model_dir()
         self._program = self._program_to_read()
         self._is_plain = keras_choice.needs_only_python(self._program, surroundings.read)
+        self._preload = preload_of(spec, self._command, is_plain=self._is_plain)
         self._keras = self._choose_keras()
         self._active, notes = adjustments_of(spec, self._command, self._keras)
         foreseen = shape_notes(spec, self._program, surroundings.read)
@@ -123,7 +125,7 @@ class _Planner:
             hosts=tuple(self._sites.values()),
             tasks=self._tasks(),
             policy=policy_of(spec, can_fall_silent=self._traits.can_fall_silent),
-            preload=self._preload(),
+            preload=self._preload,
             adjustments=self._active,
             max_steps=max_steps(self._command.argv),
             inject=spec.inject,
@@ -135,13 +137,6 @@ class _Planner:
             engine_keys=plain(keys),
             on=MappingProxyType({role: names for role, names in self._on.items() if names}),
         )
-
-    def _preload(self) -> tuple[str, ...]:
-        if not self._command.program:
-            return ()
-        if self._spec.preload is not None:
-            return self._spec.preload
-        return () if self._is_plain else ("tensorflow",)
 
     def _program_to_read(self) -> keras_choice.Program:
         cwd = self._around.cwd if self._spec.cwd is None else self._from_here(self._spec.cwd)
@@ -272,7 +267,7 @@ class _Planner:
             return "the command is neither a script nor a module"
         if self._is_plain and self._spec.preload is None:
             return "the program imports nothing but the standard library"
-        if not self._preload():
+        if not self._preload:
             return "preload is switched off"
         return preload_env.can_fork(python[1:], {**inherited, **env}, inherited) or ""
 

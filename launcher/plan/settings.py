@@ -66,6 +66,15 @@ def keras_of(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> Ke
     return KerasChoice(legacy=wanted, reason="as you say", is_guess=False)
 
 
+def preload_of(spec: ClusterSpec, command: Command, *, is_plain: bool) -> tuple[str, ...]:
+    """What is imported before tasks are forked. ``is_plain``: the program needs nothing but Python."""
+    if not command.program:
+        return ()
+    if spec.preload is not None:
+        return spec.preload
+    return () if is_plain else ("tensorflow",)
+
+
 def shape_notes(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> tuple[str, ...]:
     """What will be refused when it runs: the roles do not make what the program needs."""
     roles = spec.roles

@@ -56,8 +56,11 @@ def engine_type(name: str) -> EngineType:
         raise EngineError(f"unknown engine {name[:80]!r}{hint}")
     try:
         found: EngineType = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EngineError(f"engine {name!r} ({point.value}) cannot be loaded: {error}") from error
+    keys = getattr(found, "keys", None)
+    if not isinstance(found, type) or not isinstance(keys, type) or not issubclass(keys, Section):
+        raise EngineError(f"engine {name!r} ({point.value}) is no subclass of launcher.hosts.engine.Engine with keys")
     return found
 
 
@@ -81,7 +84,14 @@ def sites_of(engine: object) -> tuple[PlannedHost, ...] | None:
     if name == LISTED:
         return None
     kind = engine_type(name)
-    return kind.sites(kind.keys.model_validate(values))
+    keys = kind.keys.model_validate(values)
+    try:
+        sites = kind.sites(keys)
+    except Exception as error:
+        raise EngineError(f"engine {name!r} gives no hosts: {type(error).__name__}: {error}") from error
+    if not isinstance(sites, tuple) or not sites or not all(isinstance(site, PlannedHost) for site in sites):
+        raise EngineError(f"engine {name!r} gives no hosts: its sites() gives a tuple of PlannedHost, one or more")
+    return sites
 
 
 def section_at(path: Path) -> type[Section] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from launcher import lifecycle
 from launcher.hosts.agents import Agents
@@ -13,11 +13,12 @@ from launcher.plan.model import PlannedHost
 from launcher.supervise.links import AgentLink
 
 _FINISH_PATIENCE_S = 10.0
+_CLOSE_PATIENCE_S = 30.0
 
 
 class Hosts:
     """``links``: to those that were granted and not left. ``put`` takes what the engine answers; ``link_to`` makes the
-    link to a host."""
+    link to a host; ``warn`` hears what the engine, which may be anybody's code, could not do in the end."""
 
     def __init__(
         self,
@@ -25,9 +26,12 @@ class Hosts:
         agents: Agents,
         link_to: Callable[[PlannedHost], AgentLink],
         put: Callable[[lifecycle.Happening], None],
+        warn: Callable[[str], None],
     ) -> None:
         self.links: dict[str, AgentLink] = {}
-        self._engine = engine_for(self)
+        self._engine_for = engine_for
+        self._engine: Engine | None = None
+        self._warn = warn
         self._agents = agents
         self._link_to = link_to
         self._put = put
@@ -38,6 +42,8 @@ class Hosts:
     # --- what the engine answers
 
     def granted(self, host: PlannedHost) -> None:
+        if not isinstance(host, PlannedHost):
+            raise TypeError(f"an engine grants a PlannedHost, and this is {host!r}")
         self._put(lifecycle.HostGranted(now=time.monotonic(), host=host))
 
     def refused(self, name: str, message: str, advice: str = "") -> None:
@@ -52,7 +58,11 @@ class Hosts:
 
     def ask(self, action: lifecycle.AskHost) -> None:
         """Asks the engine for a host."""
-        self._engine.ask(Needs(host=action.host, roles=action.roles, gpus=action.host.gpus))
+        try:
+            self._engine = self._engine or self._engine_for(self)
+            self._engine.ask(Needs(host=action.host, roles=action.roles, gpus=action.host.gpus))
+        except Exception as error:  # noqa: BLE001 - it is anybody's code
+            self.refused(action.host.name, f"its engine could not be asked: {_told(error)}")
 
     def open(self, host: PlannedHost) -> None:
         """Opens the link to a host."""
@@ -72,20 +82,33 @@ class Hosts:
             await asyncio.wait({line})
         if name in self._granted:
             await self._agents.close(self._granted[name])
-        await self._engine.give_back(name)
+        if self._engine is not None:
+            await self._engine.give_back(name)
 
     async def finish(self, names: frozenset[str]) -> None:
         """Ends every agent, waits until it has gone, and sees that nothing is left on these hosts; then gives all of
         them back."""
         for link in self.links.values():
             link.finish()
-        if self._lines:
-            _, late = await asyncio.wait(self._lines.values(), timeout=_FINISH_PATIENCE_S)
-            for line in late:
-                line.cancel()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
         left = [host for name, host in self._granted.items() if name in names]
-        try:
-            await asyncio.gather(*(self._agents.close(host) for host in left))
-        finally:
-            await asyncio.wait_for(self._engine.close(), _FINISH_PATIENCE_S)
+        await self._within(_FINISH_PATIENCE_S, "the link to a host", self._lines.values())
+        await self._within(_CLOSE_PATIENCE_S, "a host that was left", self._leaving)
+        await self._within(_CLOSE_PATIENCE_S, "a host", [self._agents.close(host) for host in left])
+        if self._engine is not None:
+            await self._within(_FINISH_PATIENCE_S, "the engine", [self._engine.close()])
+
+    async def _within(self, limit_s: float, what: str, work: Iterable[Awaitable[None]]) -> None:
+        """Waits for all of it, no longer than that: what does not even end when it is cancelled is left behind."""
+        tasks = [asyncio.ensure_future(item) for item in work]
+        done, late = await asyncio.wait(tasks, timeout=limit_s) if tasks else (set(), set())
+        for task in late:
+            task.cancel()
+        if late:
+            self._warn(f"{what} could not be closed within {limit_s:g} s")
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._warn(f"{what} could not be closed: {_told(error)}")
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

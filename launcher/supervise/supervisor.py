@@ -62,7 +62,7 @@ class Supervisor:
         self._expected_output: dict[str, int] = {}
         self._agents = agents
         self._diary = Diary(folder)
-        self._hosts = Hosts(engine_for, agents, self._link, self._put)
+        self._hosts = Hosts(engine_for, agents, self._link, self._put, self._diary.warn)
         self._dispatch = Dispatch(plan, self._hosts.links, self._diary, run_id=run_id, folder=str(folder.path))
 
     def _link(self, host: PlannedHost) -> AgentLink:
@@ -244,4 +244,7 @@ def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], *,
         engine_for = partial(engine_of, plan)
         return await Supervisor(folder, plan, engine_for, agents, run_id=run_id, home=home).run()
 
-    return asyncio.run(run())
+    # Not asyncio.run: it would wait for what does not end when it is cancelled, and this process ends anyway.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(run())

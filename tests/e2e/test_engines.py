@@ -52,6 +52,27 @@ def test_a_refusal_ends_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("fault", ["init", "ask"])
+def test_an_engine_that_cannot_be_asked_is_the_cause(tmp_path: Path, fault: str) -> None:
+    spec(tmp_path, fault=fault)
+    done = tflaunch(*OPTIONS, *words(**GOOD), cwd=tmp_path)
+    assert done.code == 3, done.stdout + done.stderr
+    assert (
+        done.report is not None
+        and "could not be asked: RuntimeError: no fleet today" in done.report["cause"]["message"]
+    )
+
+
+@pytest.mark.usefixtures("site")
+def test_an_engine_that_does_not_end_keeps_no_run_from_its_end(tmp_path: Path) -> None:
+    spec(tmp_path, fault="close")
+    done = tflaunch(*OPTIONS, *words(**GOOD), cwd=tmp_path)
+    assert done.code == 0, done.stdout + done.stderr
+    assert "the engine could not be closed within 10 s" in done.stdout
+    assert alive(run_id(tmp_path / "run")) == []
+
+
+@pytest.mark.usefixtures("site")
 def test_a_late_grant_is_waited_for(tmp_path: Path) -> None:
     spec(tmp_path)
     late = tmp_path / "fleet-1.late"

@@ -31,9 +31,26 @@ def ask_for_hosts(run: Run) -> None:
         run.do(AskHost(host=record.host, roles=roles))
 
 
+def asked_for(run: Run, name: str) -> HostRecord | None:
+    """The record of a host that an engine speaks of, which may be anybody's code."""
+    record = run.state.hosts.get(name)
+    if record is None:
+        run.notice("warning", f"the engine speaks of host {name}, for which nobody has asked; that counts for nothing")
+    return record
+
+
 def host_granted(run: Run, granted: HostGranted) -> None:
     """Opens a link to it, unless nobody waits for it any more."""
-    record = run.state.hosts[granted.host.name]
+    record = asked_for(run, granted.host.name)
+    if record is None:
+        return
+    if record.state in (HostState.GRANTED, HostState.ANSWERING):
+        run.notice("warning", f"host {granted.host.name} was granted twice; the first grant counts")
+        return
+    if not granted.host.address:
+        message = "its engine has granted it without an address"
+        host_refused(run, HostRefused(now=run.now, host=granted.host.name, message=message))
+        return
     if record.state is not HostState.ASKED or run.state.phase is not Phase.ALLOCATING:
         run.do(LeaveHost(host=granted.host.name))
         return
@@ -47,8 +64,8 @@ def host_granted(run: Run, granted: HostGranted) -> None:
 
 def host_refused(run: Run, refused: HostRefused) -> None:
     """It will not be had."""
-    record = run.state.hosts[refused.host]
-    if record.state is HostState.ASKED:
+    record = asked_for(run, refused.host)
+    if record is not None and record.state is HostState.ASKED:
         cause = causes.host_lost(refused.host, refused.message, refused.advice)
         lost_early(run, record, cause)
         run.record(events.HostChanged(host=refused.host, state=HostState.LOST.value, message=refused.message))

@@ -11,7 +11,7 @@ import math
 
 from launcher import causes
 from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
-from launcher.lifecycle.hosts.allocating import lost_early
+from launcher.lifecycle.hosts.allocating import asked_for, lost_early
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import SHUT, Generation, HostState, Move, TaskRecord, Training
 from launcher.lifecycle.state.roster import Is
@@ -30,8 +30,8 @@ _MOVABLE = (Phase.STARTING, Phase.TRAINING, Phase.MOVING, Phase.DRAINING)
 
 def host_lost(run: Run, lost: HostLost) -> None:
     """Nobody there does anything any more, and nothing is started there again."""
-    record = run.state.hosts[lost.host]
-    if record.state is HostState.LOST:
+    record = asked_for(run, lost.host)
+    if record is None or record.state is HostState.LOST:
         return
     words = f"{lost.message}; {lost.advice}" if lost.advice else lost.message
     run.record(events.HostChanged(host=lost.host, state=HostState.LOST.value, message=words))

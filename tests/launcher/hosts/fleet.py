@@ -4,6 +4,7 @@ them. What befalls them is scripted by files."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,6 +25,8 @@ class FleetKeys(Section):
     """How many hosts."""
     refuse: tuple[str, ...] = ()
     """Hosts that are not to be had."""
+    fault: str = ""
+    """What this engine does wrong: the name of one of its methods."""
     folder: str = ""
     """Where files say what happens: NAME.late is waited for with the grant, NAME.lost with the loss."""
 
@@ -42,6 +45,8 @@ class Fleet(Engine):
 
     def __init__(self, keys: FleetKeys, answers: Answers) -> None:
         super().__init__(keys, answers)
+        if keys.fault == "init":
+            raise RuntimeError("no fleet today")
         self._lives: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
@@ -54,6 +59,8 @@ class Fleet(Engine):
         return {"fleet": FleetReach(environ)}
 
     def ask(self, needs: Needs) -> None:
+        if self.given.fault == "ask":
+            raise RuntimeError("no fleet today")
         if needs.host.name in self.given.refuse:
             self.answers.refused(needs.host.name, "the fleet is at sea", "wait until it is back")
         else:
@@ -71,6 +78,9 @@ class Fleet(Engine):
             life.cancel()
 
     async def close(self) -> None:
+        while self.given.fault == "close":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(math.inf)
         for name in [*self._lives]:
             await self.give_back(name)
 

@@ -161,3 +161,41 @@ def test_where_something_may_be_left_at_the_end() -> None:
     run.loses("here")
     end = run.ended()
     assert end is not None and end.hosts == frozenset(), "it has just been looked at"
+
+
+def warnings_of(actions: list[lifecycle.Action]) -> list[str]:
+    noted = [item.event for item in actions if isinstance(item, lifecycle.Record)]
+    return [event.message for event in noted if isinstance(event, events.Noticed)]
+
+
+def test_a_second_grant_changes_nothing() -> None:
+    run = Fleet()
+    run.happen(lifecycle.Begun)
+    run.granted("a")
+    again = run.granted("a")
+    assert not of(lifecycle.LeaveHost, again) and not of(lifecycle.OpenLink, again)
+    assert warnings_of(again) == ["host a was granted twice; the first grant counts"]
+
+
+def test_a_grant_without_an_address_is_a_refusal() -> None:
+    run = Fleet()
+    run.happen(lifecycle.Begun)
+    for name in "bc":
+        run.happen(lifecycle.HostRefused, host=name, message="no host is free")
+    run.happen(lifecycle.HostGranted, host=PlannedHost(name="a", address=""))
+    assert [run.state.hosts[name].state.value for name in "abc"] == ["lost"] * 3
+
+
+@pytest.mark.parametrize("kind", ["granted", "refused", "lost"])
+def test_hosts_that_nobody_asked_for_count_for_nothing(kind: str) -> None:
+    run = Fleet()
+    run.happen(lifecycle.Begun)
+    if kind == "granted":
+        said = run.happen(lifecycle.HostGranted, host=PlannedHost(name="stranger", address="10.9.9.9"))
+    else:
+        happening = lifecycle.HostRefused if kind == "refused" else lifecycle.HostLost
+        said = run.happen(happening, host="stranger", message="x")
+    assert warnings_of(said) == [
+        "the engine speaks of host stranger, for which nobody has asked; that counts for nothing"
+    ]
+    assert run.state.phase is Phase.ALLOCATING and run.state.hosts.keys() == set("abc")

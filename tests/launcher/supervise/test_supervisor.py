@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_an_agent_that_dies_with_an_answer_is_asked_again_when_it_is_back(tmp_pa
             writer.close()
 
         plan = make_plan(adjustments=("session-gate",))
-        home = folders.make("supervisor", "supervisor")
+        home = folders.make(f"supervisor-{os.getpid()}", "supervisor")
         assert home is not None
         agents = fake_agents(FakeReach(serve))
         supervisor = Supervisor(runs.RunFolder(tmp_path), plan, listed, agents, run_id="run", home=home)
@@ -72,7 +73,7 @@ def test_a_host_that_speaks_for_others_ends_the_run(tmp_path: Path) -> None:
             if isinstance(protocol.decode(line), protocol.Finish):
                 return
 
-    home = folders.make("supervisor", "supervisor")
+    home = folders.make(f"supervisor-{os.getpid()}", "supervisor")
     assert home is not None
     agents = fake_agents(FakeReach(serve))
     supervisor = Supervisor(runs.RunFolder(tmp_path), make_plan(), listed, agents, run_id="run", home=home)
@@ -137,11 +138,13 @@ def engine_story(tmp_path: Path, tell: Callable[[Scripted, FakeReach], Awaitable
         return engines[0]
 
     async def story() -> int:
-        home = folders.make("supervisor", "supervisor")
+        home = folders.make(f"supervisor-{os.getpid()}", "supervisor")
         assert home is not None
         run = replace(plan, hosts=hosts, tasks=tasks)
         supervisor = Supervisor(runs.RunFolder(tmp_path), run, engine_for, fake_agents(reach), run_id="run", home=home)
         running = asyncio.create_task(supervisor.run())
+        while not engines:  # it is made when it is first asked
+            await asyncio.sleep(0.005)
         await tell(engines[0], reach)
         return await asyncio.wait_for(running, 60)
 
