@@ -3,23 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 LEGACY_VENV := .venv-tf2.15
 PEERS_VENV := .venv-peers
+MLFLOW_VENV := .venv-mlflow
+JUPYTER_VENV := .venv-jupyter
+S3_VENV := .venv-s3
+BENCH_VENV := .venv-bench
 LEGACY_PEERS_VENV := .venv-peers-tf2.15
 LOCK := requirements/lock.txt
 LEGACY_LOCK := requirements/lock-tf2.15.txt
 PYTEST_ARGS ?=
 SHAPES_ARGS ?=
 BIN := $(VENV)/bin
+# What has a target of its own, with packages that the others do without: not even collected elsewhere.
+APART := $(addprefix --ignore=tests/,docker peers mlflow jupyter s3 dist slurm)
 
-.PHONY: demo test test-small test-legacy test-docker docker-packages matrix lint format bench shapes soak test-estimator test-peers guard dist test-dist schema lock clean test-packages
+.PHONY: demo test test-small test-legacy test-docker docker-packages test-slurm slurm-packages matrix lint format bench pictures shapes soak test-estimator test-peers test-mlflow test-jupyter test-s3 guard dist test-dist schema lock clean test-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/tflaunch local --workers 2 --ps 1
 
 test: test-packages lint
-	$(BIN)/python -m pytest -m "not soak" --ignore tests/docker --ignore tests/peers --ignore tests/dist --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" $(APART) --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-legacy: $(LEGACY_VENV)/.installed
-	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(LEGACY_VENV)/bin/python -m pytest -m "legacy and not soak" $(APART) --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 # The smaller set on the newest TensorFlow, with every Python that is here.
 matrix:
@@ -30,7 +36,7 @@ matrix:
 	done
 
 test-small: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "legacy and not soak" --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "legacy and not soak" $(APART) --numprocesses auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 # Hosts made of namespaces, the guard of ports and patterns compared with git need these. Where they cannot be installed,
 # the tests that need them say so and are left out; in CI they fail.
@@ -52,6 +58,15 @@ docker-packages:
 	[ -z "$$missing" ] && [ -e /usr/lib/podman/aardvark-dns ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 	  --no-install-recommends podman buildah runc debootstrap iptables netavark aardvark-dns >/dev/null; }
 
+# A Slurm of three nodes out of namespaces, and runs on it: as root, on Debian.
+test-slurm: $(VENV)/.installed-dev slurm-packages
+	$(BIN)/python -m pytest -n0 -p no:cacheprovider $(PYTEST_ARGS) tests/slurm
+
+slurm-packages:
+	@for program in slurmctld slurmd srun munged ip ps; do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing=yes; done; \
+	[ -z "$$missing" ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	  --no-install-recommends slurmctld slurmd slurm-client munge iproute2 procps >/dev/null; }
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,8 +77,11 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
+bench: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed $(BENCH_VENV)/.installed
 	$(BIN)/python -m tests.benchmarks --legacy-python $(LEGACY_VENV)/bin/python
+
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.launcher.views.console_picture docs/pictures
 
 # What becomes of programs of every shape, as a table; about an hour.
 shapes: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
@@ -71,8 +89,9 @@ shapes: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 	$(LEGACY_VENV)/bin/python -m tests.shapes.table $(SHAPES_ARGS)
 
 soak: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m soak $(APART) $(PYTEST_ARGS)
 	TFLAUNCH_EXAMPLES=2000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/launcher/spec tests/launcher/lifecycle
+	TFLAUNCH_EXAMPLES=5000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/launcher/estimator/streaming/test_round_trips.py
 
 # tf.estimator's own tests on the newest TensorFlow and on 2.15.1: make test-estimator SUITE=DIR [SUITE_ARGS="--only keras"].
 test-estimator: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
@@ -85,6 +104,18 @@ test-estimator: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 test-peers: $(PEERS_VENV)/.installed $(LEGACY_PEERS_VENV)/.installed
 	$(PEERS_VENV)/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/peers
 	$(LEGACY_PEERS_VENV)/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS) tests/peers
+
+# The mlflow listener against a real server.
+test-mlflow: $(MLFLOW_VENV)/.installed
+	$(MLFLOW_VENV)/bin/python -m pytest -n0 -p no:cacheprovider $(PYTEST_ARGS) tests/mlflow
+
+# Runs from a real Jupyter kernel, and asked for by Optuna.
+test-jupyter: $(JUPYTER_VENV)/.installed
+	$(JUPYTER_VENV)/bin/python -m pytest -n0 -p no:cacheprovider $(PYTEST_ARGS) tests/jupyter tests/launcher/api/test_documentation.py
+
+# s3:// against moto's server on loopback.
+test-s3: $(S3_VENV)/.installed
+	$(S3_VENV)/bin/python -m pytest -n0 -p no:cacheprovider $(PYTEST_ARGS) tests/s3
 
 # The library that guards ports, for both kinds of machines and any glibc from 2.17: what a wheel brings along.
 guard: $(VENV)/.installed
@@ -106,7 +137,7 @@ schema: $(VENV)/.installed-dev
 	$(BIN)/tflaunch schema > launcher/spec/cluster_spec.schema.json
 
 clean:
-	rm -rf $(VENV) $(LEGACY_VENV) $(PEERS_VENV) $(LEGACY_PEERS_VENV)
+	rm -rf $(VENV) $(LEGACY_VENV) $(PEERS_VENV) $(LEGACY_PEERS_VENV) $(MLFLOW_VENV) $(JUPYTER_VENV) $(S3_VENV) $(BENCH_VENV)
 
 # A virtual environment is made with the standard library; where a distribution leaves that part out, root installs it.
 define make_venv
@@ -144,6 +175,27 @@ define make_peers_venv
 	cp tests/peers/sitecustomize.py $$($(2)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 	touch $(2)/.installed
 endef
+
+# $(1): an environment that has what ours has, $(2): what it has besides.
+define make_venv_beside
+	$(call make_venv,$(BIN)/python,$(1))
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > $$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tflaunch-dev.pth
+	touch $(1)/.installed
+endef
+
+$(MLFLOW_VENV)/.installed: $(VENV)/.installed-dev
+	$(call make_venv_beside,$(MLFLOW_VENV),'mlflow>=2.10')
+
+$(JUPYTER_VENV)/.installed: $(VENV)/.installed-dev
+	$(call make_venv_beside,$(JUPYTER_VENV),'ipykernel>=6' 'nbclient>=0.8' 'optuna>=3')
+
+$(S3_VENV)/.installed: $(VENV)/.installed-dev
+	$(call make_venv_beside,$(S3_VENV),'moto[server]>=5')
+
+$(BENCH_VENV)/.installed: $(VENV)/.installed-dev
+	$(call make_venv_beside,$(BENCH_VENV),'datasets>=3')
 
 $(PEERS_VENV)/.installed: $(VENV)/.installed requirements/peers.txt tests/peers/sitecustomize.py
 	$(call make_peers_venv,$(BIN)/python,$(PEERS_VENV),$(LOCK))

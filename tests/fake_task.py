@@ -8,11 +8,13 @@ Words, each done in turn (standard library only, starts in milliseconds):
   env=NAME, argv, orig-argv, cwd, umask      print what was passed, as JSON lines
   listen                                     listen on the own address in TF_CONFIG, with SO_REUSEPORT
   touch=PATH, wait-file=PATH                 make a file; wait until one is there
-  ready, finished=STEP, step=STEP[:EXAMPLES], saved=STEP, waiting=WHAT, garbage    say so over the task socket
+  sign=PATH                                  append the own name and attempt to that file
+  ready, finished=STEP, step=STEP[:EXAMPLES], saved=STEP, evaluated=STEP, waiting=WHAT, garbage
+                                             say so over the task socket
   pass-on=PATH                               listen there, and say what comes over a task socket for each connection
   flood=N                                    N steps over the task socket, as fast as it takes them
   rewrite=FOLDER:N                           replace the file ``checkpoint`` there N times, with the own attempt in it
-  gate, barrier, drain, stop                 wait until told so over the task socket
+  gate, barrier, drain, stop, save           wait until told so over the task socket
   obey                                       wait until told to exit over the task socket, and do
   alive                                      wait until told that the chief has its session
 """
@@ -174,6 +176,12 @@ def rewrite(value: str) -> None:
         time.sleep(0.005)
 
 
+def sign(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(fd, f"{os.environ['TFLAUNCH_TASK']} {os.environ['TFLAUNCH_ATTEMPT']}\n".encode())
+    os.close(fd)
+
+
 def show(value: object) -> None:
     write(json.dumps(value).encode() + b"\n")
 
@@ -196,12 +204,16 @@ WORDS = {
     "listen": lambda value: listen(),
     "touch": lambda value: Path(value).touch(),
     "wait-file": wait_file,
+    "sign": sign,
     "rewrite": rewrite,
     "ready": lambda value: channel().say(kind="ready"),
     "finished": lambda value: channel().say(kind="finished", global_step=int(value), local_steps=int(value)),
     "step": step,
     "flood": flood,
     "pass-on": pass_on,
+    "evaluated": lambda value: channel().say(
+        kind="evaluated", global_step=int(value), metrics={"auc": int(value) / 100}
+    ),
     "saved": lambda value: channel().say(kind="checkpoint_saved", global_step=int(value), path=f"model.ckpt-{value}"),
     "waiting": lambda value: channel().say(kind="waiting", what=value),
     "garbage": lambda value: channel().raw(
@@ -210,6 +222,7 @@ WORDS = {
     "alive": lambda value: channel().wait("alive"),
     "gate": lambda value: channel().wait("gate"),
     "barrier": lambda value: channel().wait("barrier"),
+    "save": lambda value: channel().wait("save_now"),
     "drain": lambda value: channel().wait("drain"),
     "stop": lambda value: channel().wait("stop_training"),
     "obey": lambda value: obey(),

@@ -6,7 +6,9 @@ the same: ``1 + tf.strings.to_hash_bucket_fast(text, most_ids - 1)``, and 0 for 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -18,19 +20,26 @@ from jobs.convert.text import Ints, Mask
 from jobs.errors import JobError
 from jobs.esmm.input.schema import CLICK, CONVERSION, LABELS
 from launcher.estimator.streaming.errors import BadDataError
-from launcher.estimator.streaming.formats.csv_lines import read_header, read_lines
+from launcher.estimator.streaming.formats.feature_spec import Column
 from launcher.estimator.streaming.formats.framing import BadRecord
 from launcher.estimator.streaming.formats.inference import infer_spec
+from launcher.estimator.streaming.formats.text.lines import read_header, read_lines
+from launcher.estimator.streaming.formats.text.sniffing import find_form
 from launcher.estimator.streaming.tools.convert import read_columns
 
 _ROWS_AT_ONCE = 16_384
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"convert: {text}\n")
 
 
 class Table:
     """What the columns of some CSV files are; the first file decides. Raises JobError or StreamingError."""
 
     def __init__(self, path: str, *, click: str, conversion: str | None, columns: Sequence[str] | None) -> None:
-        header = read_header(path)
+        form, _ = find_form(path)
+        header = read_header(path, form=form)
         if conversion is None and CONVERSION in header:
             conversion = CONVERSION
         self._labels = {CLICK: click} | ({CONVERSION: conversion} if conversion else {})
@@ -42,13 +51,14 @@ class Table:
         if twice:
             raise JobError(f"{path}: {', '.join(twice)} is named twice; a column is one label or one feature")
         self.names = tuple(columns or (name for name in header if name not in self._labels.values()))
-        self._spec = infer_spec(path, "csv").select((*self.names, *self._labels.values()))
+        self._spec = infer_spec(path, "csv", notice=_say).select((*self.names, *self._labels.values()))
         kinds = {column.name: column.kind for column in self._spec.columns}
+        self._spec = replace(self._spec, columns=tuple(self._read_as(column) for column in self._spec.columns))
         wrong = [name for name in self._labels.values() if kinds[name] != "int64"]
         if wrong:
             raise JobError(f"{path}: the label {', '.join(wrong)} is not 0 or 1 in every row")
-        self.hashed = frozenset(name for name in self.names if kinds[name] == "bytes")
-        fractions = [name for name in self.names if kinds[name] == "float32"]
+        self.hashed = frozenset(name for name in self.names if kinds[name] in ("bytes", "uint64"))
+        fractions = [name for name in self.names if kinds[name] in ("float32", "float64")]
         if fractions:
             raise JobError(
                 f"{path}: {', '.join(fractions)}: ids are whole numbers or text, not fractions; make classes of them, "
@@ -59,8 +69,14 @@ class Table:
             raise JobError(
                 f"{path}: a feature cannot be named {' or '.join(clash)}; name labels by --click, --conversion"
             )
-        lines = [len(line) for block in islice(read_lines(path), 1) for line in block.records]
+        lines = [len(line) for block in islice(read_lines(path, form=form), 1) for line in block.records]
         self._line_bytes = 1 + sum(lines) // len(lines)
+
+    def _read_as(self, column: Column) -> Column:
+        """Ids that are too large for int64 are hashed as texts; a label that is missing is none, and not 0."""
+        if column.kind == "uint64":
+            return Column(name=column.name, kind="bytes")
+        return replace(column, default=None) if column.name in self._labels.values() else column
 
     def read(
         self, path: str, bad: BadRows, advance: Callable[[int], None], *, skip: bool, most_ids: int

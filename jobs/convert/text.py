@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.errors import JobError
-from launcher.estimator.streaming.formats.files import open_data
+from launcher.estimator.streaming.formats.storage.files import open_data
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]

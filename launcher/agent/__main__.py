@@ -1,10 +1,11 @@
-"""``python -I -S launcher/agent/__main__.py (relay|keeper|sweep|doctor|deploy) OPTIONS``.
+"""``python -I -S launcher/agent/__main__.py (relay|hold|keeper|sweep|doctor|deploy) OPTIONS``.
 
 Isolated and without ``site``, so that it starts in milliseconds and nothing of the user's Python set-up reaches it.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -18,9 +19,14 @@ def main() -> int:
 def run(program: str, argument: str) -> int:
     """Runs one of the programs, with its options as JSON; returns its exit code."""
     if program == "relay":
+        gc.disable()  # what is imported stays: to look for garbage among it would be a tenth of all that a start costs
         from launcher.agent.host import relay
 
         return relay.main(argument)
+    if program == "hold":
+        from launcher.agent.host import hold
+
+        return hold.main(argument)
     if program == "keeper":
         from launcher.agent.host import keeper
 

@@ -1,9 +1,10 @@
 """The first program of ours on a host: finds the agent's files, or asks for them, and runs one of its programs.
 
-It arrives over the connection and is executed by a Python that knows nothing of us, so it stands alone. Its second line
-of input says what is wanted: ``digest`` of the files, the ``size`` of what will be sent if they are missing, the
-``program`` to run (relay, sweep) and its ``options``. The files are kept by their digest, so that they travel once: in
-the user's cache folder, or where there is none in one of his own in /tmp, under a name that nobody else has taken.
+It arrives over the connection and is executed by a Python that knows nothing of us, so it stands alone. What comes next
+says what is wanted, as JSON after its size in digits: ``digest`` of the files, the ``size`` of what will be sent
+if they are missing, the ``program`` to run (relay, sweep) and its ``options``. The files are kept by their digest, so
+that they travel once: in the user's cache folder, or where there is none in one of his own in /tmp, under a name that
+nobody else has taken.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import json
 import os
 import stat
 import sys
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 WANTED_MARKER = b"tflaunch-agent-wanted\n"
+SIZE_DIGITS = 8
 EXIT_NO_ROOM = 66
 _KEEP_S = 200 * 86400
 _OURS = "launcher/agent/__main__.py"
@@ -23,8 +28,7 @@ _OURS = "launcher/agent/__main__.py"
 
 def main() -> NoReturn:
     """Runs the program; its exit code ends the process."""
-    with open(0, "rb", 0, closefd=False) as stream:  # unbuffered: what follows the line is not ours
-        request = json.loads(stream.readline())
+    request = json.loads(_read(int(_read(SIZE_DIGITS))))
     home = _find(request["digest"]) or _receive(request)
     sys.path.insert(0, home)
     from launcher.agent.__main__ import run
@@ -69,17 +73,23 @@ def _is_safe(place: str) -> bool:
     return _is_private(place) or bool(stat.S_ISDIR(facts.st_mode) and not facts.st_uid and facts.st_mode & stat.S_ISVTX)
 
 
+def _read(size: int) -> bytes:
+    """So much of the input and no more: what follows is not ours. Not byte by byte, as an unbuffered line is read."""
+    data = b""
+    while len(data) < size:
+        part = os.read(0, size - len(data))
+        if not part:
+            sys.exit("the connection ended while the agent was being sent")
+        data += part
+    return data
+
+
 def _receive(request: dict[str, Any]) -> str:
     import hashlib
     import zlib
 
     os.write(1, WANTED_MARKER)
-    data = b""
-    while len(data) < request["size"]:
-        part = os.read(0, request["size"] - len(data))
-        if not part:
-            sys.exit("the connection ended while the agent was being sent")
-        data += part
+    data = _read(request["size"])
     if hashlib.sha256(data).hexdigest()[: len(request["digest"])] != request["digest"]:
         sys.exit("the agent arrived damaged; try again")
     files = json.loads(zlib.decompress(data))

@@ -18,6 +18,7 @@ from launcher.causes.others import (
     model_dirs_differ,
     not_started,
     refused,
+    too_few_workers,
     untrained,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "refused",
     "straggler",
     "to_json",
+    "too_few_workers",
     "untrained",
     "used_up",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from launcher.causes.cause import Cause
-from launcher.causes.traces import Raised, Trace, gist, last_trace, native_words
+from launcher.causes.traces import Raised, Trace, gist, last_trace, native_words, unread_source
 from launcher.wire import protocol
 
 
@@ -73,7 +73,7 @@ def _trace(body: protocol.Exited) -> Trace | None:
     if body.raised:
         return last_trace("\n".join(line for line in body.raised.splitlines() if not line.startswith("[tflaunch] ")))
     if body.exit_code == 1:
-        return last_trace(body.excerpt) or last_trace(body.tail)
+        return last_trace(body.excerpt) or last_trace(body.tail) or unread_source(body.tail)
     return last_trace(body.tail) if body.exit_code else None
 
 

@@ -11,8 +11,8 @@ from launcher.causes.advice import filled
 from launcher.causes.cause import Cause
 from launcher.causes.evidence import NOTHING, Evidence, Known, decisive, gather, on_purpose, remark
 from launcher.causes.folding import CRASHES
+from launcher.causes.kinds import RULES
 from launcher.causes.rule import Rule
-from launcher.causes.rules import RULES
 from launcher.causes.traces import Raised, fault_frame, gist
 from launcher.causes.words import (
     in_thread,

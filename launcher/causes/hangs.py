@@ -27,7 +27,7 @@ class Standing:
     alive: bool
     ready: bool
     finished: bool
-    waits_for: str
+    waits_for: protocol.Wait | None
     missing: str = ""
     doing: str = ""
     global_step: int
@@ -180,7 +180,7 @@ def _root(standings: Sequence[Standing]) -> Standing | None:
         [
             item
             for item in chief_first
-            if item.role is Role.CHIEF and any(other.waits_for == "session" for other in trainers)
+            if item.role is Role.CHIEF and any(other.waits_for is protocol.Wait.SESSION for other in trainers)
         ],
     )
     return next((found[0] for found in suspects if found), None)
@@ -189,7 +189,7 @@ def _root(standings: Sequence[Standing]) -> Standing | None:
 def _waits_for(item: Standing, root: Standing) -> bool:
     if not item.role.trains or item.finished or item.paused or item.file or item.own_frame is not None:
         return False
-    return root.role is Role.PS or root.role is Role.CHIEF or item.waits_for == "barrier"
+    return root.role is Role.PS or root.role is Role.CHIEF or item.waits_for is protocol.Wait.BARRIER
 
 
 def does(item: Standing) -> str:
@@ -216,10 +216,10 @@ def does(item: Standing) -> str:
 
 
 _WAITS = {
-    "gate": "waits for the parameter servers to listen, or for the chief to begin this training",
-    "session": "waits for the chief to initialise the variables",
-    "barrier": "waits for the other trainers to finish",
-    "checkpoint": "waits for a checkpoint",
+    protocol.Wait.GATE: "waits for the parameter servers to listen, or for the chief to begin this training",
+    protocol.Wait.SESSION: "waits for the chief to initialise the variables",
+    protocol.Wait.BARRIER: "waits for the other trainers to finish",
+    protocol.Wait.CHECKPOINT: "waits for a checkpoint",
 }
 
 

@@ -73,6 +73,17 @@ def host_lost(host: str, message: str, advice: str = "") -> Cause:
     return Cause(task=None, host=host, kind="host", message=what, advice=advice or "see that it is up, and start again")
 
 
+def too_few_workers(left: int, least: int) -> Cause:
+    words = "1 worker is left" if left == 1 else f"{left} workers are left"
+    return Cause(
+        task=None,
+        host=None,
+        kind="host",
+        message=f"{words}, and roles.worker.min is {least}",
+        advice="see why the others are gone (report.json), and start again; or let it go on with fewer",
+    )
+
+
 def deadline(timeout_s: float, model_dir: str | None) -> Cause:
     again = f"start it again with --model-dir {model_dir} to go on from the last checkpoint, or " if model_dir else ""
     return Cause(

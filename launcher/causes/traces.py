@@ -17,6 +17,7 @@ _MEANWHILE = "During handling of the above exception, another exception occurred
 _FRAME = re.compile(r'^  File "(.+)", line (\d+)(?:, in (.+))?$')
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*)|:)?$")
 _SYNTAX_ERRORS = ("SyntaxError", "IndentationError", "TabError")
+_IN_FILE = re.compile(r" in file (.+) on line (\d+)")
 _THREAD = re.compile(r"^Exception in thread (.+?)(?: \(.*\))?:$")
 _MOST_MESSAGE_LINES = 400
 _LIBRARIES = re.compile(
@@ -93,6 +94,17 @@ def last_trace(text: str) -> Trace | None:
     of_main = [trace for trace in found if not trace.thread]
     best = of_main or found
     return best[-1] if best else None
+
+
+def unread_source(text: str) -> Trace | None:
+    """The error of a script that Python cannot even decode, for which it shows no line: the last thing it says."""
+    last = text.rstrip().rpartition("\n")[2]
+    raised = _RAISED.match(last)
+    if raised is None or raised[1] not in _SYNTAX_ERRORS:
+        return None
+    place = _IN_FILE.search(last)
+    frames = (Frame(path=place[1], line=int(place[2]), function=""),) if place else ()
+    return Trace(links=(Raised(name=raised[1], text=raised[2] or "", frames=frames),))
 
 
 def traces(text: str) -> tuple[Trace, ...]:

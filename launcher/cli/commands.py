@@ -12,62 +12,56 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.agent.host.sweep import tidy
 from launcher.cli import client
-from launcher.private.folders import FolderError
-from launcher.record import report, runs
-from launcher.record.states import Outcome, StopHow
+from launcher.cli.looking import find, parsed, task_of, tidy_up
+from launcher.cli.slurm import allocation, there
+from launcher.record import reading, report, runs
+from launcher.record.states import StopHow
 from launcher.record.view import RunView
 from launcher.supervise import control
-from launcher.views.console import open_console
-from launcher.views.spans import duration
+from launcher.views.console import RunConsole, form_for, open_console
 from launcher.views.summary import summary_lines
-from launcher.views.terminal import complain, put, say, say_json
-from launcher.wire.errors import EXIT_HOST, HostError, UsageError
-from launcher.wire.protocol import LOG_LEVEL_VARIABLE, JsonValue
-from launcher.wire.roles import TaskId
+from launcher.views.terminal import complain, put, say
+from launcher.wire.errors import EXIT_HOST, UsageError
+from launcher.wire.protocol import LOG_LEVEL_VARIABLE
 
 if TYPE_CHECKING:
     from launcher.cli.resolve import Request
     from launcher.plan.model import Plan
 
 
-_CAUSE_CHARS = 200
-
+_BOARD_PATIENCE_S = 60.0
 
 # --- starting ----------------------------------------------------------------------------------------------------
 
 
-def launch(request: Request, runs_dir: Path, *, detach: bool, as_json: bool, plain: bool) -> int:
-    """Plans, starts and, unless detached, shows a run to its end."""
+def launch(
+    request: Request, runs_dir: Path, *, detach: bool, owned: str | None, as_json: bool, plain: bool, metric: str
+) -> int:
+    """Plans, starts and, unless detached, shows a run to its end. ``owned``: see ``client.start``."""
     from launcher.cli.resolve import resolve
     from launcher.deploy.command import deploy_plan
     from launcher.plan.plan import with_run_dir
 
     resolved = resolve(request)
     _check_hosts(resolved.plan)
-    _tidy(kill=True)
+    allocation.check(resolved.plan, request.environ)
+    tidy_up(kill=True)
     for note in resolved.plan.notes:
         complain(note)
     if resolved.sample_data:
         _make_sample_data(resolved.sample_data)
     plan = deploy_plan(resolved.plan, resolved.spec, request.spec, plain=plain or as_json)
-    folder = _run_folder(request, runs_dir, plan.name)
-    client.start(folder, with_run_dir(plan, str(folder.path)), request.environ)
+    folder = run_folder(request, runs_dir, plan.name)
+    client.start(folder, with_run_dir(plan, str(folder.path)), request.environ, owner=owned)
     if detach:
-        say(folder.run if as_json else f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}")
+        how = f"tflaunch: {folder.run} runs; see it with: tflaunch attach {folder.run}"
+        say(json.dumps(str(folder.path)) if owned else folder.run if as_json else how)
+        if plan.tensorboard and not owned and not as_json:
+            say(_board_of(folder))
         return 0
     debug = resolved.plan.tasks[0].env.get(LOG_LEVEL_VARIABLE) == "debug"
-    return _show(folder, own=True, as_json=as_json, plain=plain, all_lines=debug)
-
-
-def _tidy(*, kill: bool) -> None:
-    """Takes away what dead runs have left here; processes of theirs with ``kill`` alone."""
-    try:
-        tidy(kill=kill)
-    except FolderError as error:
-        if kill:
-            raise HostError("this machine", str(error)) from error
+    return show_run(folder, own=True, as_json=as_json, plain=plain, all_lines=debug, metric=metric)
 
 
 def deploy(request: Request, *, plain: bool) -> int:
@@ -85,7 +79,7 @@ def _check_hosts(plan: Plan) -> None:
         raise UsageError(f"{len(here)} hosts without ssh ({', '.join(here[:5])}): only one of them can be this machine")
 
 
-def _run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:
+def run_folder(request: Request, runs_dir: Path, name: str) -> runs.RunFolder:
     wanted = request.value("run_dir")
     try:
         if wanted is None:
@@ -103,18 +97,45 @@ def _make_sample_data(command: tuple[str, ...]) -> None:
         raise UsageError(f"the sample data could not be made (exit code {made.returncode}): {' '.join(command)}")
 
 
-def _show(folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool, all_lines: bool = False) -> int:
-    view = RunView()
+def show_run(
+    folder: runs.RunFolder, *, own: bool, as_json: bool, plain: bool, all_lines: bool = False, metric: str = ""
+) -> int:
+    form = form_for(sys.stdout, "json" if as_json else "plain" if plain else "live", os.environ)
+    held = folder.held()  # it may be moved meanwhile
+    reader = reading.RunReader(held, from_start=form != "live")
+    console = open_console(
+        reader.view, held, sys.stdout, form=form, environ=os.environ, all_lines=all_lines, metric=metric
+    )
+    return show(folder, reader, console, own=own, as_json=as_json)
+
+
+def show(folder: runs.RunFolder, reader: reading.RunReader, console: RunConsole, *, own: bool, as_json: bool) -> int:
+    """Shows a run to its end. ``own``: it is ended when this process is."""
+    view = reader.view
     view.only_watched = not own
-    form = "json" if as_json else "plain" if plain else "live"
-    console = open_console(view, folder, sys.stdout, form=form, environ=os.environ, all_lines=all_lines)
-    exit_code = client.watch(folder, view, console, own=own)
+    try:
+        exit_code = client.watch(folder, reader, console, own=own)
+    except client.LeftError:
+        complain(f"{folder.run} goes on; see it with: tflaunch attach {folder.run}; end it with: tflaunch stop")
+        return 0
     if not view.ended and (away := runs.elsewhere(folder)):
         complain(f"{folder.run} is live on {away}, seen from here only by its files; attach to it there")
         return 0
-    if not as_json:
-        _sum_up(view, folder)
+    if not view.ended and exit_code is not None:
+        complain(f"{folder.path} is gone or full; the run has ended with exit code {exit_code}")
+    elif not as_json:
+        client.show(lambda: _sum_up(view, folder))
     return 1 if exit_code is None else exit_code
+
+
+def _board_of(folder: runs.RunFolder) -> str:
+    """Waits a while for a run's TensorBoard; says where it answers."""
+    deadline = time.monotonic() + _BOARD_PATIENCE_S
+    while runs.is_live(folder) and time.monotonic() < deadline:
+        if url := report.board_of(reading.load_view(folder), live=True):
+            return f"tflaunch: TensorBoard answers at {url}"
+        time.sleep(0.1)
+    return f"tflaunch: TensorBoard does not answer yet; tflaunch status {folder.run} shows its address once it does"
 
 
 def _sum_up(view: RunView, folder: runs.RunFolder) -> None:
@@ -124,63 +145,6 @@ def _sum_up(view: RunView, folder: runs.RunFolder) -> None:
 # --- looking -----------------------------------------------------------------------------------------------------
 
 
-def ls(runs_dir: Path, *, as_json: bool) -> int:
-    """Lists the runs, newest first."""
-    _tidy(kill=False)
-    rows = [_status(folder) for folder in runs.list_runs(runs_dir)]
-    if as_json:
-        say_json(rows)
-        return 0
-    if not rows:
-        say(f"no runs in {runs_dir.absolute()}", err=True)
-    for row in rows:
-        say(_row(row, max(len(str(row["run"])) for row in rows)))
-    return 0
-
-
-def _row(state: dict[str, JsonValue], width: int) -> str:
-    """One run in a line: how and when it ended, how long it took, how far it came, and why it failed."""
-    words = [f"{state['run']!s:{width}}  {state['outcome'] or 'live':11}"]
-    words.append(f"{str(state['ended'] or '')[:19].replace('T', ' '):19}  {duration(_number(state['duration_s'])):>9}")
-    words.append(f"step {_number(state['global_step']):,.0f}" if state["global_step"] is not None else "")
-    if isinstance(cause := state["cause"], dict):
-        words.append(str(cause["message"])[:_CAUSE_CHARS])
-    words.append(str(state["note"] or ""))
-    return "  ".join(words).rstrip()
-
-
-def _number(value: JsonValue) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _status(folder: runs.RunFolder) -> dict[str, JsonValue]:
-    """Where a run stands. To look ends nothing."""
-    return report.status_of(folder)
-
-
-def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
-    """Prints where a run stands."""
-    _tidy(kill=False)
-    folder = find(runs_dir, run)
-    state = _status(folder)
-    if as_json:
-        say_json(state)
-        return 0
-    tasks = state["tasks"]
-    assert isinstance(tasks, list)
-    say(_row({**state, "cause": None}, 0))
-    if isinstance(cause := state["cause"], dict):
-        say(f"  cause  {cause['message']}")
-        say(f"  to do  {cause['advice']}")
-    for task in tasks:
-        assert isinstance(task, dict)
-        state_words = "lost with the launcher" if task["state"] == Outcome.LOST else str(task["state"])
-        words = [f"{task['task']!s:14}", f"{state_words:11}", f"{task['host']!s:12}"]
-        words += [f"{name} {task[name]}" for name in ("pid", "restarts", "global_step", "examples") if task[name]]
-        say("  " + " ".join(words))
-    return 0
-
-
 def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> int:
     """Prints what the tasks of a run wrote."""
     from launcher.views.logs import print_logs
@@ -188,16 +152,18 @@ def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> 
     if run is not None and task is None and _looks_like_task(run):
         run, task = None, run
     folder = find(runs_dir, run)
+    while follow and reading.load_view(folder).started is None and client.pause_while_live(folder):
+        pass  # a job that waits has no tasks yet
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    only = _task_of(folder, task) if task else None
+    only = task_of(folder, task) if task else None
     wait = (lambda: client.pause_while_live(folder)) if follow else None
     print_logs(folder, only, out=sys.stdout, color=color, wait=wait)
     return 0
 
 
-def attach(runs_dir: Path, run: str | None, *, as_json: bool, plain: bool) -> int:
+def attach(runs_dir: Path, run: str | None, *, as_json: bool, plain: bool, metric: str) -> int:
     """Shows a run as it goes on; a run that has ended is told from its events."""
-    return _show(find(runs_dir, run), own=False, as_json=as_json, plain=plain)
+    return show_run(find(runs_dir, run), own=False, as_json=as_json, plain=plain, metric=metric)
 
 
 # --- steering ----------------------------------------------------------------------------------------------------
@@ -206,39 +172,51 @@ def attach(runs_dir: Path, run: str | None, *, as_json: bool, plain: bool) -> in
 def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
     """Ends a run and waits until it has ended."""
     folder = find(runs_dir, run)
+    if (said := there.stop_waiting(folder)) is not None:
+        say(said)
+        return 0
     if not runs.is_live(folder) and not runs.elsewhere(folder):
         return _end_abandoned(folder, now=now)
     error = client.ask(folder, control.AskStop(how=(StopHow.KILL if now else StopHow.STOP).value, by="tflaunch stop"))
     if error:
         raise UsageError(error)
-    while runs.is_live(folder):
+    while there.goes_on(folder):
         time.sleep(0.05)
-    _sum_up(report.load_view(folder), folder)
+    _sum_up(reading.load_view(folder), folder)
     return 0
 
 
 def _end_abandoned(folder: runs.RunFolder, *, now: bool) -> int:
     """Ends what a run without a supervisor has left alive, or says what lives on and for how long."""
-    from launcher.hosts.reaches import agents_of
-    from launcher.plan.plan import plan_from_json
-    from launcher.supervise import abandoned
-
-    view, record = report.load_view(folder), runs.read_supervisor(folder)
+    view, record = reading.load_view(folder), runs.read_supervisor(folder)
     if view.ended or view.started is None or record is None or not runs.is_of_here(record):
         complain(f"{folder.run} has ended already")
         return 0
-    plan = _as_granted(plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8"))), view)
-    run_id = view.started.run_id
-    troubles = abandoned.end(plan, run_id, agents_of(run_id, plan, os.environ, met=True), now=now)
-    _tidy(kill=True)
-    bound_s = plan.policy.lease_s + 2 * plan.policy.grace_s
+    troubles = end_what_is_left(folder, view, now=now)
     for host, trouble in troubles.items():
-        lasts = f"what runs there ends by itself within {bound_s:g} s of its supervisor's death"
-        complain(f"host {host}: {trouble}; {lasts}")
+        complain(f"host {host}: {trouble}")
     if not troubles:
         complain(f"the supervisor of {folder.run} was gone; nothing of it runs any more")
     _sum_up(view, folder)
     return EXIT_HOST if troubles else 0
+
+
+def end_what_is_left(folder: runs.RunFolder, view: RunView, *, now: bool) -> dict[str, str]:
+    """Ends what the last part of a run, without a supervisor, has left alive; gives for each host where that cannot be
+    done why, and for how long it lasts. Blocks."""
+    from launcher.hosts.known import agents_of
+    from launcher.plan.plan import plan_from_json
+    from launcher.supervise import abandoned
+
+    if view.started is None:
+        return {}
+    plan = _as_granted(plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8"))), view)
+    run_id = view.started.run_id
+    troubles = abandoned.end(plan, run_id, agents_of(run_id, plan, os.environ, met=True), now=now)
+    tidy_up(kill=True)
+    bound_s = plan.policy.lease_s + 2 * plan.policy.grace_s
+    lasts = f"what runs there ends by itself within {bound_s:g} s of its supervisor's death"
+    return {host: f"{trouble}; {lasts}" for host, trouble in troubles.items()}
 
 
 def _as_granted(plan: Plan, view: RunView) -> Plan:
@@ -249,42 +227,15 @@ def _as_granted(plan: Plan, view: RunView) -> Plan:
     return replace(plan, hosts=tuple(granted.get(host.name, host) for host in plan.hosts))
 
 
-def restart(runs_dir: Path, run: str, task: str) -> int:
+def restart(runs_dir: Path, run: str | None, task: str) -> int:
     """Restarts one task of a live run."""
     folder = find(runs_dir, run)
-    error = client.ask(folder, control.AskRestart(task=_task_of(folder, task).name))
+    error = client.ask(folder, control.AskRestart(task=task_of(folder, task).name))
     if error:
         raise UsageError(error)
     return 0
 
 
-def find(runs_dir: Path, run: str | None) -> runs.RunFolder:
-    """The run that is meant; an unknown one is a user's error."""
-    try:
-        return runs.find(runs_dir, run)
-    except runs.RunNotFoundError as error:
-        raise UsageError(str(error)) from error
-
-
 def _looks_like_task(text: str) -> bool:
     """Also where it is misspelt: no run's name has a colon."""
-    return _parsed(text) is not None or (":" in text and not Path(text).exists())
-
-
-def _task_of(folder: runs.RunFolder, text: str) -> TaskId:
-    """The task of this run that is meant; an unknown one is a user's error."""
-    from launcher.spec.texts import did_you_mean
-
-    tasks, task = report.load_view(folder).tasks, _parsed(text)
-    if task is None or task not in tasks:
-        names = [known.name for known in sorted(tasks)]
-        hint = did_you_mean(text, names) or f"; it has {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
-        raise UsageError(f"{folder.run} has no task {text!r}{hint if names else ''}")
-    return task
-
-
-def _parsed(text: str) -> TaskId | None:
-    try:
-        return TaskId.parse(text)
-    except ValueError:
-        return None
+    return parsed(text) is not None or (":" in text and not Path(text).exists())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from launcher.cli.resolve import resolve
 from launcher.doctor import view
+from launcher.doctor.checks import judge
 from launcher.doctor.examine import examine
 from launcher.doctor.facts import HostFacts
 from launcher.doctor.findings import exit_code
-from launcher.doctor.rules import judge
 from launcher.doctor.wanted import Wanted, wanted
-from launcher.hosts.reaches import reaches_of
+from launcher.hosts.known import reaches_of
 from launcher.views.terminal import console, put_drawn, say_json
 from launcher.wire.errors import UsageError
 

@@ -5,16 +5,19 @@ TensorFlow is imported when the paths have been looked at and the request has be
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from launcher.views.terminal import put_drawn, say_json
 from launcher.wire.errors import UsageError
+
+_LARGE_BYTES = 256 * 2**20
 
 
 def inspect(paths: Sequence[str], feeds: str | None, *, as_json: bool) -> int:
@@ -85,7 +88,8 @@ def _compare(models: Sequence[Any], as_json: bool) -> int:
     from launcher.estimator.inspection.value_differences import value_differences
     from launcher.estimator.inspection.values import to_json
 
-    differences = (*compare(*models), *value_differences(*models))
+    with _progress(models) as told:
+        differences = (*compare(*models), *value_differences(models[0], models[1], told))
     if as_json:
         body = {"paths": [model.path for model in models], "differences": [to_json(item) for item in differences]}
         body["problems"] = [problem for model in models for problem in model.problems]
@@ -93,6 +97,23 @@ def _compare(models: Sequence[Any], as_json: bool) -> int:
     else:
         _show("comparison", models, differences)
     return 1 if differences or any(model.problems for model in models) else 0
+
+
+@contextlib.contextmanager
+def _progress(models: Sequence[Any]) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr for what takes long, where there is a terminal; gives what is told how many bytes are done."""
+    size = sum(variable.bytes or 0 for variable in models[0].variables)
+    if size < _LARGE_BYTES or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    from launcher.views.terminal import console
+
+    columns = ("comparing", BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with Progress(*columns, console=console(sys.stderr), transient=True) as bar:
+        task = bar.add_task("", total=size)
+        yield lambda done: bar.advance(task, done)
 
 
 def _run(found: Sequence[Any], request: Any, as_json: bool) -> int:

@@ -10,13 +10,25 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher import __version__
-from launcher.cli.options import host_options, request_of, run_options, show_options, size_options
+from launcher.cli import changing
+from launcher.cli.options import (
+    RUNS_DIR,
+    host_options,
+    metric_option,
+    request_of,
+    run_options,
+    show_options,
+    size_options,
+)
+from launcher.cli.past import commands as past
+from launcher.cli.slurm import commands as slurm_commands
+from launcher.cli.studying import inspect, metrics, timeline
+from launcher.cli.sweep_command import sweep
 from launcher.views.terminal import complain, say, say_json, say_text
 from launcher.wire.errors import EXIT_USAGE, TflaunchError
 from launcher.wire.words import limits
@@ -154,8 +166,11 @@ def plan(context: click.Context, /, as_json: bool, **options: Any) -> int:
     from launcher.cli.resolve import resolve
     from launcher.views import plan_text
 
-    made = resolve(request_of(context)).plan
+    request = request_of(context)
+    made = resolve(request).plan
     say_text(plan_text.as_json(made) if as_json else plan_text.as_text(made))
+    if not as_json:
+        slurm_commands.show_script(request, made)
     return 0
 
 
@@ -194,23 +209,14 @@ def schema() -> int:
     return 0
 
 
-@cli.command(short_help="The runs of this folder.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def ls(as_json: bool) -> int:
-    """Lists the runs in runs/, newest first."""
-    from launcher.cli import commands
-
-    return commands.ls(_runs_dir(), as_json=as_json)
-
-
 @cli.command(short_help="Where a run stands.")
 @click.argument("run", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(run: str | None, as_json: bool) -> int:
     """Shows where RUN stands (default: the newest live run, else the newest)."""
-    from launcher.cli import commands
+    from launcher.cli import looking
 
-    return commands.status(_runs_dir(), run, as_json=as_json)
+    return looking.status(RUNS_DIR, run, as_json=as_json)
 
 
 @cli.command(short_help="What the tasks wrote.")
@@ -221,19 +227,20 @@ def logs(run: str | None, task: str | None, follow: bool) -> int:
     """Prints the output of all tasks of RUN, or of one TASK such as worker:0."""
     from launcher.cli import commands
 
-    return commands.logs(_runs_dir(), run, task, follow=follow)
+    return commands.logs(RUNS_DIR, run, task, follow=follow)
 
 
 @cli.command(short_help="See a run live.")
 @click.argument("run", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON event a line on stdout.")
 @click.option("--plain", is_flag=True, help="No live view.")
-def attach(run: str | None, as_json: bool, plain: bool) -> int:
+@metric_option
+def attach(run: str | None, as_json: bool, plain: bool, metric: str) -> int:
     """Shows RUN as it goes on. Ctrl-C ends the showing, not the run."""
     from launcher.cli import commands
 
     try:
-        return commands.attach(_runs_dir(), run, as_json=as_json, plain=plain)
+        return commands.attach(RUNS_DIR, run, as_json=as_json, plain=plain, metric=metric)
     except KeyboardInterrupt:
         complain("the run goes on; end it with: tflaunch stop")
         return 0
@@ -246,54 +253,23 @@ def stop(run: str | None, now: bool) -> int:
     """Ends RUN: saves, evaluates, and waits until nothing of it is left."""
     from launcher.cli import commands
 
-    return commands.stop(_runs_dir(), run, now=now)
+    return commands.stop(RUNS_DIR, run, now=now)
 
 
-@cli.command(short_help="Restart one task in place.")
-@click.argument("run")
-@click.argument("task")
-def restart(run: str, task: str) -> int:
-    """Restarts TASK of RUN in place; the others go on."""
-    from launcher.cli import commands
-
-    return commands.restart(_runs_dir(), run, task)
-
-
-@cli.command(short_help="Where the time of a run went.")
-@click.argument("run", required=False, metavar="[RUN|DIR]")
-@click.option("--output", "-o", metavar="FILE", help="Where the trace goes.  [default: RUN/trace.json]")
-def timeline(run: str | None, output: str | None) -> int:
-    """Merges what the tasks of RUN traced (--profile-steps) and what tflaunch saw into one trace for Perfetto or
-    chrome://tracing, and says where each task's time went. DIR: a folder of ProfilerHook's timeline-N.json."""
-    from launcher.cli import timeline_command
-
-    return timeline_command.timeline(_runs_dir(), run, output)
-
-
-@cli.command(short_help="What is in a checkpoint, graph or SavedModel.")
-@click.argument("path")
-@click.argument("path2", required=False)
-@click.option("--run", "feeds", metavar="FEEDS.json", help="Run the model once with this input; - reads stdin.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def inspect(path: str, path2: str | None, feeds: str | None, as_json: bool) -> int:
-    """Shows what is at PATH: a checkpoint (prefix, file or folder), a .meta or frozen graph, a SavedModel (file or
-    folder), told apart by content. With PATH2, what differs between the two (exit code 1 if anything does).
-
-    --run executes the model's graph, so only run models that you trust. FEEDS.json: {"inputs": {"x": [[1.0, 2.0]]}},
-    and if need be "outputs": ["y:0"], "signature", "tags"; names are the signature's, or tensors of the graph.
-    """
-    from launcher.cli import inspect_command
-
-    return inspect_command.inspect([path, path2] if path2 else [path], feeds, as_json=as_json)
-
-
-def _runs_dir() -> Path:
-    return Path("runs")
+for _command in (past.ls, past.resume, past.compare, past.rm, changing.restart):
+    cli.add_command(_command)
+cli.add_command(changing.scale)
+for _command in (slurm_commands.submit, slurm_commands.carry_out, slurm_commands.tell):
+    cli.add_command(_command)
+cli.add_command(changing.drain)
 
 
 def _launch(request: Request, options: dict[str, Any]) -> int:
     from launcher.cli import commands
 
-    return commands.launch(
-        request, _runs_dir(), detach=options["detach"], as_json=options["as_json"], plain=options["plain"]
-    )
+    how = {name: options[name] for name in ("detach", "owned", "as_json", "plain", "metric")}
+    return commands.launch(request, RUNS_DIR, **how)
+
+
+for _command in (sweep, metrics, timeline, inspect):
+    cli.add_command(_command)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from launcher.wire.errors import UsageError
+from launcher.wire.variables import GIVEN_VARIABLE
 
 if TYPE_CHECKING:
     from launcher.cli.resolve import Request
 
+RUNS_DIR = Path("runs")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Count(click.IntRange):
+class Count(click.IntRange):
     """A number of things. What else is given is refused with what is wanted."""
 
     def __init__(self, least: int) -> None:
@@ -25,11 +27,21 @@ class _Count(click.IntRange):
         self.name = f"whole number ({least} or more)"
 
 
+def _no_number_of_chiefs(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.BadParameter(
+            f"{value!r}: a cluster has one chief, or none by --no-chief; more trainers are workers: --workers N",
+            context,
+            option,
+        )
+
+
 def size_options(function: F) -> F:
     """How many tasks."""
     options = [
-        click.option("--ps", type=_Count(0), metavar="N", help="Parameter servers; 0: none.  [default: 1]"),
-        click.option("--workers", type=_Count(0), metavar="N", help="Workers besides the chief.  [default: 1]"),
+        click.option("--ps", type=Count(0), metavar="N", help="Parameter servers; 0: none.  [default: 1]"),
+        click.option("--workers", type=Count(0), metavar="N", help="Workers besides the chief.  [default: 1]"),
+        click.option("--chief", expose_value=False, hidden=True, callback=_no_number_of_chiefs),
         click.option("--evaluator/--no-evaluator", default=None, help="An evaluator or none.  [default: one]"),
     ]
     return _with(options, function)
@@ -42,6 +54,7 @@ _HOST_OPTIONS: Sequence[Callable[[Any], Any]] = (
         metavar="FILE|slurm",
         help="Hosts, instead of the spec's: a hostfile, or the nodes of this Slurm job.",
     ),
+    click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="A key of engine.slurm, such as nodes=3."),
     click.option(
         "--accept-new-host-keys",
         is_flag=True,
@@ -76,7 +89,7 @@ def run_options(function: F) -> F:
         click.option("--no-preload", is_flag=True, envvar="TFLAUNCH_NO_PRELOAD", help="Start each task by itself."),
         click.option(
             "--profile-steps",
-            type=_Count(1),
+            type=Count(1),
             envvar="TFLAUNCH_PROFILE_STEPS",
             metavar="N",
             help="Trace one step in N of each task, for tflaunch timeline.",
@@ -87,6 +100,8 @@ def run_options(function: F) -> F:
             envvar="TFLAUNCH_TENSORBOARD",
             help="TensorBoard beside the run; ends with it.",
         ),
+        click.option("--listen", multiple=True, metavar="NAME[=WHERE]", help="Tell a listener, such as mlflow=URL."),
+        click.option("--notify", metavar="URL|COMMAND", help="Tell it of failures, stalls and the end."),
         *_HOST_OPTIONS,
         click.option(
             "--log-level",
@@ -99,12 +114,21 @@ def run_options(function: F) -> F:
     return _with(options, function)
 
 
+metric_option = click.option(
+    "--metric", default="", envvar="TFLAUNCH_METRIC", metavar="NAME", help="The metric that the live view draws."
+)
+
+
 def show_options(function: F) -> F:
     """How it is shown."""
     options = [
         click.option("--detach", is_flag=True, help="Return at once; the run goes on."),
+        click.option(
+            "--owned", hidden=True, help="By that process: the run ends when standard input, a pipe, is closed."
+        ),
         click.option("--json", "as_json", is_flag=True, help="One JSON event a line on stdout."),
         click.option("--plain", is_flag=True, envvar="TFLAUNCH_PLAIN", help="No live view."),
+        metric_option,
     ]
     return _with(options, function)
 
@@ -117,6 +141,8 @@ def _with(options: Sequence[Callable[[Any], Any]], function: F) -> F:
 
 def request_of(context: click.Context, *, local_only: bool = False) -> Request:
     """Everything that was said about the run, with where each value came from."""
+    import json  # which --help does without
+
     from launcher.cli.resolve import Request
 
     given: dict[str, tuple[object, str]] = {}
@@ -127,6 +153,7 @@ def request_of(context: click.Context, *, local_only: bool = False) -> Request:
             where = flag.opts[0] if source.name == "COMMANDLINE" else str(flag.envvar)
             given[name] = (value, where)
     spec = given.pop("spec", (None, ""))[0]
+    env_values = {**os.environ, **json.loads(os.environ.pop(GIVEN_VARIABLE, "{}"))}
     if str(spec).endswith(".py") or spec in ("python", "python3"):
         raise UsageError(f"to train with {spec}, write it behind --, as in: tflaunch local -- python train.py")
     return Request(
@@ -134,6 +161,7 @@ def request_of(context: click.Context, *, local_only: bool = False) -> Request:
         command=context.obj,
         given=given,
         environ=dict(os.environ),
+        env_values=env_values,
         cwd=Path.cwd(),
         local_only=local_only,
     )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.cli.programs import check_program
+from launcher.cli.slurm import allocation
 from launcher.hosts import sources as host_sources
 from launcher.plan import plan as plans
 from launcher.plan.model import Plan, PlannedHost
 from launcher.spec import Override, apply_overrides, local_spec, on_this_machine, parse_tune, read_spec
 from launcher.spec.hosts import ACCEPT_NEW_HOST_KEYS
-from launcher.spec.texts import did_you_mean
 from launcher.wire.errors import UsageError
 from launcher.wire.roles import ROLES
 
@@ -31,12 +31,13 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What the user said. ``given``: options that were set, each with its value and the flag or variable that set it;
-    ``command``: what stood behind ``--``, None without it."""
+    ``command``: what stood behind ``--``, None without it; ``env_values``: of the variables that may be named alone."""
 
     spec: Path | None
     command: tuple[str, ...] | None
     given: Mapping[str, tuple[object, str]]
     environ: Mapping[str, str]
+    env_values: Mapping[str, str]
     cwd: Path
     local_only: bool = False
 
@@ -59,7 +60,7 @@ def resolve(request: Request) -> Resolved:
     """The plan. Raises UsageError or SpecError for anything wrong with what the user said."""
     _check_text(request)
     spec = read_spec(request.spec) if request.spec is not None else local_spec()
-    overrides = dict(_overrides(request))
+    overrides = {**dict(_overrides(request)), **dict(allocation.nodes_of_job(request, spec))}
     sample: tuple[str, ...] = ()
     if request.command == ():
         raise UsageError("nothing follows --; write the command there: -- python train.py")
@@ -77,7 +78,8 @@ def resolve(request: Request) -> Resolved:
     plan = plans.build_plan(spec, around)
     if request.value("accept_new_host_keys"):
         plan = replace(plan, hosts=tuple(map(_accepting_new_host_keys, plan.hosts)))
-    _check_program(plan, request.environ)
+    plan = replace(plan, notes=(*plan.notes, *allocation.notes(request, plan)))
+    check_program(plan, request.environ)
     return Resolved(plan=plan, spec=spec, sample_data=sample)
 
 
@@ -118,36 +120,6 @@ def _accepting_new_host_keys(host: PlannedHost) -> PlannedHost:
     return host if host.transport != "ssh" else replace(host, details={**host.details, ACCEPT_NEW_HOST_KEYS: "True"})
 
 
-def _check_program(plan: Plan, environ: Mapping[str, str]) -> None:
-    """A program or script that is not there is better said now than by five processes."""
-    for planned in plan.tasks:
-        if not plan.hosts[0].traits.shares_files:
-            return
-        folder = Path(planned.cwd).expanduser()
-        if not planned.program:
-            _check_on_path(planned.argv[0], folder, planned.env.get("PATH") or environ.get("PATH"))
-        elif not planned.program[0].startswith("-"):
-            _check_script(planned.program[0], folder)
-
-
-def _check_script(program: str, folder: Path) -> None:
-    """Python also runs a folder, or an archive, that holds ``__main__.py``."""
-    script = folder / program
-    if not script.exists():
-        raise UsageError(f"there is no script {program} in {folder}")
-    if script.is_dir() and not (script / "__main__.py").is_file():
-        raise UsageError(f"{program} in {folder} is a folder without __main__.py; name a script")
-
-
-def _check_on_path(program: str, folder: Path, search: str | None) -> None:
-    if "/" in program:
-        if not (folder / Path(program).expanduser()).exists():
-            raise UsageError(f"there is no program {program} (from {folder})")
-    elif shutil.which(program, path=search) is None:
-        near = did_you_mean(program, ("python", "python3", "bash", "env"))
-        raise UsageError(f"there is no program {program!r} on the PATH{near}")
-
-
 def _overrides(request: Request) -> Iterator[tuple[str, Override]]:
     """What flags and environment put over the spec, by its path there."""
     for option, path in _PATHS.items():
@@ -164,9 +136,11 @@ def _overrides(request: Request) -> Iterator[tuple[str, Override]]:
     if request.value("no_preload"):
         yield "preload", Override([], request.given["no_preload"][1])
     yield from _hosts(request)
+    yield from allocation.said_keys(request)
     yield from _env(request)
     yield from _restarts(request)
     yield from _tune(request)
+    yield from _listeners(request)
 
 
 _PATHS = {
@@ -183,17 +157,14 @@ _PATHS = {
 
 
 def _hosts(request: Request) -> Iterator[tuple[str, Override]]:
-    """The hosts that a file or Slurm names, each to be reached by SSH under its name."""
-    if "hosts_from" not in request.given:
+    """The hosts that a file names, each to be reached by SSH under its name."""
+    if request.value("hosts_from") in (None, host_sources.SLURM):
         return
     source, origin = str(request.value("hosts_from")), request.given["hosts_from"][1]
-    if source == host_sources.SLURM:
-        names = host_sources.hosts_of_slurm(request.environ)
-    else:
-        try:
-            names = host_sources.hosts_of_file(Path(source).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{origin} {source}: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        names = host_sources.hosts_of_file(Path(source).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{origin} {source}: {getattr(error, 'strerror', None) or error}") from error
     if not names:
         raise UsageError(f"{origin} {source}: it names no host")
     yield "hosts", Override([{"name": name, "ssh": {}} for name in names], origin)
@@ -214,9 +185,9 @@ def _env(request: Request) -> Iterator[tuple[str, Override]]:
         name, equals, value = item.partition("=")
         if not _ENV_NAME.fullmatch(name):
             raise UsageError(f"--env {name!r} is no name of a variable; write --env NAME=VALUE, or --env NAME")
-        if not equals and name not in request.environ:
+        if not equals and name not in request.env_values:
             raise UsageError(f"--env {name}: there is no {name} in your environment; write --env {name}=VALUE")
-        values[name] = value if equals else request.environ[name]
+        values[name] = value if equals else request.env_values[name]
         if not _is_utf8(values[name]):
             raise UsageError(f"--env {name}: its value is not UTF-8; give it another one")
     if values:
@@ -254,3 +225,13 @@ def _tune(request: Request) -> Iterator[tuple[str, Override]]:
     words, origin = _words(request, "tune")
     for name, on in parse_tune(words).items():
         yield f"tune.{name}", Override(on, origin)
+
+
+def _listeners(request: Request) -> Iterator[tuple[str, Override]]:
+    words, origin = _words(request, "listen")
+    for word in words:
+        name, _, where = word.partition("=")
+        yield f"listeners.{name}", Override(where, origin)
+    if "notify" in request.given:
+        target, origin = request.given["notify"]
+        yield "listeners.notify", Override(str(target), origin)

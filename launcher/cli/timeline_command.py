@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.record import runs
-from launcher.record.event_log import read_events
 from launcher.record.events import Recorded
+from launcher.record.reading import everything
 from launcher.timeline.merge import merge
 from launcher.timeline.samples import Sample, TimelineError, read_folder
 from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, Verdict, judge
@@ -46,7 +46,7 @@ def _source(runs_dir: Path, run: str | None) -> tuple[tuple[Recorded, ...], Path
     if run is not None and Path(run).is_dir() and not runs.RunFolder(Path(run)).exists:
         return (), Path(run), Path(_DEFAULT_NAME)
     folder = runs.find(runs_dir, run)
-    return tuple(read_events(folder.events)), folder.timeline, folder.path / _DEFAULT_NAME
+    return tuple(everything(folder)), folder.timeline, folder.path / _DEFAULT_NAME
 
 
 def _write(path: Path, recorded: Sequence[Recorded], samples: Sequence[Sample]) -> None:

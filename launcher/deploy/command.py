@@ -29,7 +29,7 @@ def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain:
     for note in what.code.notes if what.code is not None else ():
         complain(note)
     from launcher.deploy.hosts import deploy
-    from launcher.hosts.reaches import reaches_of
+    from launcher.hosts.known import reaches_of
 
     bars = sys.stderr.isatty() and not plain
     with Bars(sys.stderr, tuple(host.name for host in hosts)) if bars else Lines(sys.stderr) as progress:

@@ -1,3 +1,3 @@
 """``tflaunch doctor``: asks every host what it is and has (``examine``), and judges the answers (``rules``)."""
 
-__all__ = ["examine", "facts", "findings", "rules", "view", "wanted"]
+__all__ = ["checks", "examine", "facts", "findings", "view", "wanted"]

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from launcher.doctor.asking import Probe, UnansweredError, open_probe
 from launcher.doctor.facts import Clock, Folder, HostFacts, Listening, Reached, System, TaskPython
 from launcher.doctor.host_rules import MOST_SESSIONS
-from launcher.doctor.probes import Probe, UnansweredError, open_probe
 from launcher.doctor.wanted import Interpreter, Need, Wanted
 from launcher.hosts.reach import Reach, ReachError, ReachOf
 

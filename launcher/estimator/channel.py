@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NoReturn
 
-from launcher.private import peers
+from launcher.wire.private import peers
 from launcher.wire.protocol import (
     Barrier,
     Drain,
@@ -25,9 +25,11 @@ from launcher.wire.protocol import (
     Gate,
     Message,
     ProtocolError,
+    SaveNow,
     Step,
     StopTraining,
     TaskHello,
+    Wait,
     Waiting,
     decode,
     encode,
@@ -49,8 +51,8 @@ class Channel:
     """Sends reports and keeps what was told. Connects at the first ``open()``; thread-safe; never blocks a sender.
 
     ``stop`` and ``gate`` are the last message of their kind, None if there was none; ``barriers``: trainings whose
-    barrier is open; ``drained``: those whose evaluation is to end, of all if the empty name is among them. A single
-    daemon thread reads, and writes what the socket would not take at once.
+    barrier is open; ``drained``: those whose evaluation is to end, of all if the empty name is among them; ``saves``:
+    how often it was told to save. A single daemon thread reads, and writes what the socket would not take at once.
     """
 
     def __init__(self, *, path: str | None, task: str = "", attempt: int = 1) -> None:
@@ -60,6 +62,7 @@ class Channel:
         self.stop: StopTraining | None = None
         self.barriers: set[str] = set()
         self.drained: set[str] = set()
+        self.saves = 0
         self._path = path
         self._pid = os.getpid()
         self._changed = threading.Condition()
@@ -114,7 +117,7 @@ class Channel:
             return self.gate is not None and admits(self.gate)
 
         if not may_pass():
-            self.send(Waiting(what="gate"))
+            self.send(Waiting(what=Wait.GATE))
             self.wait(lambda: may_pass() or not self.is_open or is_over())
             self.send(Waiting(what=""))
         if not self.is_open and not may_pass():
@@ -255,6 +258,8 @@ class Channel:
                 self.barriers.add(message.training)
             elif isinstance(message, Drain):
                 self.drained.add(message.training)
+            elif isinstance(message, SaveNow):
+                self.saves += 1
             elif isinstance(message, StopTraining):
                 self.stop = message
             elif isinstance(message, ExitNow):

@@ -49,14 +49,18 @@ class Task:
     ``is_below``: this is not the task's own process, but one that it has started.
     ``cluster``: the addresses of each role, as TF_CONFIG had them at the start. ``training``: the one under way;
     ``is_beside``: in a call that trains nothing; ``calls``: how many trainings of each kind there have been;
-    ``servers``: its TensorFlow servers, by address; ``uses``: what it has used of it.
+    ``servers``: its TensorFlow servers, by address; ``own_address``: of one with a neutral name (``adjustments.start.
+    roaming``), ``roams``: whether its sessions need nobody but the parameter servers, None before the first,
+    ``told_ps``: where the newest of them was told that those are, by index;
+    ``is_between_graph``: a server is being started for an Estimator without a strategy; ``uses``: what it has used of
+    TensorFlow.
     ``steps``: counts those that no session does (``adjustments.strategies.steps``).
     ``examples``: examples trained by this attempt, None if the job never said; ``local_steps``: its steps.
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``report_steps``: global steps that are to
     be reported as soon as they are done. ``input_wait``: the tensor of the seconds that a step waits for its input,
     None if that is not measured. ``waited_s``: seconds spent waiting for input, None if nobody measures.
-    ``before_finish``: what is to be done after the last step, before ``Finished``. ``adjustments``: the names of those
-    that were made.
+    ``has_leases``: it holds a part of a streaming queue. ``before_finish``: what is to be done after the last step,
+    before ``Finished``. ``adjustments``: the names of those that were made.
     """
 
     channel: Channel
@@ -68,6 +72,10 @@ class Task:
     is_beside: bool = False
     calls: Counter[str] = field(default_factory=Counter)
     servers: dict[str, Any] = field(default_factory=dict)
+    own_address: str = ""
+    roams: bool | None = None
+    told_ps: Mapping[str, str] = field(default_factory=dict)
+    is_between_graph: bool = False
     uses: set[str] = field(default_factory=set)
     steps: Any = None
     examples: int | None = None
@@ -75,6 +83,7 @@ class Task:
     terminated: bool = False
     input_wait: Any = None
     waited_s: float | None = None
+    has_leases: bool = False
     report_steps: tuple[int, ...] = ()
     adjustments: frozenset[str] = frozenset()
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +92,13 @@ class Task:
     @property
     def is_stopping(self) -> bool:
         """Whether training is to end at the next step."""
-        return self.terminated or self.channel.stop is not None
+        return self.terminated or (self.channel.stop is not None and not self.is_winding_down)
+
+    @property
+    def is_winding_down(self) -> bool:
+        """Whether it is to leave, and trains what it holds of its input first."""
+        stop = self.channel.stop
+        return self.has_leases and not self.terminated and stop is not None and stop.leaves
 
     @property
     def is_chief(self) -> bool:
@@ -95,6 +110,12 @@ class Task:
         """Whether this is a chief without parameter servers and workers."""
         others = set(self.cluster) - {"evaluator"}
         return self.role == "chief" and others == {"chief"}
+
+    @property
+    def has_moved_servers(self) -> bool:
+        """Whether parameter servers are elsewhere than the newest session was told."""
+        gate = self.channel.gate
+        return gate is not None and bool(gate.ps) and bool(self.told_ps) and self.told_ps != gate.ps
 
     def is_over(self, training: Training) -> bool:
         """Whether the agent has said that this training has ended."""

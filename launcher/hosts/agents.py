@@ -36,6 +36,7 @@ class Agents:
             lease_s=policy.lease_s,
             grace_s=policy.grace_s,
             ps_wait_s=0.0 if alone else policy.grace_s,
+            kept_mib=policy.log_limit_mib,
         )
         self._again_s = max(2.0, policy.lease_s / 6)  # several tries within the lease
         self._met = met

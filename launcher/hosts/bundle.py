@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from launcher.agent.bootstrap import SIZE_DIGITS
+
 PACKAGE = Path(__file__).parents[1]
-ENTRIES = ("__init__.py", "wire", "private", "agent", "estimator")
+ENTRIES = ("__init__.py", "wire", "agent", "estimator")
 _DIGEST_LETTERS = 32
 
 
@@ -22,6 +25,12 @@ class Bundle:
     bootstrap: str
     data: bytes
     digest: str
+
+    def beginning(self, program: str, options: Mapping[str, object]) -> bytes:
+        """What a host is sent first: the program that takes all this in, and what it is to do."""
+        request = {"digest": self.digest, "size": len(self.data), "program": program, "options": options}
+        text = json.dumps(request).encode()
+        return self.bootstrap.encode() + f"{len(text):0{SIZE_DIGITS}d}".encode() + text
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from launcher.wire.protocol import READY_MARKER
 
 Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-RELAY, SWEEP, DOCTOR, DEPLOY = "relay", "sweep", "doctor", "deploy"  # of launcher.agent.__main__
+RELAY, HOLD, SWEEP, DOCTOR, DEPLOY = "relay", "hold", "sweep", "doctor", "deploy"  # of launcher.agent.__main__
 _CHATTER_BYTES = 1024 * 1024
 
 

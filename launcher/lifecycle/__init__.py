@@ -17,21 +17,31 @@ The rules:
    checkpoint and end (the *drain*), in bounded time. Then the run ends.
 6. Stopping is ordered: trainers, evaluator, parameter servers.
 7. The first failure that no restart mended is the cause.
-8. A host that is lost is never used again. Where the policy allows it, what is left of the old generation is stopped
-   (trainers save if they can), its tasks go to the hosts that are left, and when nothing of it can be alive there any
-   more, everybody starts again: a new *generation*, with new addresses, from the last checkpoint.
-9. In a collective, and around a coordinator, those that cannot go on without a task that died are started again with
+8. A host that is lost is never used again. Where the policy allows it, its tasks go to the hosts that are left: alone,
+   while the others carry on, if the program's sessions can be told where everybody is (``roaming``). Else what is left
+   of the old generation is stopped (trainers save if they can), and when nothing of it can be alive there any more,
+   everybody starts again: a new *generation*, with new addresses, from the last checkpoint.
+9. Workers may come and leave while the others carry on (``scaling``), and a host be left in order (``draining``), under
+   the same condition.
+10. In a collective, and around a coordinator, those that cannot go on without a task that died are started again with
    it, all together (``shape``). Who only serves is ended when nobody trains any more.
-10. Fault drills are carried out when they are due and their task runs, each once. One that never is changes no outcome.
+11. Fault drills are carried out when they are due and their task runs, each once. One that never is changes no outcome.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from launcher.lifecycle.clock import next_wakeup
 from launcher.lifecycle.ends import agent_renewed, restart_asked, stop_asked
 from launcher.lifecycle.hosts.allocating import ask_for_hosts, host_answers, host_granted, host_refused
 from launcher.lifecycle.hosts.moves import host_lost
 from launcher.lifecycle.reports import ON_TOLD
+from launcher.lifecycle.roaming.alone import place_again, tell_lease
+from launcher.lifecycle.roaming.draining import drain_host, why_not_drain
+from launcher.lifecycle.roaming.scaling import scale, why_not_scale
 from launcher.lifecycle.rules import settle
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TRANSITIONS, RunState, TaskRecord, initial
@@ -40,6 +50,7 @@ from launcher.lifecycle.values import (
     AgentRenewed,
     AskHost,
     Begun,
+    DrainAsked,
     End,
     Happening,
     HostAnswers,
@@ -49,11 +60,14 @@ from launcher.lifecycle.values import (
     LeaveHost,
     LockModelDir,
     OpenLink,
+    Place,
     Prepare,
     ProveTask,
     Record,
     RestartAsked,
+    ScaleAsked,
     SeeModelDir,
+    SetLease,
     SignalTask,
     StartTask,
     StopAsked,
@@ -62,8 +76,11 @@ from launcher.lifecycle.values import (
     TellTask,
     Ticked,
     Told,
+    Warm,
 )
 from launcher.plan.model import Plan
+from launcher.record.course.parts import NOTHING_BEFORE, Former
+from launcher.wire.roles import TaskId
 
 __all__ = [
     "TRANSITIONS",
@@ -71,6 +88,7 @@ __all__ = [
     "AgentRenewed",
     "AskHost",
     "Begun",
+    "DrainAsked",
     "End",
     "Happening",
     "HostAnswers",
@@ -81,12 +99,15 @@ __all__ = [
     "Lifecycle",
     "LockModelDir",
     "OpenLink",
+    "Place",
     "Prepare",
     "ProveTask",
     "Record",
     "RestartAsked",
     "RunState",
+    "ScaleAsked",
     "SeeModelDir",
+    "SetLease",
     "SignalTask",
     "StartTask",
     "StopAsked",
@@ -96,14 +117,16 @@ __all__ = [
     "TellTask",
     "Ticked",
     "Told",
+    "Warm",
 ]
 
 
 class Lifecycle:
-    """Of one run: decides on nothing but what it is told, so that a story told again ends in the same way."""
+    """Of one run, or of its next part: decides on nothing but what it is told, so that a story told again ends in the
+    same way. ``former``: from where it counts on."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.state = initial(plan)
+    def __init__(self, plan: Plan, former: Former = NOTHING_BEFORE) -> None:
+        self.state = initial(plan, former)
         self._run = Run(self.state)
 
     def step(self, happening: Happening) -> tuple[Action, ...]:
@@ -113,9 +136,21 @@ class Lifecycle:
         settle(self._run)
         return self._run.taken_actions()
 
+    def why_not_scale(self, count: int, *, forced: bool) -> str:
+        """Why this run cannot have that many workers; empty if it can."""
+        return why_not_scale(self._run, count, forced=forced)
+
+    def why_not_drain(self, host: str) -> str:
+        """Why that host cannot be drained; empty if it can."""
+        return why_not_drain(self._run, host)
+
     def next_wakeup(self) -> float:
         """When ``Ticked`` is due at the latest (monotonic seconds; infinity: never)."""
         return next_wakeup(self._run)
+
+    def why_no_restart(self, task: TaskId) -> str:
+        """Why ``RestartAsked`` would be in vain; empty if it would not."""
+        return self._run.why_no_restart(task)
 
     def _take(self, happening: Happening) -> None:
         run = self._run
@@ -125,17 +160,24 @@ class Lifecycle:
                 handler(run, happening.host, happening.body)
         elif isinstance(happening, Begun):
             ask_for_hosts(run)
-        elif isinstance(happening, HostGranted):
-            host_granted(run, happening)
-        elif isinstance(happening, HostRefused):
-            host_refused(run, happening)
-        elif isinstance(happening, HostAnswers):
-            host_answers(run, happening)
-        elif isinstance(happening, StopAsked):
-            stop_asked(run, happening)
         elif isinstance(happening, RestartAsked):
             restart_asked(run, happening.task)
         elif isinstance(happening, AgentRenewed):
             agent_renewed(run, happening.host)
-        elif isinstance(happening, HostLost):
-            host_lost(run, happening)
+            place_again(run, happening.host)
+            tell_lease(run, happening.host)
+        elif (take := _TAKEN.get(type(happening))) is not None:
+            take(run, happening)
+
+
+_TAKEN: Mapping[type[Happening], Callable[[Run, Any], None]] = MappingProxyType(
+    {
+        HostGranted: host_granted,
+        HostRefused: host_refused,
+        HostAnswers: host_answers,
+        HostLost: host_lost,
+        StopAsked: stop_asked,
+        ScaleAsked: scale,
+        DrainAsked: drain_host,
+    }
+)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 
 from launcher.lifecycle.hangs import STACKS_PATIENCE_S
+from launcher.lifecycle.roaming import costs
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import DrillRecord, TaskRecord
-from launcher.lifecycle.state.deadlines import run_deadline
+from launcher.lifecycle.state.deadlines import SILENT_S, least_deadline, run_deadline
 from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.state.shape import is_to_train
 from launcher.record.states import Phase, TaskState
 from launcher.spec.drills import AtStep, Exit
-
-SILENT_S = 2.0  # a task that has not said by then what it is will count as one that never does
 
 
 def next_wakeup(run: Run) -> float:
@@ -21,7 +20,9 @@ def next_wakeup(run: Run) -> float:
     state = run.state
     if state.unanswered:  # whatever else is due waits for that
         return min(state.unanswered.values()) + STACKS_PATIENCE_S
-    due = [state.drain_until, run.next_due()]
+    due = [state.drain_until, run.next_due(), costs.next_due(run)]
+    if state.phase is Phase.TRAINING:
+        due += (state.hold_until, least_deadline(state))
     due.extend(min(drill_due_at(run, item), item.continue_at) for item in state.drills)
     if state.phase in (Phase.STARTING, Phase.TRAINING, Phase.MOVING):
         due.append(run_deadline(state))

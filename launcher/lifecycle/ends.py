@@ -13,7 +13,7 @@ from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord
 from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.state.shape import others_with
-from launcher.lifecycle.together import has_lost_its_others, restart_together, servers, trainers
+from launcher.lifecycle.together import has_lost_its_others, loses_a_share, restart_together, servers, trainers
 from launcher.lifecycle.values import LockModelDir, Prepare, StopAsked, StopTask, TellTask
 from launcher.record import events
 from launcher.record.states import Outcome, Phase, StopHow, TaskState
@@ -38,7 +38,9 @@ def exited(run: Run, record: TaskRecord, body: protocol.Exited) -> None:
     elif body.resisted_s and record not in servers(run):  # those have nothing to save, and TensorFlow's hear nothing
         words = f"{record.task} did not end within {body.resisted_s:g} s of SIGTERM: it was killed"
         run.notice("warning", words, record.task)
-    if record.attempt.restart_wanted and not body.unkilled and run.state.phase in (Phase.STARTING, Phase.TRAINING):
+    if record.leaves:
+        run.move(record, TaskState.LEFT, exited=body)
+    elif record.attempt.restart_wanted and not body.unkilled and run.state.phase in (Phase.STARTING, Phase.TRAINING):
         restarted(run, record, body)
     elif run.state.phase is Phase.MOVING and not ended_for_good(run, record, body):
         reason = "its host is lost" if record.planned.host in run.state.lost else "stopped, for a new generation"
@@ -187,9 +189,8 @@ def failed_for_good(run: Run, record: TaskRecord, cause: Cause) -> None:
     if run.state.phase in (Phase.STOPPING, Phase.ENDED):
         return
     used_up = run.state.plan.policy.used_up[record.task.role]
-    if others_with(run.state, record) and not has_lost_its_others(run, record):
-        used_up = UsedUp.FAIL
-    if used_up is UsedUp.FAIL:
+    needs_it = others_with(run.state, record) and not has_lost_its_others(run, record)
+    if needs_it or used_up is UsedUp.FAIL or loses_a_share(run, record):
         run.fail(cause)
         return
     consequence = "the others go on without it"
@@ -246,15 +247,17 @@ def tasks_died(run: Run, host: str) -> None:
 
 
 def restart_asked(run: Run, task: TaskId) -> None:
-    record = run.state.tasks.get(task)
-    if record is None or not record.alive or run.state.phase is not Phase.TRAINING:
-        run.notice("warning", f"{task} does not run now, so it is not restarted", task)
+    if why_not := run.why_no_restart(task):
+        run.notice("warning", why_not, task)
         return
+    record = run.state.tasks[task]
     record.attempt.restart_wanted = BY_HAND
     run.do(StopTask(task=task, attempt=record.attempt.number, grace_s=run.state.plan.policy.grace_s))
 
 
 def stop_asked(run: Run, asked: StopAsked) -> None:
+    if run.state.is_said_again(asked.how):
+        return
     run.record(events.StopRequested(how=asked.how.value, by=asked.by))
     if run.state.phase is Phase.ENDED:
         return
@@ -262,13 +265,12 @@ def stop_asked(run: Run, asked: StopAsked) -> None:
     is_its_end = run.state.endless and asked.how is StopHow.STOP and run.state.phase is not Phase.MOVING
     if not again and not is_its_end and run.state.outcome is Outcome.SUCCEEDED:
         run.state.outcome = Outcome.INTERRUPTED
+    run.state.stop_how = run.state.stop_how or asked.how
     if asked.how is StopHow.KILL or again:
-        run.state.stop_how = run.state.stop_how or asked.how
         for record in run.tasks:
             run.stop(record, 0.0, "stopped at once")
         run.go(Phase.STOPPING, "stopped at once")
         return
-    run.state.stop_how = asked.how
     stop_trainers(run, f"asked to end ({asked.how})")
 
 

@@ -1,4 +1,4 @@
-"""What each task does while nothing goes on: asked of the agents before anybody is blamed."""
+"""What each task does while nothing is heard of it: asked of the agents before anybody is blamed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from launcher import causes
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import TaskRecord
+from launcher.lifecycle.state.deadlines import late_deadline, unheard_deadline
+from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.values import TakeStacks
+from launcher.record.states import TaskState
 from launcher.wire import protocol
-from launcher.wire.roles import TaskId
+from launcher.wire.roles import TRAINERS, TaskId
 
 STACKS_PATIENCE_S = 4.0
 _STALE_S = 60.0
@@ -36,6 +39,24 @@ def despair_of_answers(run: Run) -> None:
     for task in late:
         record = run.state.tasks[task]
         answered(run, record, protocol.Stacks(task=task.name, attempt=record.attempt.number))
+
+
+def watch_the_silent(run: Run) -> None:
+    """A task that says nothing of what it does may never: that it runs is all that can be known. One that others wait
+    for is named, since those that are not started before the gate opens cannot say what they wait for."""
+    for record in run.overdue():
+        if run.now >= unheard_deadline(run.state, record):
+            run.move(record, TaskState.RUNNING)
+        if run.now >= late_deadline(run.state, record):
+            record.attempt.told_late = True
+            _tell_who_waits(run, record)
+
+
+def _tell_who_waits(run: Run, server: TaskRecord) -> None:
+    if waiting := ", ".join(trainer.task.name for trainer in run.each(Is.WAITING, *TRAINERS)[:8]):
+        limit_s = run.state.plan.policy.start_timeout_s
+        words = f"{server.task} does not listen at its address yet; not started before it does: {waiting}"
+        run.notice("info", f"{words} (policy.start_timeout_s: {limit_s:g})", server.task)
 
 
 def _ask(run: Run, record: TaskRecord) -> None:

@@ -2,7 +2,8 @@
 
 A worker or the chief has recovered when it does steps again, the evaluator when it looks for checkpoints again, and a
 parameter server when every trainer that it kept from training does steps again. A trainer that finds nothing left to
-train has recovered, too. A task that dies again before it has recovered goes on with the same outage.
+train has recovered, too; of a task that says nothing of what it does no more can be known than that it runs. A task
+that dies again before it has recovered goes on with the same outage.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import DrillRecord, Outage, TaskRecord
 from launcher.record import events
 from launcher.record.states import Phase, TaskState
+from launcher.wire import protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId
 
-_HELD_UP = ("gate", "session")
+_HELD_UP = (protocol.Wait.GATE, protocol.Wait.SESSION)
 
 
 def lost(run: Run, record: TaskRecord, *, detected_s: float) -> None:
@@ -40,12 +42,13 @@ def continued(run: Run, task: TaskId) -> None:
     outage = run.state.outages.get(task)
     if outage is not None and outage.paused:
         _back(run, outage)
+        run.state.tasks[task].note()  # a task that says nothing of what it does is back with that
 
 
-def resumed_from(run: Run, global_step: int | None) -> None:
+def resumed_from(run: Run, global_step: int | None, *, kept: bool = False) -> None:
     """The chief has a session and says where training goes on. What the parameter servers had lost, or the chief has
-    put back, is rolled back; if they kept their variables, the step is no smaller than it was."""
-    if global_step is None:
+    put back, is rolled back; not if they ``kept`` their variables, which workers have trained on meanwhile."""
+    if global_step is None or kept:
         return
     for outage in run.state.outages.values():
         record = run.state.tasks[outage.task]
@@ -81,8 +84,8 @@ def watch_outages(run: Run) -> None:
 
 
 def _look_at(run: Run, outage: Outage, record: TaskRecord, changed: Mapping[TaskId, TaskRecord]) -> None:
-    is_back = record.attempt.number > outage.attempt and record.attempt.ready
-    if not outage.paused and math.isinf(outage.back_at) and is_back:
+    is_back = record.attempt.ready or record.state is TaskState.RUNNING
+    if not outage.paused and math.isinf(outage.back_at) and is_back and record.attempt.number > outage.attempt:
         _back(run, outage)
     if not _takes_back(run, record):
         return
@@ -118,6 +121,8 @@ def _is_over(run: Run, outage: Outage, record: TaskRecord) -> bool:
         return record.state is TaskState.SUCCEEDED and attempt.number > outage.attempt
     if math.isinf(outage.back_at):
         return False
+    if record.state is TaskState.RUNNING:
+        return True
     if record.task.role.trains and not attempt.finished and attempt.stepped_at < outage.back_at:
         return False
     if record.task.role is Role.PS and outage.waiting and not run.state.generation.initialised:
@@ -149,6 +154,8 @@ def _has_gone_on(outage: Outage, trainer: TaskRecord) -> bool:
 
 def _tell(run: Run, outage: Outage, record: TaskRecord) -> None:
     if not outage.paused:
+        if run.state.move is not None and run.state.move.alone:
+            run.state.move.steps_rolled_back = max(run.state.move.steps_rolled_back, outage.steps_rolled_back)
         run.record(
             events.Recovered(
                 task=record.task.name,
@@ -196,3 +203,13 @@ def _begin(run: Run, record: TaskRecord, *, at: float) -> Outage:
     outage.behind = set(outage.waiting)
     run.state.outages[record.task] = outage
     return outage
+
+
+def restart_the_dead(run: Run) -> None:
+    for record in run.overdue():
+        if record.state is TaskState.BACKOFF and run.now >= record.restart_at:
+            if record.planned.host in run.state.lost:  # in a run that ends: nobody moves
+                record.restart_at = math.inf
+                run.move(record, TaskState.FAILED, reason="its host is lost")
+            else:
+                run.start(record)

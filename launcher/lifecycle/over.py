@@ -5,8 +5,8 @@ its steps, and one that imported TensorFlow and used nothing of it. Of all other
 
 *Draining*: the last checkpoint is evaluated, in bounded time. The loop of ``train_and_evaluate`` is told to end, and
 does when it has evaluated that. A loop of the program's own gets SIGTERM: when it has said that it evaluated the last
-checkpoint (``launcher.estimator.evaluated``, or by ``Estimator.evaluate``), at once where there is none, and when its
-time is over.
+checkpoint (``launcher.estimator.evaluated``, or by ``Estimator.evaluate``) or asks for the next one after it, at once
+where there is none, and when its time is over.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def leave_out(run: Run, record: TaskRecord) -> None:
 
 
 def begin_drain(run: Run) -> None:
-    bound_s = run.state.plan.policy.evaluator_drain_s
+    policy = run.state.plan.policy
+    bound_s = policy.grace_s if run.state.stop_how is StopHow.INTERRUPT else policy.evaluator_drain_s
     run.state.drain_until = run.now + bound_s
     open_ones = [record.task.name for record in run.state.of_role(Role.EVALUATOR) if not record.state.final]
     waits = f"; waiting for {', '.join(open_ones)}, up to {bound_s:g} s" if open_ones else ""
@@ -116,9 +117,12 @@ def _why_done(run: Run, record: TaskRecord) -> str:
         return "training is over, and it only serves"
     if saved is None:
         return "training is over, and there is no checkpoint" if _loops_by_itself(run, record) else ""
+    last = saved.path.rpartition("/")[2]
+    if record.attempt.done_with.rpartition("/")[2] == last:
+        return "it waits for a checkpoint after the last one"
     if done is None:
         return ""
-    same = done.checkpoint.rpartition("/")[2] == saved.path.rpartition("/")[2]
+    same = done.checkpoint.rpartition("/")[2] == last
     return "the last checkpoint is evaluated" if same or done.global_step >= saved.global_step > 0 else ""
 
 

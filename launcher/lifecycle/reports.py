@@ -8,20 +8,30 @@ from types import MappingProxyType
 from launcher import causes
 from launcher.lifecycle.ends import exited
 from launcher.lifecycle.hangs import answered
+from launcher.lifecycle.roaming.alone import placed
 from launcher.lifecycle.run import Run
-from launcher.lifecycle.state import TaskRecord
+from launcher.lifecycle.state import NOT_READY, TaskRecord
 from launcher.lifecycle.task_reports import ON_REPORT
 from launcher.lifecycle.values import ProveTask, SeeModelDir
 from launcher.record import events
 from launcher.record.states import TaskState
 from launcher.wire import protocol
+from launcher.wire.adjustments import ROAMING
 from launcher.wire.roles import TRAINERS, Role, TaskId
 
 
 def on_reserved(run: Run, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Reserved)
-    if body.generation == run.state.generation.number:
-        run.state.hosts[host].reserved = body.generation
+    generation = run.state.generation
+    if body.generation != generation.number:
+        return
+    run.state.hosts[host].reserved = body.generation
+    if ROAMING in run.state.plan.adjustments:
+        address = run.state.hosts[host].host.address
+        fresh = {TaskId.parse(name): f"{address}:{port}" for name, port in body.ports.items()}
+        places = {str(task.index): place for task, place in fresh.items() if task.role is Role.PS}
+        generation.ps = {**generation.ps, **places}
+        placed(run, fresh)
 
 
 def on_locked(run: Run, host: str, body: protocol.Message) -> None:
@@ -43,6 +53,12 @@ def on_seen(run: Run, host: str, body: protocol.Message) -> None:
     unseen.discard(host)
     if not unseen:
         run.state.generation.locked.add(body.path)
+
+
+def on_lease(run: Run, host: str, body: protocol.Message) -> None:
+    assert isinstance(body, protocol.LeaseAgreed)
+    record = run.state.hosts[host]
+    record.has_grace = body.grace or record.told_grace
 
 
 def on_refused(run: Run, host: str, body: protocol.Message) -> None:
@@ -87,7 +103,7 @@ def on_started(run: Run, host: str, body: protocol.Message) -> None:
 def on_listening(run: Run, host: str, body: protocol.Message) -> None:
     assert isinstance(body, protocol.Listening)
     record = current(run, body.task, body.attempt)
-    if record is not None and record.state is TaskState.STARTING:
+    if record is not None and record.state in NOT_READY:
         record.attempt.ready = True
         run.move(record, TaskState.READY)
 
@@ -136,6 +152,7 @@ ON_TOLD: Mapping[type[protocol.Message], Callable[[Run, str, protocol.Message], 
         protocol.Reserved: on_reserved,
         protocol.Locked: on_locked,
         protocol.Seen: on_seen,
+        protocol.LeaseAgreed: on_lease,
         protocol.Refused: on_refused,
         protocol.PreloadState: on_preload,
         protocol.Started: on_started,

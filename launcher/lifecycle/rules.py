@@ -9,11 +9,15 @@ from launcher import causes
 from launcher.lifecycle.clock import hang_deadline
 from launcher.lifecycle.drilling import account_for_drills, carry_out_drills
 from launcher.lifecycle.ends import stop_trainers, trainer_grace_s
-from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings
+from launcher.lifecycle.hangs import despair_of_answers, inspected, standing, standings, watch_the_silent
 from launcher.lifecycle.hosts.allocating import begin_when_all_answer
 from launcher.lifecycle.hosts.moves import watch_move, watch_moved
-from launcher.lifecycle.outages import watch_outages
+from launcher.lifecycle.outages import restart_the_dead, watch_outages
 from launcher.lifecycle.over import begin_drain, drain, judge_training, watch_drain
+from launcher.lifecycle.roaming import costs
+from launcher.lifecycle.roaming.alone import agree_on_leases, start_the_placed
+from launcher.lifecycle.roaming.draining import watch_draining
+from launcher.lifecycle.roaming.scaling import watch_least, watch_scaling
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import RunState, TaskRecord
 from launcher.lifecycle.state.deadlines import (
@@ -101,6 +105,8 @@ def watch_gate(run: Run) -> None:
         training=generation.holds,
         over=state.over,
         closed=state.chief.state.final,
+        ps=generation.ps,
+        hold=state.holds,
     )
     if gate != generation.gate:
         if gate.open != generation.gate.open:
@@ -109,7 +115,8 @@ def watch_gate(run: Run) -> None:
         run.do(TellTask(task=None, message=gate))
     if gate.open and not state.stop_how:
         for record in run.each(Is.WAITING, *TRAINERS):
-            run.start(record)
+            if record.task not in generation.unplaced:
+                run.start(record)
 
 
 def hurry_the_stopping(run: Run) -> None:
@@ -130,12 +137,6 @@ def hurry_the_leaving(run: Run) -> None:
             run.notice("warning", words, record.task)
             record.attempt.hurried = True
             run.stop(record, 0.0, "")
-
-
-def restart_the_dead(run: Run) -> None:
-    for record in run.overdue():
-        if record.state is TaskState.BACKOFF and run.now >= record.restart_at:
-            run.start(record)
 
 
 def watch_barrier(run: Run) -> None:
@@ -260,7 +261,7 @@ def unwind(run: Run) -> None:
 def _hosts_left(state: RunState) -> frozenset[str]:
     """Where something may be left. A host that was lost long ago may be there again; one that ends the run has just
     been looked at."""
-    return frozenset(state.hosts) - (state.lost if state.generation.number == 1 else frozenset())
+    return frozenset(state.hosts) - (state.lost if state.generation.number == state.first_generation else frozenset())
 
 
 _ALWAYS = frozenset(Phase)
@@ -275,8 +276,12 @@ RULES: tuple[tuple[Callable[[Run], None], frozenset[Phase]], ...] = (
     (begin_when_all_answer, frozenset({Phase.ALLOCATING})),
     (watch_move, frozenset({Phase.MOVING})),
     (launch, frozenset({Phase.STARTING})),  # after a move, which ends by preparing a start
+    (agree_on_leases, _TRAINING),
+    (watch_draining, _TRAINING),  # before others see that somebody has left
     (watch_gate, _TRAINING),  # before a start, which needs to know it
+    (start_the_placed, frozenset({Phase.TRAINING, Phase.DRAINING})),
     (restart_the_dead, _ALWAYS),
+    (watch_the_silent, _ALWAYS),
     (hurry_the_stopping, _ALWAYS),
     (hurry_the_leaving, _ALWAYS),
     (agree_on_the_end, _ALWAYS),
@@ -285,8 +290,11 @@ RULES: tuple[tuple[Callable[[Run], None], frozenset[Phase]], ...] = (
     (watch_training, _TRAINING),
     (hasten_drain, frozenset({Phase.DRAINING})),  # after the end of training, which begins the drain
     (watch_drain, frozenset({Phase.DRAINING})),
-    (watch_outages, _ALWAYS),  # after all that starts and ends tasks
-    (watch_moved, frozenset({Phase.TRAINING, Phase.DRAINING})),
     (carry_out_drills, _ALWAYS),
+    (watch_outages, _ALWAYS),  # after all that starts and ends tasks, or lets them go on
+    (watch_moved, frozenset({Phase.TRAINING, Phase.DRAINING})),
+    (watch_scaling, _TRAINING),
+    (watch_least, _TRAINING),
+    (costs.tell, _ALWAYS),  # after those who find that something is over
     (unwind, frozenset({Phase.STOPPING})),  # last: whatever failed above leads here
 )

@@ -56,6 +56,16 @@ class Run:
     def is_chief(self, record: TaskRecord) -> bool:
         return record is self.state.chief
 
+    def why_no_restart(self, task: TaskId) -> str:
+        """Why a task cannot be restarted by hand now; empty if it can."""
+        record = self.state.tasks.get(task)
+        if record is None or not record.alive:
+            state = "unknown" if record is None else record.state
+            return f"{task} does not run now ({state}), so it is not restarted"
+        return (
+            "" if self.state.phase is Phase.TRAINING else f"the run is {self.state.phase}, so {task} is not restarted"
+        )
+
     # --- what is to be done
 
     def do(self, action: Action) -> None:
@@ -74,7 +84,7 @@ class Run:
         if target not in TRANSITIONS[record.state]:
             raise AssertionError(f"{record.task}: {record.state} -> {target}")
         record.state = target
-        if record.task.role is not Role.EVALUATOR:
+        if record.task.role is not Role.EVALUATOR and target is not TaskState.RUNNING:  # which only time has told
             self.state.progress_at = self.now
         self.say(record, reason=reason, exited=exited)
 

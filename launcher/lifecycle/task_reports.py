@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 from launcher.lifecycle.hosts.moves import moved_back
 from launcher.lifecycle.outages import resumed_from
+from launcher.lifecycle.roaming import costs
 from launcher.lifecycle.run import Run
-from launcher.lifecycle.state import TRANSITIONS, TaskRecord
+from launcher.lifecycle.state import NOT_READY, TRANSITIONS, TaskRecord
 from launcher.lifecycle.together import on_reached
 from launcher.lifecycle.trainings import (
     end_training,
@@ -25,6 +26,8 @@ from launcher.record.states import TaskState
 from launcher.wire import protocol
 from launcher.wire.roles import TRAINERS, Role
 
+_WAITS = {wait.value: wait for wait in protocol.Wait}
+
 
 def on_ready(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Ready)
@@ -35,11 +38,11 @@ def on_ready(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     if run.is_chief(record):
         run.state.generation.initialised = True
         run.state.generation.holds = record.attempt.training
-        resumed_from(run, report.global_step)
-        moved_back(run, report.global_step)
+        resumed_from(run, report.global_step, kept=report.kept)
+        moved_back(run, None if report.kept else report.global_step)
     record.attempt.ready = True
     record.early_deaths = 0
-    if record.state in (TaskState.STARTING, TaskState.FINISHED):
+    if record.state in (*NOT_READY, TaskState.FINISHED):
         run.move(record, TaskState.READY, reason="kept the live variables" if report.kept else "")
 
 
@@ -48,6 +51,7 @@ def on_step(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     has_trained = report.local_steps > 0
     record.attempt.global_step = report.global_step
     if has_trained:
+        costs.stepped(run, record)
         record.attempt.stepped_at = run.now
         trained(record)
     progressed(run, record)
@@ -62,7 +66,7 @@ def on_step(run: Run, record: TaskRecord, report: protocol.Message) -> None:
             input_wait=report.input_wait,
         )
     )
-    if record.state in (TaskState.STARTING, TaskState.READY) and has_trained:
+    if record.state in (*NOT_READY, TaskState.READY) and has_trained:
         record.attempt.ready = True
         record.early_deaths = 0
         run.move(record, TaskState.TRAINING)
@@ -74,6 +78,7 @@ def on_input(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     if exhausted:
         run.state.progress_at = run.now  # there is nothing to train on: nobody hangs
     run.state.exhausted, run.state.endless = exhausted, report.endless
+    costs.on_input(run, report)
     run.record(events.InputCounted(**{name: getattr(report, name) for name in report.fields}))
 
 
@@ -126,14 +131,33 @@ def on_evaluated(run: Run, record: TaskRecord, report: protocol.Message) -> None
     record.attempt.ready = True
     record.early_deaths = 0
     record.attempt.evaluated = report
-    if record.task.role is Role.EVALUATOR and record.state in (TaskState.STARTING, TaskState.READY):
+    if record.task.role is Role.EVALUATOR and record.state in (*NOT_READY, TaskState.READY):
         run.move(record, TaskState.EVALUATING)
 
 
 def on_waiting(run: Run, record: TaskRecord, report: protocol.Message) -> None:
     assert isinstance(report, protocol.Waiting)
-    record.attempt.waits_for = report.what
+    record.attempt.waits_for = _WAITS.get(report.what)
     record.attempt.missing = report.missing
+    record.attempt.done_with = report.done_with
+    if record.task.role is Role.EVALUATOR and report.what == "checkpoint" and record.state in NOT_READY:
+        record.attempt.ready = True
+        run.move(record, TaskState.READY)
+
+
+def on_roaming(run: Run, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Roaming)
+    run.state.roams = report.possible and run.state.roams is not False
+    run.state.fixed = run.state.fixed or report.fixed
+
+
+def on_divides(run: Run, record: TaskRecord, report: protocol.Message) -> None:
+    assert isinstance(report, protocol.Divides)
+    told = f"{report.where} {report.what}"
+    if report.surely:
+        run.state.divides = run.state.divides or told
+    else:
+        run.state.reads = run.state.reads or told
 
 
 def trained(record: TaskRecord) -> None:
@@ -181,5 +205,7 @@ ON_REPORT: Mapping[type[protocol.Message], Callable[[Run, TaskRecord, protocol.M
         protocol.Uses: on_uses,
         protocol.Leaving: on_leaving,
         protocol.Reached: on_reached,
+        protocol.Roaming: on_roaming,
+        protocol.Divides: on_divides,
     }
 )

@@ -62,3 +62,12 @@ def agree_on_the_end(run: Run) -> None:
     for record in told:
         record.attempt.reached = None
         run.do(TellTask(task=record.task, message=protocol.StopTraining(reason="all together", after=last)))
+
+
+def loses_a_share(run: Run, record: TaskRecord) -> bool:
+    """Whether a part of the input would be missing without a worker, since the program divides it by a fixed number."""
+    if record.task.role is not Role.WORKER or not run.state.divides:
+        return False
+    words = f"{run.state.divides}: without {record.task} a share of the input would be missing, so that nobody goes on"
+    run.notice("error", words, record.task)
+    return True

@@ -49,7 +49,7 @@ def _chief_begins(run: Run, report: protocol.Begun) -> None:
     run.state.folders.add(folder)
     run.record(events.ModelDirKnown(path=folder))
     if folder not in run.state.generation.locked:
-        run.do(LockModelDir(path=folder, task=locker(run)))
+        run.do(LockModelDir(path=folder, task=locker(run), departed=run.state.generation.departed))
 
 
 def compare_folders(run: Run, records: Iterable[TaskRecord]) -> None:

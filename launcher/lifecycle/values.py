@@ -69,14 +69,14 @@ class AgentRenewed(Happening):
 @dataclass(frozen=True, kw_only=True)
 class HostLost(Happening):
     """A host cannot be reached any more. ``advice``: what to do about it, if something is known; ``silent_s``: for how
-    long it has said nothing; ``down_at``: when the link to it was lost; ``gone``: all that ran there is dead, says its
-    engine; ``lied``: it was given up because it claimed what was none of its business."""
+    long it has said nothing; ``leased_from``: from when on its lease runs; ``gone``: all that ran there is dead, says
+    its engine; ``lied``: it was given up because it claimed what was none of its business."""
 
     host: str
     message: str
     advice: str = ""
     silent_s: float = 0.0
-    down_at: float = -math.inf
+    leased_from: float = -math.inf
     gone: bool = False
     lied: bool = False
 
@@ -94,6 +94,22 @@ class RestartAsked(Happening):
     """Somebody wants one task restarted in place."""
 
     task: TaskId
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleAsked(Happening):
+    """Somebody wants ``count`` workers. ``forced``: although the program may divide its input by another number."""
+
+    count: int
+    forced: bool = False
+    by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrainAsked(Happening):
+    """Somebody wants everything to leave a host in order."""
+
+    host: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +161,29 @@ class Prepare(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place(Action):
+    """Within a generation these tasks go on elsewhere, as ``plan`` has it: reserve a port for each there."""
+
+    plan: Plan
+    tasks: frozenset[TaskId]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm(Action):
+    """Start the preloaded interpreters on these hosts that tasks will need which ``plan`` has there."""
+
+    plan: Plan
+    hosts: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LockModelDir(Action):
-    """Lock the folder in which the chief is about to train, on the host of that task."""
+    """Lock the folder in which the chief is about to train, on the host of that task. ``departed``: attempts whose
+    hosts are lost, and that have lost the folder with them."""
 
     path: str
     task: TaskId
+    departed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +192,14 @@ class SeeModelDir(Action):
 
     path: str
     hosts: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetLease(Action):
+    """Tell a host what happens there at the end of its lease (``protocol.LeaseTerms``)."""
+
+    host: str
+    grace: bool
 
 
 @dataclass(frozen=True, kw_only=True)

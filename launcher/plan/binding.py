@@ -6,12 +6,13 @@ Standard library only, since the supervisor and its tests need nothing else.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from launcher.plan.model import BoundPlan, Plan, PlannedTask
+from launcher.plan.model import PRELOADED, BoundPlan, Plan, PlannedTask
 from launcher.plan.tf_config import VARIABLE, TfConfigs, tf_configs
 from launcher.spec import drills
 from launcher.spec.command import fill
@@ -19,6 +20,7 @@ from launcher.wire import adjustments, protocol
 from launcher.wire.errors import HostError
 from launcher.wire.preload_env import import_environment
 from launcher.wire.roles import TaskId
+from launcher.wire.standby import Wanted
 
 
 def with_run_dir(plan: Plan, run_dir: str) -> Plan:
@@ -33,7 +35,8 @@ def with_run_dir(plan: Plan, run_dir: str) -> Plan:
         return replace(planned, argv=fill(planned.argv, values), program=fill(planned.program, values), env=env)
 
     model_dir = None if plan.model_dir is None else fill((plan.model_dir,), values)[0]
-    return replace(plan, model_dir=model_dir, tasks=tuple(map(placed, plan.tasks)))
+    further = placed(plan.further) if plan.further is not None else None
+    return replace(plan, model_dir=model_dir, tasks=tuple(map(placed, plan.tasks)), further=further)
 
 
 def _placed_env(planned: PlannedTask, values: Mapping[str, str]) -> Mapping[str, str]:
@@ -129,6 +132,24 @@ def preload_messages(plan: Plan, host: str) -> tuple[protocol.Preload, ...]:
                 key=key, python=planned.python, modules=plan.preload, env=dict(import_environment(planned.env))
             )
     return tuple(messages.values())
+
+
+def standby_of(plan: Plan, host: str, owner: str) -> Wanted | None:
+    """The interpreter on its host that the process ``owner`` is to keep for its next runs: that of most tasks there.
+    None if there is none, or if it imports more than TensorFlow, which may be another one in the next run."""
+    keys = Counter(planned.preload_key for planned in plan.tasks if planned.host == host and planned.preload_key)
+    if plan.preload != PRELOADED or not keys:
+        return None
+    most = keys.most_common(1)[0][0]
+    message = next(item for item in preload_messages(plan, host) if item.key == most)
+    return Wanted(
+        owner=owner,
+        key=message.key,
+        python=message.python,
+        modules=message.modules,
+        env=message.env,
+        guarded=adjustments.PORT_GUARD in plan.adjustments,
+    )
 
 
 def board_message(plan: Plan, host: str, run_dir: str, *, run: str) -> protocol.Board | None:

@@ -13,6 +13,8 @@ from launcher.spec.policy import Policy
 from launcher.wire.protocol import JsonValue
 from launcher.wire.roles import TRAINERS, Role, TaskId, chief_of
 
+PRELOADED = ("tensorflow",)  # where nobody says what else
+
 __all__ = ["BoundPlan", "Plan", "PlannedHost", "PlannedTask", "StartMode"]
 
 
@@ -59,7 +61,8 @@ class Plan:
     ``notes`` is what he should know before he starts it. ``model_dir`` is the folder that the run locks; TF_CONFIG
     names it unless the command does so itself (``model_dir_in_command``). ``on``: the hosts that a role may run on; one
     that is not in it, on all. ``keras``: why ``legacy-keras`` is on, or off. ``engine``: where the hosts come from,
-    with its keys.
+    with its keys. ``further``: a worker that may be added, its index still a name; ``least_workers``, ``most_workers``:
+    how many there may be.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Plan:
     max_steps: int | None = None
     inject: tuple[str, ...] = ()
     tensorboard: bool = False
+    listeners: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     model_dir_in_command: bool = False
     notes: tuple[str, ...] = ()
@@ -79,6 +83,9 @@ class Plan:
     on: Mapping[Role, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     engine: str = LISTED
     engine_keys: JsonValue = None
+    further: PlannedTask | None = None
+    least_workers: int = 0
+    most_workers: int | None = None
 
     @property
     def chief(self) -> PlannedTask:

@@ -8,23 +8,38 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
+from launcher.spec.command import fill
 from launcher.spec.hosts import GPUS_VARIABLE
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import TRAINERS_VARIABLE
-from launcher.wire.roles import TaskId
+from launcher.wire.roles import Role, TaskId
 
 
 class NowhereToGoError(TflaunchError):
     """A task can run on none of the hosts that are left; the text says which, and why."""
 
 
-def moved(plan: Plan, lost: frozenset[str], needed: frozenset[TaskId]) -> Plan:
-    """The plan with every task of ``needed`` away from ``lost`` hosts. The others stay where they are.
+def with_worker(plan: Plan, lost: frozenset[str], needed: frozenset[TaskId], index: int) -> Plan:
+    """The plan with one more worker beside those of ``needed``, on a host that has room. Raises NowhereToGoError."""
+    if plan.further is None:
+        raise NowhereToGoError("this run's plan knows of no further workers")
+    task, values = TaskId(Role.WORKER, index), {"index": str(index)}
+    argv, program = fill(plan.further.argv, values), fill(plan.further.program, values)
+    added = replace(plan.further, task=task, argv=argv, program=program)
+    tasks = (*(item for item in plan.tasks if item.task != task), added)
+    return moved(replace(plan, tasks=tasks), lost, needed | {task}, homeless=frozenset({task}))
+
+
+def moved(
+    plan: Plan, lost: frozenset[str], needed: frozenset[TaskId], homeless: frozenset[TaskId] = frozenset()
+) -> Plan:
+    """The plan with every task of ``needed`` away from ``lost`` hosts, and those of ``homeless`` on any. The others
+    stay where they are.
 
     A task goes to a host of its role that is reached in the same way, has a port and the GPUs for it: to the one with
     the fewest tasks. Tasks that have ended and are not ``needed`` take nothing away. Raises NowhereToGoError.
     """
-    tasks = tuple(_Places(plan, lost, needed).placed())
+    tasks = tuple(_Places(plan, lost, needed, homeless).placed())
     trainers = Counter(item.host for item in tasks if item.task in needed and item.task.role.trains)
     environments = _Environments()
     return replace(plan, tasks=tuple(_on_its_host(item, trainers[item.host], environments) for item in tasks))
@@ -57,14 +72,17 @@ class _Environments:
 class _Places:
     """What the hosts that are left have room for."""
 
-    def __init__(self, plan: Plan, lost: frozenset[str], needed: frozenset[TaskId]) -> None:
+    def __init__(
+        self, plan: Plan, lost: frozenset[str], needed: frozenset[TaskId], homeless: frozenset[TaskId]
+    ) -> None:
         self._plan = plan
         self._hosts = {host.name: host for host in plan.hosts}
         self._left = {name: host for name, host in self._hosts.items() if name not in lost}
-        self._homeless = {item.task for item in plan.tasks if item.task in needed and item.host in lost}
-        stays = [item for item in plan.tasks if item.task in needed and item.host in self._left]
+        self._homeless = homeless | {item.task for item in plan.tasks if item.task in needed and item.host in lost}
+        there = [item for item in plan.tasks if item.task not in homeless]
+        stays = [item for item in there if item.task in needed and item.host in self._left]
         self._tasks = Counter(item.host for item in stays)
-        self._ports = Counter(item.host for item in plan.tasks)  # each task of a host has one, ended or not
+        self._ports = Counter(item.host for item in there)  # each task of a host has one, ended or not
         self._gpus = {name: set(range(host.gpus)) for name, host in self._left.items()}
         for item in stays:
             self._gpus[item.host] -= set(item.gpus)

@@ -17,18 +17,20 @@ from launcher.plan.model import Plan, PlannedHost, PlannedTask, StartMode
 from launcher.plan.plan_json import plain, plan_from_json, plan_to_json
 from launcher.plan.settings import (
     adjustments_of,
+    command_of,
+    foreseen,
     hosts_of,
     keras_of,
+    listeners_of,
     local_folder,
     model_dir_notes,
     origins_of,
     policy_of,
     preload_of,
-    shape_notes,
 )
 from launcher.plan.tf_config import VARIABLE, check_size
 from launcher.spec import drills, engines
-from launcher.spec.command import Command, fill, max_steps, option, parse_command, uses
+from launcher.spec.command import fill, max_steps, option, uses
 from launcher.spec.hosts import (
     GPUS_VARIABLE,
     Traits,
@@ -38,7 +40,7 @@ from launcher.spec.hosts import (
     tasks_per_host,
 )
 from launcher.spec.texts import expand_range, is_shareable
-from launcher.wire import keras, preload_env
+from launcher.wire import adjustments, keras, preload_env
 from launcher.wire.errors import Problem, SpecError, UsageError
 from launcher.wire.protocol import LEGACY_KERAS_VARIABLE, LOG_LEVEL_VARIABLE, PROFILE_VARIABLE, TRAINERS_VARIABLE
 from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
@@ -100,7 +102,7 @@ class _Planner:
     def __init__(self, spec: ClusterSpec, surroundings: Surroundings) -> None:
         self._spec = spec
         self._around = surroundings
-        self._command = _command(spec, surroundings.python)
+        self._command = command_of(spec, surroundings.python)
         self._sites = {site.name: site for site in hosts_of(spec)}
         self._traits = common(site.traits for site in self._sites.values())
         self._on = {
@@ -112,8 +114,8 @@ class _Planner:
         self._preload = preload_of(spec, self._command, is_plain=self._is_plain)
         self._keras = self._choose_keras()
         self._active, notes = adjustments_of(spec, self._command, self._keras)
-        foreseen = shape_notes(spec, self._program, surroundings.read)
-        self._notes = (*notes, *foreseen, *model_dir_notes(self._model_dir, shares_files=self._traits.shares_files))
+        notes = (*notes, *foreseen(spec, self._program, surroundings.read))
+        self._notes = (*notes, *model_dir_notes(self._model_dir, shares_files=self._traits.shares_files))
 
     def plan(self) -> Plan:
         spec = self._spec
@@ -130,12 +132,16 @@ class _Planner:
             max_steps=max_steps(self._command.argv),
             inject=spec.inject,
             tensorboard=spec.tensorboard,
+            listeners=listeners_of(spec),
             origins=origins_of(spec),
             notes=(*self._notes, *drills.notes(spec.inject, reports="heartbeat" in self._active)),
             keras=self._keras.reason,
             engine=engine,
             engine_keys=plain(keys),
             on=MappingProxyType({role: names for role, names in self._on.items() if names}),
+            further=self._further() if adjustments.ROAMING in self._active else None,
+            least_workers=(spec.roles.worker.min if spec.roles.worker else None) or 0,
+            most_workers=spec.roles.worker.max if spec.roles.worker else None,
         )
 
     def _program_to_read(self) -> keras_choice.Program:
@@ -180,7 +186,7 @@ class _Planner:
 
     def _tasks(self) -> tuple[PlannedTask, ...]:
         roles = {role: self._spec.roles.of(role) for role in ROLES}
-        everywhere = tuple(self._sites)
+        everywhere = tuple(name for name, site in self._sites.items() if not site.spare)
         hosts = place(
             {role: keys.count for role, keys in roles.items()}, {role: self._on[role] or everywhere for role in ROLES}
         )
@@ -196,8 +202,15 @@ class _Planner:
             tasks.append(self._task(task, site, kinds[key]))
         return tuple(tasks)
 
-    def _task(self, task: TaskId, site: PlannedHost, kind: _Kind) -> PlannedTask:
-        values = {"role": task.role.value, "index": str(task.index)}
+    def _further(self) -> PlannedTask:
+        """A worker that may be added while the run goes on."""
+        role = Role.WORKER
+        site = self._sites[(self._on[role] or tuple(self._sites))[0]]
+        gpus = tuple(range(self._spec.roles.of(role).gpus))
+        return self._task(TaskId(role, 0), site, self._kind(role, site.traits, gpus, 1), index="{index}")
+
+    def _task(self, task: TaskId, site: PlannedHost, kind: _Kind, index: str = "") -> PlannedTask:
+        values = {"role": task.role.value, "index": index or str(task.index)}
         if self._model_dir is not None:
             values["model_dir"] = self._model_dir
         argv = fill(kind.argv, values)
@@ -283,16 +296,3 @@ class _Kind:
     python: tuple[str, ...]
     preload_key: str | None
     exec_reason: str
-
-
-def _command(spec: ClusterSpec, python: str) -> Command:
-    interpreter = spec.python.path if spec.python and spec.python.path else python
-    if spec.command is None:
-        origin = spec.where(())
-        message = "is missing; write what to run: [python, train.py], or give it after --"
-        raise SpecError([Problem(origin.file, origin.line, "command", message)])
-    try:
-        return parse_command(spec.command, interpreter)
-    except ValueError as error:
-        origin = spec.where(("command",))
-        raise SpecError([Problem(origin.file, origin.line, "command", str(error))]) from error

@@ -29,15 +29,17 @@ def plan_to_json(plan: Plan) -> dict[str, JsonValue]:
     kinds: list[JsonValue] = []
     numbers: dict[tuple[int, ...], int] = {}
     tasks: list[JsonValue] = []
-    for planned in plan.tasks:
+    for planned in (*plan.tasks, *((plan.further,) if plan.further is not None else ())):
         shared = tuple(id(getattr(planned, name)) for name in _SHARED)
         if shared not in numbers:
             numbers[shared] = len(kinds)
             kinds.append({name: plain(getattr(planned, name)) for name in _SHARED})
         own: dict[str, JsonValue] = {name: plain(getattr(planned, name)) for name in _OWN}
         tasks.append({**own, "kind": numbers[shared]})
-    rest = {item.name: plain(getattr(plan, item.name)) for item in fields(plan) if item.name != "tasks"}
-    return {"version": VERSION, **rest, "kinds": kinds, "tasks": tasks}
+    further = tasks.pop() if plan.further is not None else None
+    known = [item.name for item in fields(plan) if item.name not in ("tasks", "further")]
+    rest = {name: plain(getattr(plan, name)) for name in known}
+    return {"version": VERSION, **rest, "kinds": kinds, "tasks": tasks, "further": further}
 
 
 _OWN = ("task", "host", "argv", "program", "cwd")
@@ -118,13 +120,14 @@ class _Reader:
         return tuple(int(str(item)) for item in self.items(key))
 
     def text_mapping(self, key: str) -> Mapping[str, str]:
-        inner = _Reader(self.body[key])
+        inner = _Reader(self.body.get(key, {}))
         return MappingProxyType({name: inner.text(name) for name in inner.body})
 
 
 def _plan(plan: _Reader) -> Plan:
     kinds = [_kind(_Reader(item)) for item in plan.items("kinds")]
-    max_steps = plan.maybe_number("max_steps")
+    max_steps, most_workers = plan.maybe_number("max_steps"), plan.maybe_number("most_workers")
+    further = plan.body["further"]
     return Plan(
         name=plan.text("name"),
         model_dir=plan.maybe_text("model_dir"),
@@ -137,12 +140,16 @@ def _plan(plan: _Reader) -> Plan:
         max_steps=None if max_steps is None else int(max_steps),
         inject=plan.texts("inject"),
         tensorboard=bool(plan.body["tensorboard"]),
+        listeners=plan.text_mapping("listeners"),
         origins=plan.text_mapping("origins"),
         notes=plan.texts("notes"),
         keras=plan.text("keras"),
         on=_on(_Reader(plan.body["on"])),
         engine=plan.text("engine"),
         engine_keys=plain(plan.body["engine_keys"]),
+        further=None if further is None else _task(_Reader(further), kinds),
+        least_workers=plan.whole("least_workers"),
+        most_workers=None if most_workers is None else int(most_workers),
     )
 
 
@@ -170,11 +177,12 @@ def _host(host: _Reader) -> PlannedHost:
         details=host.text_mapping("details"),
         way=host.text("way"),
         connect_timeout_s=host.number("connect_timeout_s"),
+        spare=bool(host.body.get("spare")),
     )
 
 
 def _traits(traits: _Reader) -> Traits:
-    return Traits(**{item.name: bool(traits.body[item.name]) for item in fields(Traits)})
+    return Traits(**{item.name: bool(traits.body.get(item.name, item.default)) for item in fields(Traits)})
 
 
 class _Shared(TypedDict):
@@ -227,4 +235,5 @@ def _policy(policy: _Reader) -> Policy:
         evaluator_drain_s=policy.number("evaluator_drain_s"),
         grace_s=policy.number("grace_s"),
         lease_s=policy.number("lease_s"),
+        log_limit_mib=policy.whole("log_limit_mib") if "log_limit_mib" in policy.body else Policy().log_limit_mib,
     )

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from launcher.plan import keras_choice
+from launcher.plan import keras_choice, listeners
 from launcher.plan.keras_choice import KerasChoice, Program
+from launcher.plan.model import PRELOADED
 from launcher.spec import engines
-from launcher.spec.command import Command
-from launcher.spec.hosts import THIS_MACHINE, PlannedHost, expand_host
+from launcher.spec.command import Command, parse_command
+from launcher.spec.hosts import THIS_MACHINE, PlannedHost, expand_host, reached_as_one
 from launcher.spec.policy import DEFAULT_USED_UP, Policy, Success, UsedUp
 from launcher.spec.source import path_text
 from launcher.wire import adjustments
+from launcher.wire.errors import Problem, SpecError
 from launcher.wire.roles import ROLES, Role
 
 if TYPE_CHECKING:
@@ -30,6 +32,20 @@ def hosts_of(spec: ClusterSpec) -> tuple[PlannedHost, ...]:
     if given is not None:
         return given
     return tuple(site for host in spec.hosts for site in expand_host(host)) if spec.hosts else (THIS_MACHINE,)
+
+
+def listeners_of(spec: ClusterSpec) -> Mapping[str, str]:
+    """Who is told of the run. Raises SpecError for who cannot be."""
+    problems = []
+    for name, told in spec.listeners.items():
+        try:
+            listeners.check(name, told)
+        except listeners.ListenerError as error:
+            where = spec.where(("listeners", name))
+            problems.append(Problem(where.file, where.line, "listeners", str(error)))
+    if problems:
+        raise SpecError(problems)
+    return MappingProxyType(dict(spec.listeners))
 
 
 def policy_of(spec: ClusterSpec, *, can_fall_silent: bool) -> Policy:
@@ -48,6 +64,7 @@ def policy_of(spec: ClusterSpec, *, can_fall_silent: bool) -> Policy:
         evaluator_drain_s=keys.evaluator_drain_s,
         grace_s=keys.grace_s,
         lease_s=keys.lease_s or (REMOTE_LEASE_S if can_fall_silent else LOCAL_LEASE_S),
+        log_limit_mib=keys.log_limit_mib,
     )
 
 
@@ -72,10 +89,15 @@ def preload_of(spec: ClusterSpec, command: Command, *, is_plain: bool) -> tuple[
         return ()
     if spec.preload is not None:
         return spec.preload
-    return () if is_plain else ("tensorflow",)
+    return () if is_plain else PRELOADED
 
 
-def shape_notes(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> tuple[str, ...]:
+def foreseen(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> tuple[str, ...]:
+    """What will go wrong, or may, as far as can be seen before anything runs."""
+    return (*_shape_notes(spec, program, read), *reached_as_one(hosts_of(spec)))
+
+
+def _shape_notes(spec: ClusterSpec, program: Program, read: keras_choice.Read) -> tuple[str, ...]:
     """What will be refused when it runs: the roles do not make what the program needs."""
     roles = spec.roles
     lacks_ps = roles.of(Role.WORKER).count > 0 and roles.of(Role.PS).count == 0
@@ -132,3 +154,17 @@ def origins_of(spec: ClusterSpec) -> Mapping[str, str]:
             if path and path[0] != "hosts" and not isinstance(path[-1], int)
         }
     )
+
+
+def command_of(spec: ClusterSpec, python: str) -> Command:
+    """What to run; ``python``: the interpreter, where the spec names none. Raises SpecError."""
+    interpreter = spec.python.path if spec.python and spec.python.path else python
+    if spec.command is None:
+        origin = spec.where(())
+        message = "is missing; write what to run: [python, train.py], or give it after --"
+        raise SpecError([Problem(origin.file, origin.line, "command", message)])
+    try:
+        return parse_command(spec.command, interpreter)
+    except ValueError as error:
+        origin = spec.where(("command",))
+        raise SpecError([Problem(origin.file, origin.line, "command", str(error))]) from error

@@ -6,67 +6,78 @@ every reader, so that no event is ever glued to another.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from launcher.record.events import Recorded, RunEvent, from_line, to_line
+from launcher.record.events import Recorded, RunEnded, RunEvent, from_line, to_line
+from launcher.record.files.appending import Appender
 from launcher.wire.protocol import ProtocolError
 
 _READ_BYTES = 1 << 20
+_MOST_WAITING_BYTES = 8 << 20
 
 
 class EventLog:
-    """Appends the events of a run, numbered from 1, or on from what the file has. One writer at a time."""
+    """Appends the events of a run, numbered from 1, or on from what the file has. One writer at a time. While the disk
+    is full they wait in memory (``waiting``: bytes of them; ``trouble``: why); the file lacks those that are too many
+    even for that (``lost``)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd: int | None = None
+        self._file = Appender(path)
         self._last = 0
         self._torn = False
+        self._begun = False
+        self.lost = 0
 
     def append(self, event: RunEvent, at: datetime) -> Recorded:
-        """Writes one event to the file and returns it as it stands there. Raises OSError when the disk is full."""
-        if self._fd is None:
-            self._open()
+        """Writes one event to the file, at once if the disk has room, and returns it as it stands there."""
+        if not self._begun:
+            self._begin()
         recorded = Recorded(n=self._last + 1, at=at, event=event)
         line = to_line(recorded).encode()
-        self._write(b"\n" + line if self._torn else line)
+        if self._torn:
+            line, self._torn = b"\n" + line, False
+        most = _MOST_WAITING_BYTES if not isinstance(event, RunEnded) else 2 * _MOST_WAITING_BYTES
+        self.lost += not self._file.add(line, most_waiting=most)
         self._last = recorded.n
         return recorded
 
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+    def flush(self) -> bool:
+        """Tries to write what waits; whether nothing waits any more."""
+        return self._file.flush()
 
-    def _open(self) -> None:
+    @property
+    def waiting(self) -> int:
+        return self._file.waiting
+
+    @property
+    def trouble(self) -> str:
+        return self._file.trouble
+
+    @property
+    def size(self) -> int:
+        """Bytes that are written."""
+        return self._file.size
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _begin(self) -> None:
+        self._begun = True
         reader = EventReader(self._path)
         self._last = max((recorded.n for recorded in reader.read(final=True)), default=0)
         self._torn = reader.torn
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def _write(self, data: bytes) -> None:
-        assert self._fd is not None
-        view = memoryview(data)
-        while view:
-            try:
-                written = os.write(self._fd, view)
-            except OSError:
-                self._torn = self._torn or len(view) < len(data)
-                raise
-            view = view[written:]
-        self._torn = False
 
 
 class EventReader:
-    """Reads on from where it was. A line is taken when its newline is there."""
+    """Reads on from where it was, at first from ``offset``. A line is taken when its newline is there."""
 
-    def __init__(self, path: Path, from_n: int = 1) -> None:
+    def __init__(self, path: Path, from_n: int = 1, *, offset: int = 0) -> None:
         self._path = path
         self._from_n = from_n
-        self._offset = 0
+        self._offset = offset
         self._rest = b""
 
     @property

@@ -1,9 +1,8 @@
-"""What a run tells about itself: the lines of ``events.jsonl``.
+"""What a run tells about itself: the lines of ``events.jsonl``, which say what happened.
 
-The file is the truth about a run. Every view, ``report.json`` and ``status`` are folds over it, live or afterwards, so
-that a run whose supervisor was killed is still explained. Fields may be added, never renamed. Each line is the JSON
-object of one event with two more keys: ``n``, counting from 1, and ``at``, UTC in ISO 8601 with milliseconds.
-"""
+Views, ``report.json`` and ``status`` are folds over them, so a run whose supervisor was killed is still explained.
+Fields may be added, never renamed. A line is the JSON object of an event with two more keys: ``n``, counting from 1,
+and ``at``, UTC in ISO 8601 with milliseconds."""
 
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ class RunEvent(Message):
 
 
 class RunStarted(RunEvent, kind="run_started"):
-    """First event. ``run``: its folder's name; ``run_id``: unlike any other, marks its processes; ``tasks``: name and
-    host of every task; ``pid``: the supervisor's, on ``host``; ``inject``: the fault drills that were ordered."""
+    """First event of a ``part``. ``run``: its folder's name; ``run_id``: unlike any other, marks its processes;
+    ``tasks``: name and host of each; ``pid``: the supervisor's, on ``host``; ``inject``: the drills ordered."""
 
     run: str
     name: str
@@ -35,6 +34,7 @@ class RunStarted(RunEvent, kind="run_started"):
     version: str = ""
     run_id: str = ""
     inject: tuple[str, ...] = ()
+    part: int = 1
 
 
 class PhaseChanged(RunEvent, kind="phase_changed"):
@@ -61,8 +61,7 @@ class TasksMoved(RunEvent, kind="tasks_moved"):
 
 
 class MoveOver(RunEvent, kind="move_over"):
-    """Everybody trains again after the loss of ``hosts``; the other fields as in ``TasksMoved`` and ``Recovered``.
-    ``task``: none, since it was not a task that was lost."""
+    """Everybody trains again after the loss of ``hosts``; fields as in ``TasksMoved``, ``Recovered`` and ``Scaled``."""
 
     hosts: tuple[str, ...]
     generation: int
@@ -71,6 +70,19 @@ class MoveOver(RunEvent, kind="move_over"):
     recovered_s: float
     steps_rolled_back: int = 0
     task: str | None = None
+    idle_s: Mapping[str, float] = NOTHING
+    examples_again: int | None = None
+
+
+class Scaled(RunEvent, kind="scaled"):
+    """Workers that were asked for train, or have left. ``idle_s``: for how long each trainer trained nothing meanwhile;
+    ``examples_again``: rows of the input that are trained twice for it, None where nobody counts."""
+
+    before: int
+    after: int
+    lasted_s: float
+    idle_s: Mapping[str, float] = NOTHING
+    examples_again: int | None = None
 
 
 class HostChanged(RunEvent, kind="host_changed"):
@@ -120,7 +132,8 @@ class ProgramSeen(RunEvent, kind="program_seen"):
 
 class Progressed(RunEvent, kind="progressed"):
     """A trainer has trained. ``local_steps`` and ``examples`` (None: not said) count within the attempt;
-    ``input_wait``: the share of its time that the task waited for input."""
+    ``input_wait``: the share of its time that the task waited for input. The file has the first one of each attempt
+    and the last, which has the mean of all its ``reports``, too; what lies between is sampled."""
 
     task: str
     attempt: int
@@ -129,10 +142,12 @@ class Progressed(RunEvent, kind="progressed"):
     examples: int | None = None
     loss: float | None = None
     input_wait: float | None = None
+    mean_wait: float | None = None
+    reports: int = 0
 
 
 class UsageSampled(RunEvent, kind="usage_sampled"):
-    """What the tasks of a host use: cpu share (1.0 is one core) and resident MiB by task name."""
+    """What the tasks of a host use: cpu share (1.0 is one core) and resident MiB by task name. Sampled only."""
 
     host: str
     cpu: Mapping[str, float]
@@ -202,7 +217,6 @@ class StopRequested(RunEvent, kind="stop_requested"):
 
 class Recovered(RunEvent, kind="recovered"):
     """A task that had died trains again (serves, evaluates), and so does everybody who waited for it.
-
     ``detected_s``: from its death until the launcher knew; ``recovered_s``: from its death until now;
     ``steps_rolled_back``: how far behind the newest global step that was reported the training went on.
     """
@@ -215,7 +229,7 @@ class Recovered(RunEvent, kind="recovered"):
 
 
 class InputCounted(RunEvent, kind="input_counted"):
-    """How the shared input stands; counts are of all that the model has learned (see ``protocol.InputState``)."""
+    """How the shared input stands, as in ``protocol.InputState``. The file has the last one alone."""
 
     examples: int
     duplicates: int = 0
@@ -233,8 +247,7 @@ class InputCounted(RunEvent, kind="input_counted"):
 
 
 class DrillFired(RunEvent, kind="drill_fired"):
-    """A fault that the user asked for (``--inject``) was carried out. ``number``: its place in
-    ``RunStarted.inject``."""
+    """A fault that the user asked for (``--inject``) was carried out; ``number``: its place there."""
 
     fault: str
     task: str | None = None
@@ -244,8 +257,7 @@ class DrillFired(RunEvent, kind="drill_fired"):
 
 
 class DrillOver(RunEvent, kind="drill_over"):
-    """What a drill has caused; seconds since it was carried out. ``detected_s``: until the launcher knew of the death
-    (None: nothing died); ``recovered_s``: as in ``Recovered`` (None: that never came)."""
+    """What a drill has caused, in seconds since it was carried out; None: nothing has died, or it never recovered."""
 
     fault: str
     number: int
@@ -282,18 +294,7 @@ def to_line(recorded: Recorded) -> str:
 
 def from_line(line: str) -> Recorded:
     """The event of one line; raises ``ProtocolError`` or ValueError if it is none."""
-    body = json.loads(line)
-    event = from_json(body)
+    event = from_json(body := json.loads(line))
     if not isinstance(event, RunEvent):
         raise ValueError(f"not an event of a run: {line[:200]}")
     return Recorded(n=int(body["n"]), at=datetime.fromisoformat(body["at"].replace("Z", "+00:00")), event=event)
-
-
-def is_news(event: RunEvent) -> bool:
-    """Whether it is worth a line in a picture of the run."""
-    if isinstance(event, PreloadChanged):
-        return event.state == "died"
-    return isinstance(event, _NEWS)
-
-
-_NEWS = (BoardChanged, Noticed, HostChanged, Recovered, TasksMoved, MoveOver, DrillFired, StopRequested)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
+
+_QUIET_S = 3.0
+_NEWEST = 4  # samples whose distance tells how often one is to be expected
 
 
 class Rate:
@@ -20,6 +24,8 @@ class Rate:
         samples = self._samples
         if samples and (value < samples[-1][1] or at < samples[-1][0] - self._window_s):
             samples.clear()
+        if len(samples) > 1 and at - samples[-1][0] > max(self._window_s, 10 * self._usual_s()):
+            samples.clear()  # the clock was set forward, or everything stood still: neither is a rate
         if samples:
             at = max(at, samples[-1][0])
         if len(samples) > 1 and at - samples[-2][0] < self._window_s / 40:
@@ -31,13 +37,23 @@ class Rate:
     def clear(self) -> None:
         self._samples.clear()
 
+    def ends(self) -> list[tuple[float, float]]:
+        """The first sample and the newest, of which ``add`` makes as good as the same rate again."""
+        samples = list(self._samples)
+        return samples if len(samples) <= _NEWEST else [samples[0], *samples[-_NEWEST:]]
+
+    def _usual_s(self) -> float:
+        """How far apart the newest samples are, at most."""
+        newest = list(self._samples)[-_NEWEST:]
+        return max((later - at for (at, _), (later, _) in pairwise(newest)), default=0.0)
+
     def per_s(self, now: float) -> float | None:
-        """None before there are two samples; 0.0 once the count has stood still for long."""
+        """None before there are two samples; 0.0 once none has come for much longer than is usual."""
         if len(self._samples) < 2:
             return None
         (first_at, first), (last_at, last) = self._samples[0], self._samples[-1]
         span_s = last_at - first_at
-        if now - last_at > max(self._window_s, 3 * span_s):
+        if now - last_at > max(_QUIET_S, 3 * self._usual_s()):
             return 0.0
         return (last - first) / span_s if span_s > 0 else None
 
@@ -61,6 +77,16 @@ class Series:
         if len(self._points) > self._limit:
             self._points = [_mean(self._points[i : i + 2]) for i in range(0, len(self._points), 2)]
             self._stride *= 2
+
+    def dump(self) -> dict[str, Any]:
+        """Plain values, for ``load``."""
+        return {"stride": self._stride, "points": self._points, "pending": self._pending, "last": self.last}
+
+    def load(self, body: Mapping[str, Any]) -> None:
+        """Becomes what was dumped."""
+        self._stride, self.last = int(body["stride"]), body["last"]
+        self._points = [(float(step), float(value)) for step, value in body["points"]]
+        self._pending = [(float(step), float(value)) for step, value in body["pending"]]
 
     def values(self, columns: int) -> list[float]:
         """At most ``columns`` means of neighbours, from the first value to the last."""

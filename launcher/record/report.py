@@ -9,15 +9,19 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from launcher.record.course.parameters import parameters_of
+from launcher.record.course.parts import part_of
 from launcher.record.drill_view import DrillView
-from launcher.record.event_log import read_events
+from launcher.record.events import Scaled
+from launcher.record.kept import At
+from launcher.record.reading import load_view
 from launcher.record.runs import RunFolder, elsewhere, is_live, unreachable, write_private
 from launcher.record.states import Outcome, TaskState
 from launcher.record.task_view import AttemptView, TaskView
-from launcher.record.view import At, RunView
-from launcher.spec import drills
+from launcher.record.view import RunView
 from launcher.wire import protocol
 from launcher.wire.protocol import JsonValue
 from launcher.wire.text import harmless
@@ -32,14 +36,6 @@ SHAPES = {
     SERVER: "servers",
     NOTHING: "no TensorFlow seen",
 }
-
-
-def load_view(folder: RunFolder) -> RunView:
-    """The run as its events tell it."""
-    view = RunView()
-    for recorded in read_events(folder.events):
-        view.apply(recorded)
-    return view
 
 
 # --- report.json -------------------------------------------------------------------------------------------------
@@ -58,8 +54,9 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
         "knock_on": [task.task.name for task in knocked_on(view)],
         "run": view.run or folder.run,
         "name": view.name,
+        "parts": _parts(view, outcome),
         "started": _utc(view.started_at) if view.started else None,
-        "ended": _utc(view.last_at) if outcome and view.started else None,
+        "ended": _utc(view.ended_at) if outcome and view.started else None,
         "model_dir": view.model_dir,
         "command": list(view.started.command) if view.started else [],
         "version": view.started.version if view.started else "",
@@ -67,7 +64,8 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
         "generation": view.generation,
         "tasks": [_task(task) for task in view.ordered()],
         "moves": [_fields(kept) for kept in view.moves],
-        "recoveries": [_fields(kept) for kept in view.recoveries],
+        "recoveries": [_fields(kept) for kept in view.recoveries if not isinstance(kept.event, Scaled)],
+        "scalings": [_fields(kept) for kept in view.recoveries if isinstance(kept.event, Scaled)],
         "input": _input(view),
         "metrics": _metrics(view),
         "checkpoints": [_fields(kept) for kept in list(view.checkpoints)[-5:]],
@@ -77,16 +75,22 @@ def build_report(view: RunView, folder: RunFolder, *, live: bool = False) -> dic
     }
 
 
-def write_report(view: RunView, folder: RunFolder) -> dict[str, Any]:
-    """Builds the report of a run that has ended and writes it to the folder, as a whole (0600). Raises OSError."""
+def write_report(view: RunView, folder: RunFolder, path: Path | None = None) -> dict[str, Any]:
+    """Builds the report of a run that has ended and writes it, as a whole (0600), to the folder or to that ``path``.
+    Raises OSError."""
     report: dict[str, Any] = _plain(build_report(view, folder))
-    write_private(folder.report, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_private(path or folder.report, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return report
 
 
 def outcome_of(view: RunView, *, live: bool = False) -> Outcome | None:
     """How the run ended; None while it is ``live``; lost when it never said."""
     return view.outcome or (None if live and not view.ended else Outcome.LOST)
+
+
+def name_for_commands(folder: Path) -> str:
+    """What ``tflaunch logs`` and the like find the run in that folder by."""
+    return folder.name if folder.parent.name == "runs" else str(folder)
 
 
 def shape_of(view: RunView) -> str | None:
@@ -104,13 +108,14 @@ def cause_of(view: RunView, *, live: bool = False) -> dict[str, Any] | None:
     if live:
         return None
     pid, host = (view.started.pid, view.started.host) if view.started else (None, None)
+    name = name_for_commands(Path(view.started.run_dir)) if view.started else ""
     return {
         "task": None,
         "host": host,
         "kind": "lost",
         "exit": None,
         "message": f"the supervisor{f' (pid {pid})' if pid else ''} died without a word; known is what it had written",
-        "advice": "start the run again with the same model_dir: it goes on from the last checkpoint",
+        "advice": f"go on from its last checkpoint: tflaunch resume {name}".rstrip(),
     }
 
 
@@ -118,6 +123,30 @@ def knocked_on(view: RunView) -> list[TaskView]:
     """The tasks that failed besides the first cause."""
     cause = cause_of(view) or {}
     return [task for task in view.ordered() if task.state is TaskState.FAILED and task.task.name != cause.get("task")]
+
+
+def _parts(view: RunView, outcome: Outcome | None) -> list[dict[str, Any]]:
+    """Each time that the run was started; the last as far as it is known."""
+    parts = list(view.parts)
+    if view.started is not None:
+        parts.append(part_of(view.started, view.part_at, view.last_at, view.ended, view.global_step))
+    made = [
+        {
+            "part": part.number,
+            "started": _utc(part.started_at),
+            "ended": _utc(part.ended_at),
+            "outcome": part.outcome,
+            "exit_code": part.exit_code,
+            "duration_s": round(part.duration_s, 3),
+            "global_step": part.global_step,
+            "version": part.version,
+            "cause": None if part.cause is None else dict(part.cause),
+        }
+        for part in parts
+    ]
+    if made and outcome is None:
+        made[-1].update(ended=None, outcome=None)
+    return made
 
 
 def _task(task: TaskView) -> dict[str, Any]:
@@ -160,6 +189,8 @@ def _metrics(view: RunView) -> dict[str, Any] | None:
 
 
 def _drill(drill: DrillView) -> dict[str, Any]:
+    from launcher.spec import drills  # whoever only looks at a run need not wait for all that reads a spec
+
     fired = drill.fired
     return {
         "at": None if drill.fired_at is None else _utc(drill.fired_at),
@@ -196,22 +227,31 @@ def _plain(value: Any) -> Any:
 # --- status ------------------------------------------------------------------------------------------------------
 
 
+def board_of(view: RunView, *, live: bool) -> str | None:
+    """Where its TensorBoard answers now."""
+    return view.board.url if live and view.board is not None and view.board.state == "up" else None
+
+
 def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
     """What ``tflaunch status --json`` prints. Tasks that nobody has seen end were lost with the launcher."""
     outcome = outcome_of(view, live=live)
     lost = {task.task for task in view.ordered() if outcome is Outcome.LOST and not task.state.final}
     return {
         "run": view.run,
+        "part": len(view.parts) + 1,
         "outcome": outcome.value if outcome else None,
         "phase": view.phase.value,
         "started": _utc(view.started_at) if view.started else None,
-        "ended": _utc(view.last_at) if outcome and view.started else None,
+        "ended": _utc(view.ended_at) if outcome and view.started else None,
         "duration_s": round(view.elapsed_s(view.last_at), 3),
         "exit_code": view.ended.exit_code if view.ended else None,
         "cause": cause_of(view, live=live),
         "global_step": view.global_step,
         "max_steps": view.max_steps,
         "shape": shape_of(view),
+        "tensorboard": board_of(view, live=live),
+        "parameters": dict(parameters_of(view.started.command)) if view.started else {},
+        "metrics": _metrics(view),
         "tasks": [
             {
                 "task": task.task.name,

@@ -16,7 +16,9 @@ from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 
+from launcher.record.processes import boot_id, pid_namespace, start_time_ticks
 from launcher.wire.errors import UsageError
+from launcher.wire.private.folder import CONTROL_SOCKET
 from launcher.wire.roles import TaskId
 
 _RUN_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<nth>\d+))?")
@@ -69,6 +71,10 @@ class RunFolder:
             raise RunNotFoundError(f"no run folder at {path}: it has neither events.jsonl nor plan.json")
         return folder
 
+    def held(self) -> RunFolder:
+        """The same by a descriptor of this process, by which it is found wherever it is moved. Raises OSError."""
+        return RunFolder(Path(f"/proc/self/fd/{os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)}"))
+
     @property
     def exists(self) -> bool:
         return self.events.exists() or self.plan.exists()
@@ -87,12 +93,31 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def samples(self) -> Path:
+        """The rings of what is sampled."""
+        return self.path / "samples"
+
+    @property
+    def snapshot(self) -> Path:
+        """Where the fold of events and samples was a while ago."""
+        return self.path / "snapshot.json"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk for the end of the run."""
+        return self.path / ".reserve"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.json"
 
     @property
     def supervisor(self) -> Path:
         return self.path / "supervisor.json"
+
+    @property
+    def listeners_log(self) -> Path:
+        return self.path / "listeners.log"
 
     @property
     def logs(self) -> Path:
@@ -248,37 +273,13 @@ def elsewhere(folder: RunFolder) -> str:
 def unreachable(folder: RunFolder) -> str:
     """Why a live run cannot be told anything; empty if it can, or is not live."""
     record = read_supervisor(folder)
-    if record is None or not is_live(folder) or Path(record.socket).exists():
+    if record is None or not is_live(folder):
         return ""
-    return (
-        f"its socket {record.socket} is gone (what cleans /tmp here?), so that it cannot be told anything; it goes on. "
-        f"To end it with a last checkpoint: kill -TERM {record.pid}"
-    )
-
-
-def start_time_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None if there is no such process or only a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
-
-
-def pid_namespace() -> str:
-    """Names the processes that can be seen."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
+    is_old = Path(record.socket).name != CONTROL_SOCKET
+    if not is_old and Path(record.socket).exists():
         return ""
-
-
-def boot_id() -> str:
-    """Names this boot of this kernel."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+    why = "an older tflaunch runs it" if is_old else f"its socket {record.socket} is gone (what cleans /tmp here?)"
+    return f"{why}, so that it cannot be told anything; to end it with a last checkpoint: kill -TERM {record.pid}"
 
 
 # --- files -----------------------------------------------------------------------------------------------------

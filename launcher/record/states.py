@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TypeVar
 
 from launcher.wire.errors import EXIT_HOST
+
+_E = TypeVar("_E", bound=Enum)
+
+
+def named(cls: type[_E], text: str) -> _E | None:
+    """The member of that value; None for one of a newer version."""
+    return next((value for value in cls if value.value == text), None)
 
 
 class Outcome(str, Enum):
@@ -21,10 +29,11 @@ class Outcome(str, Enum):
 
 
 class TaskState(str, Enum):
-    """What a task is doing. The last three are final."""
+    """What a task is doing. The last four are final."""
 
     WAITING = "waiting"  # not started yet
-    STARTING = "starting"  # its process runs
+    STARTING = "starting"  # its process is there, and is expected to say more
+    RUNNING = "running"  # its process has said nothing of what it does, and may never
     READY = "ready"  # ps: proven listener; trainer: session open; evaluator: looks for checkpoints
     TRAINING = "training"  # has done a step
     EVALUATING = "evaluating"  # evaluates, or waits for the next checkpoint after its first evaluation
@@ -35,6 +44,7 @@ class TaskState(str, Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     STOPPED = "stopped"  # ended by the launcher, as it should
+    LEFT = "left"  # ended, since fewer were wanted
 
     def __str__(self) -> str:
         return self.value
@@ -42,7 +52,7 @@ class TaskState(str, Enum):
     @property
     def final(self) -> bool:
         """Whether the task will not run again."""
-        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED)
+        return self in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED, TaskState.LEFT)
 
 
 class Phase(str, Enum):

@@ -8,53 +8,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
 from functools import singledispatchmethod
-from typing import TypeVar
 
 from launcher.record import events as ev
+from launcher.record.course.pace import Pace
+from launcher.record.course.parts import Part, part_of
 from launcher.record.drill_view import DrillView
-from launcher.record.rates import Rate, Series
-from launcher.record.states import Outcome, Phase, TaskState
-from launcher.record.task_view import TaskView, total
-from launcher.wire.protocol import JsonValue
+from launcher.record.kept import At, HostView, is_news, task_named
+from launcher.record.rates import Series
+from launcher.record.sampling.samples import AnySample, InputSample, Sample
+from launcher.record.states import Outcome, Phase, TaskState, named
+from launcher.record.task_view import TaskView, furthest, total
 from launcher.wire.roles import TaskId, chief_of
 
 KEPT = 1000  # of each kind of thing that a run may go on producing for ever
-ETA_WINDOW_S = 60.0
-STEP_EVERY_S = 0.2  # at most so often the global step is put down for its rate
-_E = TypeVar("_E", bound=Enum)
-
-
-@dataclass(slots=True)
-class HostView:
-    name: str
-    state: str = ""
-    facts: Mapping[str, JsonValue] = field(default_factory=dict)
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """An event that is kept, with its time."""
-
-    at: float
-    event: ev.RunEvent
-
-
-def _enum(cls: type[_E], text: str) -> _E | None:
-    try:
-        return cls(text)
-    except ValueError:
-        return None
-
-
-def _task_id(text: object) -> TaskId | None:
-    try:
-        return TaskId.parse(str(text))
-    except ValueError:
-        return None
+_KEPT_AS = {ev.BoardChanged: "board", ev.InputCounted: "input", ev.StopRequested: "stop"}
+KEPT_NEWEST = 100  # of those of which only the newest are looked at
 
 
 class RunView:
@@ -62,8 +31,8 @@ class RunView:
 
     def __init__(self) -> None:
         self.started: ev.RunStarted | None = None
-        self.started_at = 0.0
-        self.last_at = 0.0
+        self.started_at = self.part_at = self.last_at = 0.0
+        self.parts: list[Part] = []  # those before the present one
         self.n = 0
         self.phase = Phase.STARTING
         self.phase_reason = ""
@@ -76,20 +45,19 @@ class RunView:
         self.generation = 0
         self.ports: Mapping[str, int] = {}
         self.loss = Series()
-        self.evaluations: deque[At] = deque(maxlen=KEPT)
-        self.checkpoints: deque[At] = deque(maxlen=KEPT)
+        self.evaluations: deque[At] = deque(maxlen=KEPT_NEWEST)
+        self.checkpoints: deque[At] = deque(maxlen=KEPT_NEWEST)
         self.checkpoint_count = 0
         self.notices: deque[At] = deque(maxlen=KEPT)
-        self.news: deque[At] = deque(maxlen=KEPT)
+        self.news: deque[At] = deque(maxlen=KEPT_NEWEST)
         self.recoveries: deque[At] = deque(maxlen=KEPT)
         self.moves: deque[At] = deque(maxlen=KEPT)
         self.drills: dict[int, DrillView] = {}
         self.input: ev.InputCounted | None = None
         self.stop: ev.StopRequested | None = None
+        self.board: ev.BoardChanged | None = None
         self.ended: ev.RunEnded | None = None
-        self._stepped_at = 0.0
-        self._rate = Rate()
-        self._eta_rate = Rate(ETA_WINDOW_S)
+        self.pace = Pace()
 
     # --- what views ask ------------------------------------------------------------------------------------------
 
@@ -104,20 +72,17 @@ class RunView:
     @property
     def outcome(self) -> Outcome | None:
         """None while the run has not said how it ended."""
-        return _enum(Outcome, self.ended.outcome) if self.ended else None
+        return named(Outcome, self.ended.outcome) if self.ended else None
 
     @property
     def global_step(self) -> int | None:
         """Where the training is; falls when a roll-back is reported."""
         if self.ended and self.ended.global_step is not None:
             return self.ended.global_step
-        trainers = [task for task in self.tasks.values() if task.global_step is not None]
-        running = [task for task in trainers if not task.state.final and task.state is not TaskState.BACKOFF]
-        steps = [task.global_step for task in running or trainers if task.global_step is not None]
-        if not steps:
-            written = [kept.event for kept in self.checkpoints]
-            steps = [event.global_step for event in written if isinstance(event, ev.CheckpointWritten)]
-        return max(steps, default=None)
+        if (step := furthest(self.tasks.values())) is not None:
+            return step
+        written = [kept.event for kept in self.checkpoints]
+        return max((event.global_step for event in written if isinstance(event, ev.CheckpointWritten)), default=None)
 
     @property
     def examples(self) -> int | None:
@@ -131,7 +96,7 @@ class RunView:
 
     def steps_per_s(self, now: float) -> float | None:
         """Growth of the global step."""
-        return self._rate.per_s(now)
+        return self.pace.steps_per_s(now)
 
     def examples_per_s(self, now: float) -> float | None:
         """Examples a second of all trainers; None where no script says."""
@@ -140,15 +105,22 @@ class RunView:
 
     def eta_s(self, now: float) -> float | None:
         """Seconds until ``max_steps`` at the present rate; None when that cannot be said."""
-        rate, step = self._eta_rate.per_s(now), self.global_step
-        if not rate or step is None or self.max_steps is None:
+        step = self.global_step
+        if step is None or self.max_steps is None:
             return None
-        return max(0.0, (self.max_steps - step) / rate - (now - self.last_at if now > self.last_at else 0.0))
+        return self.pace.left_s(now, self.last_at, self.max_steps - step)
 
     def elapsed_s(self, now: float) -> float:
+        """For how long it has run, in all its parts."""
+        before_s = sum(part.duration_s for part in self.parts)
         if self.ended:
-            return self.ended.duration_s
-        return max(0.0, now - self.started_at) if self.started else 0.0
+            return before_s + self.ended.duration_s
+        return before_s + (max(0.0, now - self.part_at) if self.started else 0.0)
+
+    @property
+    def ended_at(self) -> float:
+        """When it was last heard of; never before its start, wherever the clock was set meanwhile."""
+        return self.last_at if self.last_at >= self.part_at else self.part_at + self.elapsed_s(self.last_at)
 
     def ordered(self) -> list[TaskView]:
         """The tasks by role and index."""
@@ -161,35 +133,52 @@ class RunView:
         if recorded.n <= self.n:
             return
         self.n = recorded.n
-        self.last_at = recorded.at.timestamp()
-        self._fold(recorded.event, self.last_at)
-        if ev.is_news(recorded.event):
+        at = recorded.at.timestamp()
+        self._fold(recorded.event, at)
+        self.last_at = at
+        if is_news(recorded.event):
             self.news.append(At(self.last_at, recorded.event))
 
     def _task(self, name: object) -> TaskView | None:
-        task = _task_id(name)
+        task = task_named(name)
         if task is None:
             return None
         return self.tasks.setdefault(task, TaskView(task))
 
     @singledispatchmethod
     def _fold(self, event: ev.RunEvent, at: float) -> None:
-        """An event of a newer version changes nothing."""
+        """Some are kept as they are; one of a newer version changes nothing."""
+        if (name := _KEPT_AS.get(type(event))) is not None:
+            setattr(self, name, event)
 
     @_fold.register
     def _(self, event: ev.RunStarted, at: float) -> None:
-        self.started, self.started_at, self.max_steps = event, at, event.max_steps
-        self.model_dir = event.model_dir
-        self.drills = {number: DrillView(fault) for number, fault in enumerate(event.inject)}
+        if self.started is None:
+            self.started_at = at
+            self.drills = {number: DrillView(fault) for number, fault in enumerate(event.inject)}
+        else:
+            self._go_on(self.started, {str(body.get("task")) for body in event.tasks})
+        self.started, self.part_at, self.max_steps = event, at, event.max_steps
+        self.model_dir = event.model_dir or self.model_dir
         for body in event.tasks:
             task = self._task(body.get("task") or body.get("name"))
             if task is not None:
                 task.host, task.since = str(body.get("host") or ""), at
                 self.hosts.setdefault(task.host, HostView(task.host))
 
+    def _go_on(self, before: ev.RunStarted, tasks: set[str]) -> None:
+        """What was known of the part before is over; the next has these tasks."""
+        self.parts.append(part_of(before, self.part_at, self.last_at, self.ended, self.global_step))
+        self.ended = self.stop = self.board = None
+        self.phase, self.phase_reason = Phase.STARTING, ""
+        self.hosts, self.preloads = {}, {}
+        self.pace.clear()
+        for task in self.tasks.values():
+            task.wait_again(self.last_at, left=task.task.name not in tasks)
+
     @_fold.register
     def _(self, event: ev.PhaseChanged, at: float) -> None:
-        self.phase = _enum(Phase, event.phase) or self.phase
+        self.phase = named(Phase, event.phase) or self.phase
         self.phase_reason = event.reason
 
     @_fold.register
@@ -207,7 +196,7 @@ class RunView:
 
     @_fold.register
     def _(self, event: ev.TaskChanged, at: float) -> None:
-        task, state = self._task(event.task), _enum(TaskState, event.state)
+        task, state = self._task(event.task), named(TaskState, event.state)
         if task is not None and state is not None:
             task.change(event, state, at)
 
@@ -216,15 +205,34 @@ class RunView:
         task = self._task(event.task)
         if task is None:
             return
+        self._note_loss(task, event)
+        self._heard(task, at)
         task.progress(event, at)
-        if event.loss is not None and task.task == chief_of(self.tasks):
-            self.loss.add(event.global_step, event.loss)
-        if 0 <= at - self._stepped_at < STEP_EVERY_S:
-            return  # with many trainers there is a report every few milliseconds
-        self._stepped_at = at
-        if (step := self.global_step) is not None:
-            self._rate.add(at, step)
-            self._eta_rate.add(at, step)
+        self._stepped(at)
+
+    def take(self, sample: AnySample) -> None:
+        """Takes what was sampled; its time is its own, and events may come before or after it."""
+        self.last_at = max(self.last_at, sample.at)
+        if isinstance(sample, InputSample):
+            self.input = sample.event
+        elif (task := self.tasks.get(sample.task)) is not None and self.ended is None:
+            self._note_loss(task, sample)
+            self._heard(task, sample.at)
+            task.take(sample)
+            self._stepped(sample.at)
+
+    def _heard(self, task: TaskView, at: float) -> None:
+        if task.host in self.hosts:
+            self.hosts[task.host].heard_at = at
+
+    def _note_loss(self, task: TaskView, said: ev.Progressed | Sample) -> None:
+        step, loss = said.global_step, said.loss
+        if step is not None and loss is not None and task.global_step != step and task.task == chief_of(self.tasks):
+            self.loss.add(step, loss)
+
+    def _stepped(self, at: float) -> None:
+        if self.pace.is_due(at) and (step := self.global_step) is not None:
+            self.pace.stepped(at, step)
 
     @_fold.register
     def _(self, event: ev.ProgramSeen, at: float) -> None:
@@ -235,10 +243,8 @@ class RunView:
     def _(self, event: ev.UsageSampled, at: float) -> None:
         for name, share in event.cpu.items():
             if (task := self._task(name)) is not None:
-                task.cpu = share
-        for name, mib in event.rss_mib.items():
-            if (task := self._task(name)) is not None:
-                task.rss_mib = mib
+                task.cpu, task.rss_mib = share, event.rss_mib.get(name, task.rss_mib)
+                self._heard(task, at)
 
     @_fold.register
     def _(self, event: ev.CheckpointWritten, at: float) -> None:
@@ -265,21 +271,14 @@ class RunView:
             task.problem = event.message
 
     @_fold.register
-    def _(self, event: ev.StopRequested, at: float) -> None:
-        self.stop = event
-
-    @_fold.register
     def _(self, event: ev.TasksMoved, at: float) -> None:
         self.moves.append(At(at, event))
 
     @_fold.register(ev.Recovered)
     @_fold.register(ev.MoveOver)
+    @_fold.register(ev.Scaled)
     def _(self, event: ev.RunEvent, at: float) -> None:
         self.recoveries.append(At(at, event))
-
-    @_fold.register
-    def _(self, event: ev.InputCounted, at: float) -> None:
-        self.input = event
 
     @_fold.register
     def _(self, event: ev.DrillFired, at: float) -> None:

@@ -10,16 +10,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from launcher.spec import drills, texts
-from launcher.spec.command import option, parse_command, uses
-from launcher.spec.engines import LISTED, EngineError, chosen, keys_of
+from launcher.spec.command import misspelt, option, parse_command, uses
+from launcher.spec.engines import LISTED, EngineError, chosen, sites_of
 from launcher.spec.hosts import place, tasks_per_host
 from launcher.spec.parts import Parts, salvage
 from launcher.spec.source import Path
 from launcher.spec.texts import did_you_mean
-from launcher.spec.types import Python, RoleKeys
+from launcher.spec.types import Python, RoleKeys, WorkerKeys
 from launcher.spec.words import findings
 from launcher.wire import adjustments
 from launcher.wire.roles import ROLES, Role, TaskId
@@ -51,6 +51,7 @@ def _roles_fit(parts: Parts) -> Iterator[Finding]:
     written = parts.tree["roles"]
     named = written if isinstance(written, Mapping) else {}
     yield from _chief_fits(chief, worker, is_written="chief" in named)
+    yield from _size_fits(worker)
     if evaluator and evaluator.count > 1:
         message = f"must be 0 or 1, got {evaluator.count}: tf.estimator knows one evaluator only"
         yield ("roles", "evaluator", "count"), message
@@ -61,6 +62,14 @@ def _roles_fit(parts: Parts) -> Iterator[Finding]:
     for role, keys in parts.roles.items():
         if keys and keys.gpus and not role.trains:
             yield ("roles", role.value, "gpus"), f"must be 0: {role} tasks do not use GPUs here, give them to trainers"
+
+
+def _size_fits(worker: RoleKeys | None) -> Iterator[Finding]:
+    if isinstance(worker, WorkerKeys):
+        least, most = worker.min or 0, worker.max
+        if least > worker.count or (most is not None and most < worker.count):
+            limits = f"min {least}" if most is None else f"min {least} and max {most}"
+            yield ("roles", "worker", "count"), f"is {worker.count}, with {limits}; write min <= count <= max"
 
 
 def _chief_fits(chief: RoleKeys | None, worker: RoleKeys | None, *, is_written: bool) -> Iterator[Finding]:
@@ -76,11 +85,11 @@ def _chief_fits(chief: RoleKeys | None, worker: RoleKeys | None, *, is_written: 
 
 
 def _engine_fits(parts: Parts) -> Iterator[Finding]:
-    name, values = chosen(parts.tree.get("engine"))
+    name, _ = chosen(parts.tree.get("engine"))
     if name == LISTED:
         return
     try:
-        TypeAdapter(keys_of(name)).validate_python(values)
+        sites_of(parts.tree.get("engine"))
     except EngineError as error:
         yield ("engine", name), str(error)
     except ValidationError as error:
@@ -102,16 +111,18 @@ def _hosts_differ(parts: Parts) -> Iterator[Finding]:
             message = f"stands for {addresses} addresses, and the name for {names} hosts; make the ranges equally long"
             yield ("hosts", index, "address"), message
     names_seen: dict[str, int] = {}
-    addresses_seen: dict[str, tuple[int, str]] = {}
+    addresses_seen: dict[str, tuple[int, str]] = {}  # names of hosts are the same in any case (RFC 4343)
     for index, site in parts.sites:
         if site.name in names_seen:
             yield ("hosts", index, "name"), f"{site.name!r} is the name of two hosts (hosts[{names_seen[site.name]}])"
-        elif site.address and addresses_seen.get(site.address, (index, ""))[0] != index:
-            other = addresses_seen[site.address][1]
-            message = f"{site.address!r} is the address of host {other!r}, too; each host needs its own"
+        elif site.address and addresses_seen.get(site.address.lower(), (index, ""))[0] != index:
+            other = addresses_seen[site.address.lower()][1]
+            message = (
+                f"{site.address!r} of host {site.name!r} is the address of host {other!r}, too; each needs its own"
+            )
             yield ("hosts", index, "address"), message
         names_seen.setdefault(site.name, index)
-        addresses_seen.setdefault(site.address, (index, site.name))
+        addresses_seen.setdefault(site.address.lower(), (index, site.name))
 
 
 def _hosts_reach_each_other(parts: Parts) -> Iterator[Finding]:
@@ -155,7 +166,8 @@ def _capacity(parts: Parts) -> Iterator[Finding]:
         index, site = sites[name]
         if site.ports and tasks > site.ports[1] - site.ports[0] + 1:
             size = site.ports[1] - site.ports[0] + 1
-            yield ("hosts", index, "ports"), f"has {size} ports, and host {name!r} gets {tasks} tasks; widen the range"
+            message = f"has {size} ports, and host {name!r} gets {tasks} tasks; widen the range"
+            yield ("hosts", index, "ports") if index >= 0 else ("engine", chosen(parts.tree["engine"])[0]), message
     yield from _gpus_fit(roles, placed, {name: site.gpus for name, (_, site) in sites.items()})
 
 
@@ -203,6 +215,8 @@ def _command_fits(parts: Parts) -> Iterator[Finding]:
             parse_command(command, "python")
         except ValueError as error:
             yield ("command",), str(error)
+        if found := misspelt(command):
+            yield ("command",), f"has {{{found[0]}}}, which is not filled in; did you mean {{{found[1]}}}?"
         own, model_dir = option(command, "model-dir"), parts.text("model_dir")
         if own and model_dir and own != model_dir and not uses((own,), "model_dir"):
             message = f"is {model_dir[:80]!r}, and the command says --model-dir {own[:80]}; write {{model_dir}} there"

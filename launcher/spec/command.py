@@ -6,13 +6,16 @@ script whose name ends in ``.py``, or with ``-m``. Whatever else it begins with 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _INTERPRETER = re.compile(r"python(3(\.\d+)?)?")
 _WITH_VALUE = frozenset("WX")
-_PLACEHOLDER = re.compile(r"\{(model_dir|role|index|run_dir)\}")
+_PLACEHOLDERS = ("model_dir", "role", "index", "run_dir")
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(_PLACEHOLDERS)})\}}")
+_MUCH_ALIKE = 0.85
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +92,15 @@ def fill(words: Sequence[str], values: Mapping[str, str]) -> tuple[str, ...]:
     Other braces stay as they are; there is no way to escape these four.
     """
     return tuple(_PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), word) for word in words)
+
+
+def misspelt(words: Sequence[str]) -> tuple[str, str] | None:
+    """What stands in braces and is so like a placeholder that it must be meant for one, and that one."""
+    for name in re.findall(r"\{([A-Za-z_]+)\}", " ".join(words)):
+        near = difflib.get_close_matches(name.lower(), _PLACEHOLDERS, n=1, cutoff=_MUCH_ALIKE)
+        if near and name not in _PLACEHOLDERS:
+            return name, near[0]
+    return None
 
 
 def uses(words: Sequence[str], placeholder: str) -> bool:

@@ -138,3 +138,9 @@ def _unheard(drill: Drill) -> str:
     if isinstance(drill, Exit):
         return f"the drill '{drill}' is never carried out: {without} a task cannot be told to exit; use kill"
     return ""
+
+
+def checked(text: str) -> str:
+    """The text of a drill; raises what ``parse`` does."""
+    parse(text)
+    return text

@@ -1,12 +1,13 @@
 """Which engines there are (where hosts come from), and the keys of each: ``engine: {NAME: {…}}``.
 
-``listed`` stands for the hosts of the spec, or this machine. Others are installed as packages: an entry point of the
-group ``tflaunch.engines`` names a subclass of ``launcher.hosts.engine.Engine``, and is called what the spec calls it.
-None of them is looked for unless a spec names one.
+``listed`` stands for the hosts of the spec, or this machine; ``slurm`` comes along. Others are installed as packages:
+an entry point of the group ``tflaunch.engines`` names a subclass of ``launcher.hosts.engine.Engine``, and is called
+what the spec calls it. None of them is looked for unless a spec names one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -19,6 +20,7 @@ from launcher.spec.types import Section
 
 GROUP = "tflaunch.engines"
 LISTED = "listed"
+OURS = {"slurm": EntryPoint(name="slurm", value="launcher.hosts.slurm.engine:Slurm", group=GROUP)}
 
 
 class EngineType(Protocol):
@@ -44,7 +46,7 @@ def known() -> tuple[str, ...]:
 
 
 def _installed() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in entry_points(group=GROUP)} | OURS
 
 
 @lru_cache
@@ -91,6 +93,9 @@ def sites_of(engine: object) -> tuple[PlannedHost, ...] | None:
         raise EngineError(f"engine {name!r} gives no hosts: {type(error).__name__}: {error}") from error
     if not isinstance(sites, tuple) or not sites or not all(isinstance(site, PlannedHost) for site in sites):
         raise EngineError(f"engine {name!r} gives no hosts: its sites() gives a tuple of PlannedHost, one or more")
+    twice = [host for host, count in Counter(site.name for site in sites).items() if count > 1]
+    if twice:
+        raise EngineError(f"engine {name!r} gives several hosts one name: {', '.join(twice[:8])}")
     return sites
 
 

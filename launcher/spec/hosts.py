@@ -4,7 +4,7 @@ on which."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from types import MappingProxyType
@@ -24,12 +24,14 @@ class Traits:
 
     ``can_fall_silent``: a pipe to it may be cut without its end being seen, so that silence must tell;
     ``shares_files``: it sees the files of this machine at the same paths, so that nothing has to be deployed;
-    ``inherits_env``: what runs there starts from the environment of tflaunch.
+    ``inherits_env``: what runs there starts from the environment of tflaunch;
+    ``says_when_to_end``: who takes it away says so before, by SIGTERM, and to several processes of the run.
     """
 
     can_fall_silent: bool = False
     shares_files: bool = True
     inherits_env: bool = True
+    says_when_to_end: bool = False
 
 
 HERE = Traits()
@@ -43,6 +45,7 @@ def common(traits: Iterable[Traits]) -> Traits:
         can_fall_silent=any(item.can_fall_silent for item in each),
         shares_files=all(item.shares_files for item in each),
         inherits_env=all(item.inherits_env for item in each),
+        says_when_to_end=any(item.says_when_to_end for item in each),
     )
 
 
@@ -52,7 +55,8 @@ class PlannedHost:
     range, None for any free port.
 
     ``transport`` names the reach by which programs run there, ``details`` is what that must know, ``way`` says it in
-    words; what else differs between kinds of hosts is in ``traits``.
+    words; what else differs between kinds of hosts is in ``traits``. ``spare``: tasks go there when
+    they must leave another, unless the spec says that they run there.
     """
 
     name: str
@@ -64,6 +68,7 @@ class PlannedHost:
     details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     way: str = "this machine"
     connect_timeout_s: float = CONNECT_TIMEOUT_S
+    spare: bool = False
 
 
 THIS_MACHINE = PlannedHost(name="local", address="127.0.0.1")
@@ -96,6 +101,17 @@ def _by_ssh(host: PlannedHost, ssh: Ssh) -> PlannedHost:
         way=f"ssh {user}{details['host']}{port}",
         connect_timeout_s=ssh.connect_timeout_s or CONNECT_TIMEOUT_S,
     )
+
+
+def reached_as_one(sites: Iterable[PlannedHost]) -> Iterator[str]:
+    """Says which hosts are reached by the same way. They may be one machine with two addresses, but more often one of
+    them was copied."""
+    seen: dict[tuple[object, ...], str] = {}
+    for site in sites:
+        target = (site.transport, site.details.get("host", "").lower(), site.details.get("port"))
+        other = seen.setdefault(target, site.name)
+        if site.details and other != site.name:
+            yield f"hosts {other} and {site.name} are reached as one and the same: {site.way}"
 
 
 # --- which task runs on which host, and with which of its GPUs

@@ -14,7 +14,7 @@ from launcher.spec.engines import EngineError, sites_of
 from launcher.spec.hosts import THIS_MACHINE, PlannedHost, expand_host
 from launcher.spec.source import Tree
 from launcher.spec.texts import did_you_mean
-from launcher.spec.types import NO_TASKS, Host, RoleKeys, Section
+from launcher.spec.types import NO_TASKS, Host, RoleKeys, Section, WorkerKeys
 from launcher.wire.roles import ROLES, Role
 
 _S = TypeVar("_S", bound=Section)
@@ -61,7 +61,7 @@ class Parts:
     def on(self, role: RoleKeys) -> tuple[str, ...]:
         """The hosts of a role, ranges expanded."""
         named = tuple(name for text in role.on for name in texts.expand_range(text))
-        return named or tuple(site.name for _, site in self.sites)
+        return named or tuple(site.name for _, site in self.sites if not site.spare)
 
     def text(self, key: str) -> str | None:
         """A text at the top of the spec."""
@@ -114,7 +114,7 @@ def _roles(value: Tree) -> Mapping[Role, RoleKeys | None]:
             roles[role] = None if f"'{role.value}'" in meant else NO_TASKS
         else:
             keys = value[role.value]
-            roles[role] = salvage(RoleKeys, {} if keys is None else keys)
+            roles[role] = salvage(WorkerKeys if role is Role.WORKER else RoleKeys, {} if keys is None else keys)
     return roles
 
 

@@ -41,7 +41,8 @@ class Policy:
     """What decides about success, restarts and time-outs of a run. Times in seconds; None: no bound.
 
     ``restarts`` counts those of the last ``restart_window_s``; ``used_up``: what it means that a task of a role has
-    failed for good; ``lost_hosts``: how many hosts may be lost before that fails the run.
+    failed for good; ``lost_hosts``: how many hosts may be lost before that fails the run; ``log_limit_mib``: what is
+    kept of each task's output.
     """
 
     success: Success = Success.CHIEF
@@ -56,3 +57,4 @@ class Policy:
     evaluator_drain_s: float = 900.0
     grace_s: float = 30.0
     lease_s: float = 3.0
+    log_limit_mib: int = 1024

@@ -260,3 +260,8 @@ def nearest(origins: Mapping[Path, Origin], path: Path) -> Origin:
         if path[:end] in origins:
             return origins[path[:end]]
     return Origin("spec")
+
+
+def spelled(value: object) -> object:
+    """A number where text is wanted: as it was written, so that ``0.10`` stays ``0.10``."""
+    return value.text if isinstance(value, (SpelledInt, SpelledFloat)) else value

@@ -16,6 +16,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})")
+_NUMBERS = re.compile(r"[0-9.]+")
 _REMOTE_FOLDER = re.compile(r"[a-z][a-z0-9+.-]*://.+", re.IGNORECASE)
 _RESERVED_ENV = re.compile(
     r"TFLAUNCH_(TASK|ATTEMPT|RUN|TUNE|TASK_SOCKET|TF_CONFIG_[0-9]+|DEFAULT_MODEL_DIR|PROFILE_STEPS|LOG_LEVEL)"
@@ -54,9 +55,19 @@ def host_name(text: str) -> str:
 def address(text: str) -> str:
     """Checks the address of one host or of a range of them: a name or an IP address, without a port."""
     for one in _ends(expand_range(text)):
-        if not _ADDRESS.fullmatch(one):
+        if not _ADDRESS.fullmatch(one) or ".." in one:
             raise ValueError(_address_advice(one))
+        if _NUMBERS.fullmatch(one) and not _is_of_one_host(one):
+            raise ValueError(f"is no IP address of a host: {one}")
     return text
+
+
+def _is_of_one_host(text: str) -> bool:
+    try:
+        known = ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return not (known.is_unspecified or known.is_multicast or known == ipaddress.IPv4Address("255.255.255.255"))
 
 
 def _ends(texts: tuple[str, ...]) -> tuple[str, str]:

@@ -13,17 +13,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from launcher.spec import drills, texts
 from launcher.spec.policy import DEFAULT_RESTARTS, Policy
-from launcher.spec.source import Origin, Path, SpelledFloat, SpelledInt, nearest
+from launcher.spec.source import Origin, Path, nearest, spelled
 from launcher.wire.roles import Role
 
 MAX_TASKS = 100_000
 MAX_SECONDS = 10 * 365 * 86400.0
 _POLICY = Policy()
-
-
-def _spelled(value: object) -> object:
-    """A number where text is wanted: as it was written, so that ``0.10`` stays ``0.10``."""
-    return value.text if isinstance(value, (SpelledInt, SpelledFloat)) else value
 
 
 def _nothing_is_default(value: object) -> object:
@@ -45,13 +40,8 @@ def _restarts_of_all(value: object) -> object:
     return value
 
 
-def _drill(text: str) -> str:
-    drills.parse(text)
-    return text
-
-
 _NUMBER_OR_TEXT = WithJsonSchema({"type": ["string", "number"]})
-_SPELLED = BeforeValidator(_spelled)
+_SPELLED = BeforeValidator(spelled)
 _MAYBE_MAPPING = BeforeValidator(_nothing_is_default)
 _MAYBE_LIST = BeforeValidator(_nothing_is_empty)
 
@@ -64,7 +54,7 @@ Ports = Annotated[str, _SPELLED, _NUMBER_OR_TEXT, AfterValidator(texts.checked_p
 EnvName = Annotated[str, AfterValidator(texts.env_name)]
 Env = Annotated[Mapping[EnvName, Word], _MAYBE_MAPPING]
 Module = Annotated[str, AfterValidator(texts.module_name)]
-DrillText = Annotated[str, AfterValidator(_drill)]
+DrillText = Annotated[str, AfterValidator(drills.checked)]
 Count = Annotated[int, Field(ge=0, le=MAX_TASKS)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
@@ -121,6 +111,15 @@ class RoleKeys(Section):
     """GPUs of each task, trainers only. A task sees the ones it was given and no other."""
 
 
+class WorkerKeys(RoleKeys):
+    """And of workers, whose number may change while a run goes on."""
+
+    min: Count | None = None
+    """``tflaunch scale`` leaves at least so many; null: 0."""
+    max: Count | None = None
+    """And makes no more than that; null: any number."""
+
+
 MaybeRole = Annotated[RoleKeys | None, _MAYBE_MAPPING]
 
 
@@ -132,7 +131,7 @@ class Roles(Section):
     such as one with a MultiWorkerMirroredStrategy."""
     chief: MaybeRole = None
     """The worker that initialises, saves and exports, besides training. One; 0: the first worker does it."""
-    worker: MaybeRole = None
+    worker: Annotated[WorkerKeys | None, _MAYBE_MAPPING] = None
     """Workers besides the chief."""
     evaluator: MaybeRole = None
     """Evaluates each checkpoint. One at most."""
@@ -195,6 +194,8 @@ class PolicyKeys(Section):
     """How long a task may take to end by itself before it is killed."""
     lease_s: Seconds | None = None
     """How long a host goes on without a word from tflaunch; null: 3 on this machine, 60 over SSH."""
+    log_limit_mib: Annotated[int, Field(ge=1, le=1024 * 1024)] = _POLICY.log_limit_mib
+    """How much of each task's output is kept: the first half of that and the newest."""
 
 
 class Sync(Section):
@@ -250,6 +251,8 @@ class ClusterSpec(Section):
     """The adjustments inside tasks, each by its name: true or false. The rest keep their defaults."""
     log_level: Literal["debug", "info", "warning", "error"] | None = None
     """What tasks log, C++ included; null: what the script says. A set-up of the script's own wins."""
+    listeners: Annotated[Mapping[str, str], _MAYBE_MAPPING] = Field(default_factory=dict)
+    """Who is told of the run while it goes on, by name: notify, mlflow, or an installed one; each with its address."""
     tensorboard: bool = False
     """Start TensorBoard beside the run, on loopback; it ends with the run."""
     profile_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None
@@ -288,6 +291,7 @@ SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
         "hosts[].ssh": Ssh,
         "roles": Roles,
         **{f"roles.{role.value}": RoleKeys for role in Role},
+        "roles.worker": WorkerKeys,
         "policy": PolicyKeys,
         "policy.restarts": Restarts,
         "sync": Sync,

@@ -7,15 +7,16 @@ A client says ``Own`` once if the run is to end with it (a run in the foreground
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import signal
 import socket
 from collections.abc import Callable
 
-from launcher.private import folders, peers
-from launcher.private.folder import CONTROL_SOCKET, Folder
 from launcher.record.states import StopHow
 from launcher.wire import protocol
+from launcher.wire.private import peers, registry
+from launcher.wire.private.folder import CONTROL_SOCKET, Folder
 from launcher.wire.protocol import Message
 
 SIGNALS = {
@@ -46,10 +47,29 @@ class AskRestart(Message, kind="ask_restart"):
     task: str
 
 
+class AskScale(Message, kind="ask_scale"):
+    """Have so many workers. ``forced``: although the program may divide its input by another number."""
+
+    count: int
+    forced: bool = False
+
+
+class AskDrain(Message, kind="ask_drain"):
+    """Have everything leave a host in order."""
+
+    host: str
+
+
 class Done(Message, kind="done"):
     """The request was taken, or not: ``error`` says why."""
 
     error: str = ""
+
+
+class Ended(Message, kind="ended_with"):
+    """The run has ended, says the supervisor to whoever is connected: its folder may be gone, or full."""
+
+    exit_code: int
 
 
 class ControlServer:
@@ -85,22 +105,38 @@ class ControlServer:
             if owns:
                 self._on_orphaned()
 
-    def close(self) -> None:
-        """Stops listening and hangs up on every client, which tells them that the supervisor ends."""
+    def close(self, exit_code: int) -> None:
+        """Stops listening, tells every client how the run ended, and hangs up."""
         if self._server is not None:
             self._server.close()
         for writer in list(self._writers):
+            writer.write(protocol.encode(Ended(exit_code=exit_code)))
             writer.close()
+
+
+def watch_owner(pipe: int, on_orphaned: Callable[[], None]) -> None:
+    """Calls ``on_orphaned`` when nobody holds the pipe's other end any more, unless a byte has come before: then the
+    run goes on without its owner."""
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        loop.remove_reader(pipe)
+        if not os.read(pipe, 1):
+            on_orphaned()
+
+    loop.add_reader(pipe, look)
 
 
 class Control:
     """A client's side: a connection to a supervisor. Raises OSError if there is none at ``path``, or none that is to be
-    trusted."""
+    trusted. ``exit_code``: how the run has ended, once ``is_open`` has heard of it."""
 
     def __init__(self, path: str, timeout_s: float = 60.0) -> None:
         self._socket = _connected(path)
         self._socket.settimeout(timeout_s)
         self._answers = self._socket.makefile("rb")
+        self._heard = b""
+        self.exit_code: int | None = None
 
     def ask(self, message: Message) -> str:
         """Sends one request and waits for the answer: an error text, empty if it was taken.
@@ -128,10 +164,15 @@ class Control:
         """Whether the supervisor still holds the other end. Does not block."""
         while select.select([self._socket], [], [], 0)[0]:
             try:
-                if not self._socket.recv(4096):
-                    return False
+                data = self._socket.recv(4096)
             except OSError:
-                return False  # what was received were answers to what was posted
+                return False
+            if not data:
+                return False
+            *lines, self._heard = (self._heard + data).split(b"\n")
+            for message in map(protocol.decode, lines):
+                if isinstance(message, Ended):  # the others are answers to what was posted
+                    self.exit_code = message.exit_code
         return True
 
     def close(self) -> None:
@@ -141,12 +182,12 @@ class Control:
 
 def _connected(path: str) -> socket.socket:
     try:
-        home = folders.at(path.removesuffix(f"/{CONTROL_SOCKET}"))
+        home = registry.at(path.removesuffix(f"/{CONTROL_SOCKET}"))
         if home is None:
             raise FileNotFoundError(path)
         try:
             return home.connect(CONTROL_SOCKET)
         finally:
             home.close()
-    except (folders.FolderError, peers.ForeignPeerError) as error:
+    except (registry.FolderError, peers.ForeignPeerError) as error:
         raise PermissionError(str(error)) from error

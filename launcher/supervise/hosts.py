@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from launcher import lifecycle
 from launcher.hosts.agents import Agents
@@ -12,6 +15,7 @@ from launcher.hosts.engine import Answers, Engine, Needs
 from launcher.plan.model import PlannedHost
 from launcher.supervise.links import AgentLink
 
+_ASK_PATIENCE_S = 10.0
 _FINISH_PATIENCE_S = 10.0
 _CLOSE_PATIENCE_S = 30.0
 
@@ -31,6 +35,7 @@ class Hosts:
         self.links: dict[str, AgentLink] = {}
         self._engine_for = engine_for
         self._engine: Engine | None = None
+        self._hopeless = ""  # why it is not asked any more
         self._warn = warn
         self._agents = agents
         self._link_to = link_to
@@ -58,11 +63,17 @@ class Hosts:
 
     def ask(self, action: lifecycle.AskHost) -> None:
         """Asks the engine for a host."""
+        if self._hopeless:
+            self.refused(action.host.name, self._hopeless)
+            return
         try:
-            self._engine = self._engine or self._engine_for(self)
-            self._engine.ask(Needs(host=action.host, roles=action.roles, gpus=action.host.gpus))
+            with _not_blocked():
+                self._engine = self._engine or self._engine_for(self)
+                self._engine.ask(Needs(host=action.host, roles=action.roles, gpus=action.host.gpus))
         except Exception as error:  # noqa: BLE001 - it is anybody's code
-            self.refused(action.host.name, f"its engine could not be asked: {_told(error)}")
+            message = f"its engine could not be asked: {_told(error)}"
+            self._hopeless = message if isinstance(error, BlockedError) else ""
+            self.refused(action.host.name, message)
 
     def open(self, host: PlannedHost) -> None:
         """Opens the link to a host."""
@@ -108,6 +119,27 @@ class Hosts:
         for task in done:
             if not task.cancelled() and (error := task.exception()) is not None:
                 self._warn(f"{what} could not be closed: {_told(error)}")
+
+
+class BlockedError(Exception):
+    """Code that must not block the loop does."""
+
+
+@contextmanager
+def _not_blocked() -> Iterator[None]:
+    """Ends by a signal what blocks the loop's thread: an engine may rely on being asked there, and while it blocks
+    nothing else is heard, Ctrl-C included."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise BlockedError(f"it has blocked for {_ASK_PATIENCE_S:g} s, and must not")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    timer = signal.setitimer(signal.ITIMER_REAL, _ASK_PATIENCE_S, 1.0)  # again, where it catches every exception
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _told(error: BaseException) -> str:

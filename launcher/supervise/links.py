@@ -8,60 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 from launcher.hosts.agents import Agents
 from launcher.hosts.reach import ReachError
 from launcher.plan.model import PlannedHost
 from launcher.supervise.orders import Orders
+from launcher.supervise.output_files import OutputFiles
 from launcher.wire import protocol
-from launcher.wire.roles import TaskId
 from launcher.wire.words import limits
 
 _ACK_AFTER_S = 0.2
 _RETRY_S = 0.2
 _LONGEST_RETRY_S = 2.0
 _LIED = "somebody else may speak for it: look after that host before it is used again"
-
-
-class OutputFiles:
-    """The logs of a run's tasks, each the output of all its attempts, one after the other.
-
-    An agent ships one attempt of a task after the other, so that appending keeps their order.
-    """
-
-    def __init__(self, log_path: Callable[[TaskId], Path]) -> None:
-        self._log_path = log_path
-        self._fds: dict[str, int] = {}
-        self.received: dict[str, int] = {}
-
-    def write(self, output: protocol.Output, data: bytes) -> None:
-        """Appends what is new of ``data``; what was already had (the line was lost in between) is passed over."""
-        task = TaskId.parse(output.task)
-        key = f"{task.slug}.{output.attempt}"
-        have = self.received.get(key, 0)
-        fresh = data[max(0, have - output.offset) :]
-        if output.offset > have:
-            raise protocol.ProtocolError(f"output of {key} jumps from byte {have} to {output.offset}")
-        if not fresh:
-            return
-        if output.task not in self._fds:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._fds[output.task] = os.open(self._log_path(task), flags, 0o600)
-        view = memoryview(fresh)
-        while view:
-            view = view[os.write(self._fds[output.task], view) :]
-        self.received[key] = have + len(fresh)
-
-    def close(self) -> None:
-        for fd in self._fds.values():
-            os.close(fd)
-        self._fds.clear()
 
 
 class BreachError(Exception):
@@ -71,11 +34,11 @@ class BreachError(Exception):
 class AgentLink:
     """One host's agent. ``run`` keeps the line; what arrives goes to the callbacks, in order.
 
-    ``on_welcome(host, welcome, renewed)``; ``on_event(host, body)``; ``on_lost(host, message, advice)`` when the
-    agent cannot be had within ``patience_s``. Where a line may be cut unnoticed, a third of that without a word ends
-    it. ``heard_at``: when it was last heard; ``down_at``: when a line to it was last lost (monotonic seconds);
-    ``lied``: it was given up because it claimed what was none of its business.
-    """
+    ``on_welcome(host, welcome, renewed)``; ``on_event(host, body)``; ``on_lost(host, message, advice)`` when the agent
+    cannot be had within ``patience_s``. Where a line may be cut unnoticed, a third of that without a word ends it, and
+    the agent hears which of its words have arrived (``protocol.Heard``): its lease runs from the newest of them, which
+    was said before it came, so that the agent's ends before ours. ``heard_at``: when it was last heard (monotonic
+    seconds); ``lied``: it was given up because it claimed what was none of its business."""
 
     def __init__(
         self,
@@ -104,11 +67,16 @@ class AgentLink:
         self._sent = 0
         self._unconfirmed: deque[protocol.Message] = deque()
         self.heard_at = 0.0
-        self.down_at = 0.0
+        self._down_at = 0.0
         self.lied = False
         self.on_welcome: Callable[[PlannedHost, protocol.Welcome, bool], None] = lambda *_: None
         self.on_event: Callable[[PlannedHost, protocol.Message], None] = lambda *_: None
         self.on_lost: Callable[[PlannedHost, str, str], None] = lambda *_: None
+
+    @property
+    def leased_from(self) -> float:
+        """From when on the lease of the host runs that is not heard any more (monotonic seconds)."""
+        return self.heard_at if self.host.traits.can_fall_silent else self._down_at
 
     def send(self, message: protocol.Message) -> None:
         """Says ``message`` now, or when the line is up again."""
@@ -141,11 +109,11 @@ class AgentLink:
         while True:
             advice = ""
             try:
-                reader, self._writer = await self._agents.open(self.host)
+                reader, self._writer = await self._open(deadline)
                 try:
                     await self._talk(reader)
                 finally:
-                    self.down_at = clock()
+                    self._down_at = clock()
                 message = "the link was closed"
             except BreachError as error:
                 message, advice, deadline, self.lied = f"it claims {error}", _LIED, 0.0, True
@@ -161,16 +129,34 @@ class AgentLink:
                 return
             if deadline and (self._has_news or lasted_s > self._patience_s):
                 # A line that was opened in vain gains its host no time.
-                deadline, retry_s, self._has_news = clock() + self._patience_s, _RETRY_S, False
+                deadline, retry_s, self._has_news = self.leased_from + self._patience_s, _RETRY_S, False
             if clock() >= deadline:
                 self.on_lost(self.host, message, advice)
                 return
-            await asyncio.sleep(retry_s)
+            await asyncio.sleep(min(retry_s, max(0.0, deadline - clock())))
             retry_s = min(_LONGEST_RETRY_S, 2 * retry_s)
+
+    async def _open(self, deadline: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A line to the agent. One that had been there before is not tried for longer than it may last."""
+        opening = self._agents.open(self.host)
+        if not self._may_be_over:
+            return await opening
+        try:
+            return await asyncio.wait_for(opening, max(0.0, deadline - time.monotonic()))
+        except asyncio.TimeoutError as error:
+            raise ReachError(f"nothing was heard of it for {self._patience_s:g} s") from error
 
     @property
     def _is_welcomed(self) -> bool:
         return math.isfinite(self._welcomed_at)
+
+    @property
+    def _may_be_over(self) -> bool:
+        """Whether its lease runs while nothing is heard of it."""
+        return bool(self._incarnation) and self.host.traits.can_fall_silent
+
+    def _lease_over(self, now: float) -> bool:
+        return self._may_be_over and now > self.heard_at + self._patience_s
 
     def _hang_up(self) -> None:
         self._welcomed_at = math.inf
@@ -192,16 +178,18 @@ class AgentLink:
     async def _watch(self) -> None:
         """Ends the line when what must come does not: the welcome, the answer to an order, and, where a line may be cut
         unnoticed, a word now and then, for which we say that we live."""
-        self.heard_at = time.monotonic()
-        welcome_by = self.heard_at + self._orders.answer_s
+        began_at = time.monotonic()
+        welcome_by = began_at + self._orders.answer_s
         while True:
             now = time.monotonic()
             if not self._is_welcomed and now > welcome_by:
                 raise ReachError(f"its agent does not answer within {self._orders.answer_s:g} s", final=True)
+            if not self._is_welcomed and self._lease_over(now):
+                return
             if late := self._orders.overdue(now):
                 raise ReachError(f"its agent answers, but owes {late} for too long", final=True)
             if self.host.traits.can_fall_silent:
-                if now - self.heard_at > self._patience_s / 3:
+                if now - max(began_at, self.heard_at) > self._patience_s / 3:
                     return
                 self._say(protocol.Ping())
             await asyncio.sleep(self._patience_s / 12)
@@ -222,8 +210,15 @@ class AgentLink:
                 self._event(message)
             elif isinstance(message, protocol.Welcome):
                 self._welcome(message)
+                self._have_heard(message.at)
+            elif isinstance(message, protocol.Pong):
+                self._have_heard(message.at)
             elif isinstance(message, protocol.Refused):
                 raise ReachError(message.message, final=True)
+
+    def _have_heard(self, at: float) -> None:
+        if self.host.traits.can_fall_silent:
+            self._say(protocol.Heard(at=at))
 
     async def _take_output(self, message: protocol.Output, reader: asyncio.StreamReader) -> None:
         self._check(message)

@@ -21,7 +21,7 @@ class Orders:
     def __init__(self, *, answer_s: float, start_s: float) -> None:
         self.answer_s = answer_s
         self._start_s = start_s
-        self._reserves: dict[int, protocol.Reserve] = {}
+        self._reserves: dict[tuple[int, frozenset[str]], protocol.Reserve] = {}
         self._ports: dict[str, int] = {}
         self._given: set[_Attempt] = set()
         self._kinds: set[str] = {"hello"}
@@ -35,8 +35,8 @@ class Orders:
         """It is being told this."""
         self._kinds.add(command.kind)
         if isinstance(command, protocol.Reserve):
-            self._reserves[command.generation] = command
-            self._owed["its ports"] = now + self.answer_s
+            self._reserves[command.generation, frozenset(command.tasks)] = command
+            self._owed["its ports", frozenset(command.tasks)] = now + self.answer_s
         elif isinstance(command, protocol.Start):
             self._given.add((command.task, command.attempt))
             self._owed[f"the start of {command.task}", command.attempt] = now + self._start_s
@@ -84,6 +84,8 @@ class Orders:
             return "" if said.key in self._keys else f"an interpreter that it was not told to start: {said.key!r}"
         if isinstance(said, protocol.Guarded):
             return "" if "guard" in self._kinds else "guarded ports that it was not told of"
+        if isinstance(said, protocol.LeaseAgreed):
+            return "" if "lease_terms" in self._kinds else "terms of a lease that it was not told of"
         if isinstance(said, protocol.BoardState):
             return "" if "board" in self._kinds else "a TensorBoard that it was not told to start"
         task, attempt = getattr(said, "task", None), getattr(said, "attempt", None)
@@ -99,21 +101,24 @@ class Orders:
         return ""
 
     def _claim_of_ports(self, said: protocol.Reserved) -> str:
-        asked = self._reserves.get(said.generation)
-        if asked is None:
+        of_generation = [tasks for generation, tasks in self._reserves if generation == said.generation]
+        if not of_generation:
             return f"ports for generation {said.generation}, which it was not asked for"
         if foreign := self._foreign(said.ports):
             return foreign
+        asked = self._reserves.get((said.generation, frozenset(said.ports)))
+        if asked is None:
+            return "other than one port for each of its tasks"
         allowed = _PORTS if asked.low is None or asked.high is None else range(asked.low, asked.high + 1)
         for task, port in said.ports.items():
             if port not in allowed:
                 return f"port {port} for {task}, which is not among {allowed.start} to {allowed.stop - 1}"
-        if said.ports.keys() != set(asked.tasks) or len(set(said.ports.values())) < len(said.ports):
+        if len(set(said.ports.values())) < len(said.ports):
             return "other than one port for each of its tasks"
         return ""
 
     def _foreign(self, tasks: Iterable[str]) -> str:
-        own = {task for asked in self._reserves.values() for task in asked.tasks} | {task for task, _ in self._given}
+        own = {task for _, tasks in self._reserves for task in tasks} | {task for task, _ in self._given}
         foreign = sorted(set(tasks) - own)
         return f"to know of {foreign[0]}, which is not its task" if foreign else ""
 
@@ -121,8 +126,10 @@ class Orders:
         """Notes that an answer has come."""
         if isinstance(said, protocol.Reserved):
             self._ports.update(said.ports)
-        if isinstance(said, protocol.Reserved) or (isinstance(said, protocol.Refused) and said.command == "reserve"):
-            self._owed.pop("its ports", None)
+            self._owed.pop(("its ports", frozenset(said.ports)), None)
+        if isinstance(said, protocol.Refused) and said.command == "reserve":  # it does not say of which
+            for owed in [owed for owed in self._owed if isinstance(owed, tuple) and owed[0] == "its ports"]:
+                del self._owed[owed]
         if isinstance(said, (protocol.Started, protocol.Exited, protocol.Refused)):
             self._owed.pop((f"the start of {said.task}", said.attempt), None)
         if isinstance(said, (protocol.Exited, protocol.Refused)):

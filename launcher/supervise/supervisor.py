@@ -18,19 +18,21 @@ from pathlib import Path
 from launcher import causes, lifecycle
 from launcher.hosts.agents import Agents
 from launcher.hosts.engine import Answers, Engine
-from launcher.hosts.reaches import agents_of, engine_of
+from launcher.hosts.known import agents_of, engine_of
 from launcher.lifecycle import Happening, Lifecycle
 from launcher.plan.model import Plan, PlannedHost
-from launcher.private.folder import CONTROL_SOCKET, Folder
 from launcher.record import events, runs
 from launcher.record.states import Outcome, StopHow
 from launcher.supervise import control
 from launcher.supervise.diary import Diary
 from launcher.supervise.dispatch import Dispatch
 from launcher.supervise.hosts import Hosts
-from launcher.supervise.links import AgentLink, OutputFiles
+from launcher.supervise.links import AgentLink
+from launcher.supervise.listening import Listening
 from launcher.supervise.orders import Orders
+from launcher.supervise.output_files import OutputFiles
 from launcher.wire import protocol
+from launcher.wire.private.folder import CONTROL_SOCKET, REFRESH_S, Folder
 from launcher.wire.roles import TaskId
 
 _ANSWER_S = 30.0  # for what an agent does at once, on a machine that has much to do
@@ -55,13 +57,13 @@ class Supervisor:
         self.plan = plan
         self.run_id = run_id
         self._home = home
-        self._lifecycle = Lifecycle(plan)
         self._queue: asyncio.Queue[Happening] = asyncio.Queue()
-        self._output = OutputFiles(folder.log)
         self._outcome: lifecycle.End | None = None
         self._expected_output: dict[str, int] = {}
         self._agents = agents
         self._diary = Diary(folder)
+        self._lifecycle = Lifecycle(plan, self._diary.former)
+        self._output = OutputFiles(self._diary.log_of, plan.policy.log_limit_mib * 1024 * 1024)
         self._hosts = Hosts(engine_for, agents, self._link, self._put, self._diary.warn)
         self._dispatch = Dispatch(plan, self._hosts.links, self._diary, run_id=run_id, folder=str(folder.path))
 
@@ -76,14 +78,17 @@ class Supervisor:
 
     # --- the loop
 
-    async def run(self) -> int:
-        """Sees the run to its end; gives the exit code. Whatever happens, the end is recorded."""
-        server = control.ControlServer(
-            self._on_request, lambda: self._put(self._stop(StopHow.HANGUP, "its terminal is gone"))
-        )
+    async def run(self, owner: int | None = None) -> int:
+        """Sees the run to its end; gives the exit code. Whatever happens, the end is recorded. ``owner``: a pipe with
+        whose other end the run ends."""
+        server = control.ControlServer(self._on_request, lambda: self._on_orphaned("its terminal is gone"))
+        if owner is not None:
+            control.watch_owner(owner, lambda: self._on_orphaned("the process that owned it is gone"))
         self._diary.began(self.plan, self.run_id)
+        listening = Listening(self.folder, self.plan.listeners, self._diary.warn)
         await server.start(self._home)
         runs.write_supervisor(self.folder, runs.this_supervisor(Path(self._home.path, CONTROL_SOCKET)))
+        self._refresh_home()
         self._listen_to_signals()
         self._put(lifecycle.Begun(now=time.monotonic()))
         try:
@@ -95,7 +100,8 @@ class Supervisor:
                 await self._hosts.finish(self._outcome.hosts if self._outcome is not None else everywhere)
             finally:
                 code = self._record_end()
-                server.close()
+                await listening.finish()
+                server.close(code)
                 self._home.remove()
         return code
 
@@ -125,6 +131,10 @@ class Supervisor:
         else:
             self._dispatch.perform(action)
 
+    def _refresh_home(self) -> None:
+        self._home.refresh()
+        asyncio.get_running_loop().call_later(REFRESH_S, self._refresh_home)
+
     def _put(self, happening: Happening) -> None:
         self._queue.put_nowait(happening)
 
@@ -138,6 +148,9 @@ class Supervisor:
 
     def _stop(self, how: StopHow, by: str) -> Happening:
         return lifecycle.StopAsked(now=time.monotonic(), how=how, by=by)
+
+    def _on_orphaned(self, why: str) -> None:
+        self._put(self._stop(StopHow.HANGUP, why))
 
     # --- what comes in
 
@@ -188,8 +201,8 @@ class Supervisor:
                     host=host.name,
                     message=message,
                     advice=advice,
-                    silent_s=now - link.heard_at,
-                    down_at=link.down_at,
+                    silent_s=now - link.heard_at if link.heard_at else 0.0,
+                    leased_from=link.leased_from,
                     lied=link.lied,
                 )
             )
@@ -204,7 +217,19 @@ class Supervisor:
             task = TaskId.parse(message.task)
             if task not in self._dispatch.host_of:
                 return f"this run has no task {message.task}"
+            if why_not := self._lifecycle.why_no_restart(task):
+                return why_not
             self._put(lifecycle.RestartAsked(now=time.monotonic(), task=task))
+            return ""
+        if isinstance(message, control.AskScale):
+            if why := self._lifecycle.why_not_scale(message.count, forced=message.forced):
+                return why
+            self._put(lifecycle.ScaleAsked(now=time.monotonic(), count=message.count, forced=message.forced))
+            return ""
+        if isinstance(message, control.AskDrain):
+            if why := self._lifecycle.why_not_drain(message.host):
+                return why
+            self._put(lifecycle.DrainAsked(now=time.monotonic(), host=message.host))
             return ""
         return f"not a request: {message.kind}"
 
@@ -236,13 +261,21 @@ class Supervisor:
         }
 
 
-def supervise(folder: runs.RunFolder, plan: Plan, environ: Mapping[str, str], *, run_id: str, home: Folder) -> int:
-    """Runs the plan in this process; gives the exit code."""
+def supervise(
+    folder: runs.RunFolder,
+    plan: Plan,
+    environ: Mapping[str, str],
+    *,
+    run_id: str,
+    home: Folder,
+    owner: int | None = None,
+) -> int:
+    """Runs the plan in this process; gives the exit code. ``owner``: see ``Supervisor.run``."""
 
     async def run() -> int:
         agents = agents_of(run_id, plan, environ)
         engine_for = partial(engine_of, plan)
-        return await Supervisor(folder, plan, engine_for, agents, run_id=run_id, home=home).run()
+        return await Supervisor(folder, plan, engine_for, agents, run_id=run_id, home=home).run(owner)
 
     # Not asyncio.run: it would wait for what does not end when it is cancelled, and this process ends anyway.
     loop = asyncio.new_event_loop()

@@ -124,6 +124,7 @@ _INSTANTS = (
     ev.Recovered,
     ev.TasksMoved,
     ev.MoveOver,
+    ev.Scaled,
     ev.DrillFired,
     ev.StopRequested,
     ev.Noticed,

@@ -1,3 +1,12 @@
 """Pictures of a run, of a plan and of a model: what people look at."""
 
-__all__ = ["console", "inspect_text", "logs", "plan_text", "spans", "summary", "terminal"]
+__all__ = [
+    "console",
+    "inspect_text",
+    "logs",
+    "plan_text",
+    "spans",
+    "summary",
+    "sweep_table",
+    "terminal",
+]

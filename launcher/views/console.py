@@ -7,15 +7,19 @@ else. The caller applies each event to the view first. Only the live view needs 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from launcher.record import events as ev
+from launcher.record.reading import News, as_recorded
 from launcher.record.runs import RunFolder
 from launcher.record.view import RunView
 from launcher.views import terminal
-from launcher.views.frame import Size, frame
+from launcher.views.live.clock import EventClock
+from launcher.views.live.complaints import Complaints
+from launcher.views.live.frame import Looks, Size, frame
 from launcher.views.logs import LastLines, LogWriter, MergedLogs
 from launcher.views.spans import Line, count, duration, encodable, glyphs_for
 from launcher.views.telling import tell
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from rich.style import Style
 
 REFRESH_S = 0.2
+_LONGEST_REFRESH_S = 3.0
+_MUCH_S = 0.01  # of CPU, for one picture
+_COST_SHARE = 100
 PROGRESS_EVERY_S = 10.0
 
 
@@ -38,8 +45,8 @@ class RunConsole(Protocol):
     def start(self) -> None:
         """Takes the terminal."""
 
-    def show(self, recorded: ev.Recorded) -> None:
-        """An event that the view has just taken."""
+    def show(self, news: News) -> None:
+        """An event or a sample that the view has just taken."""
 
     def tick(self, now: float) -> None:
         """``REFRESH_S`` have passed or something has come; ``now`` in seconds since the epoch."""
@@ -49,17 +56,22 @@ class RunConsole(Protocol):
 
 
 class JsonConsole:
-    """One JSON object a line for each event, as in ``events.jsonl``."""
+    """One JSON object a line for each event, as in ``events.jsonl``, and for each sample, which has no number."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, view: RunView) -> None:
         self._out = out
+        self._view = view
 
     def start(self) -> None:
         """Nothing to do."""
 
-    def show(self, recorded: ev.Recorded) -> None:
-        line = ev.to_line(recorded)
-        self._out.write(line if line.isascii() else json.dumps(json.loads(line)) + "\n")
+    def show(self, news: News) -> None:
+        if isinstance(news, ev.Recorded):
+            line = ev.to_line(news)
+            self._out.write(line if line.isascii() else json.dumps(json.loads(line)) + "\n")
+        else:
+            for recorded in as_recorded(news, self._view):
+                self._out.write(ev.to_line(recorded).replace('"n": 0, ', "", 1))
         self._out.flush()
 
     def tick(self, now: float) -> None:
@@ -91,11 +103,19 @@ class PlainConsole:
     def start(self) -> None:
         """Nothing to do."""
 
-    def show(self, recorded: ev.Recorded) -> None:
-        if isinstance(recorded.event, ev.RunEnded):
+    def skip(self) -> None:
+        """What the tasks have written by now is left out."""
+        tasks = tuple(sorted(self._view.tasks))
+        self._logs = MergedLogs.of_run(self._folder, tasks, skip=True)
+        self._writer = LogWriter(self._out, tasks, color=self._color)
+
+    def show(self, news: News) -> None:
+        if not isinstance(news, ev.Recorded):
+            return
+        if isinstance(news.event, ev.RunEnded):
             self._write_logs(final=True)
             self._tell_left_out()
-        if (told := tell(recorded.event)) is not None:
+        if (told := tell(news.event)) is not None:
             self._say(*told)
 
     def tick(self, now: float) -> None:
@@ -150,17 +170,27 @@ def _progress_words(view: RunView, now: float) -> str:
 
 
 class LiveConsole:
-    """A picture that is drawn anew when it has changed, at most every ``REFRESH_S``."""
+    """A picture that is drawn anew when it has changed, at most every ``REFRESH_S``; where that is much work, with
+    thousands of tasks, as seldom as it takes to spend about a hundredth of a core on it."""
 
-    def __init__(self, view: RunView, folder: RunFolder, console: Console, *, zone: tzinfo | None = None) -> None:
+    def __init__(
+        self, view: RunView, folder: RunFolder, console: Console, *, zone: tzinfo | None = None, metric: str = ""
+    ) -> None:
         self._view = view
+        self._metric = metric
         self._console = console
         self._zone = zone
         self._last_lines = LastLines(folder)
+        self._complaints = Complaints(folder)
+        self._clock = EventClock()
+        self.shows_last_lines = False
+        self.footer: Line = ()
+        self.has_keys = False
         self._glyphs = glyphs_for(console.encoding)
         self._live: Live | None = None
         self._drawn: tuple[Line, ...] | None = None
         self._drawn_at = 0.0
+        self._refresh_s = REFRESH_S
 
     def start(self) -> None:
         from rich.live import Live
@@ -171,12 +201,15 @@ class LiveConsole:
         )
         self._live.start()
 
-    def show(self, recorded: ev.Recorded) -> None:
+    def show(self, news: News) -> None:
         """Nothing to do: the picture is of the view."""
 
     def tick(self, now: float) -> None:
-        if self._live is not None and not 0 <= now - self._drawn_at < REFRESH_S:
+        if self._live is not None and not 0 <= now - self._drawn_at < self._refresh_s:
+            began = time.thread_time()
             self._draw(self._live, now)
+            cost_s = time.thread_time() - began
+            self._refresh_s = min(_LONGEST_REFRESH_S, cost_s * _COST_SHARE) if cost_s > _MUCH_S else REFRESH_S
 
     def _draw(self, live: Live, now: float) -> None:
         self._drawn_at = now
@@ -194,14 +227,17 @@ class LiveConsole:
     def lines(self, now: float) -> tuple[Line, ...]:
         """What is to be seen now. One line of the terminal stays free for the cursor."""
         width, height = self._console.size
-        made = frame(
-            self._view,
-            Size(width=width, height=max(1, height - 1)),
-            now,
-            text_of=self._last_lines.of,
+        looks = Looks(
+            metric=self._metric,
+            text_of=self._last_lines.of if self.shows_last_lines else lambda task: "",
+            complaints_of=self._complaints.of,
             glyphs=self._glyphs,
             zone=self._zone,
+            footer=self.footer,
+            has_keys=self.has_keys,
         )
+        at = self._clock.now(self._view.last_at, now, time.monotonic())
+        made = frame(self._view, Size(width=width, height=max(1, height - 1)), at, looks)
         encoding = self._console.encoding
         return tuple(tuple((encodable(text, encoding), style) for text, style in line) for line in made)
 
@@ -225,14 +261,27 @@ class _Picture:
             yield Segment.line()
 
 
-def open_console(
-    view: RunView, folder: RunFolder, out: TextIO, *, form: str, environ: Mapping[str, str], all_lines: bool = False
-) -> RunConsole:
-    """The console of that ``form``: ``live``, ``plain`` or ``json``. A live one on a stream that is no terminal, or a
-    dumb one, is plain."""
-    if form == "json":
-        return JsonConsole(out)
+def form_for(out: TextIO, form: str, environ: Mapping[str, str]) -> str:
+    """``json``, ``plain`` or ``live``: as wished, but a live view needs a terminal that is not dumb."""
     can_draw = out.isatty() and environ.get("TERM", "") not in ("", "dumb")
-    if form == "plain" or not can_draw:
-        return PlainConsole(view, folder, out, color=can_draw and not environ.get("NO_COLOR"), all_lines=all_lines)
-    return LiveConsole(view, folder, terminal.console(out))
+    return "plain" if form == "live" and not can_draw else form
+
+
+def open_console(
+    view: RunView,
+    folder: RunFolder,
+    out: TextIO,
+    *,
+    form: str,
+    environ: Mapping[str, str],
+    all_lines: bool = False,
+    metric: str = "",
+) -> RunConsole:
+    """The console of that ``form``, as ``form_for`` gives it. ``metric``: that which a picture gives a line."""
+    form = form_for(out, form, environ)
+    if form == "json":
+        return JsonConsole(out, view)
+    if form == "plain":
+        color = out.isatty() and environ.get("TERM", "") not in ("", "dumb") and not environ.get("NO_COLOR")
+        return PlainConsole(view, folder, out, color=color, all_lines=all_lines)
+    return LiveConsole(view, folder, terminal.console(out), metric=metric)

@@ -7,12 +7,12 @@ different tasks never mix.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from launcher.record.files.log_file import read_at, size_of
 from launcher.record.runs import RunFolder
 from launcher.views.lines import LineAssembler
 from launcher.views.spans import encodable, paint
@@ -78,38 +78,21 @@ class _Follower:
 
     def skip(self, offset: int | None = None) -> None:
         """Goes on from ``offset``, or from the present end."""
-        self._offset = _size(self._path) if offset is None else offset
+        self._offset = size_of(self._path) if offset is None else offset
 
     def read(self) -> list[str]:
-        size = _size(self._path)
+        size = size_of(self._path)
         if size < self._offset:  # written anew
             self._offset, self._assembler = 0, LineAssembler()
         if size == self._offset:
             self.behind = False
             return []
-        data = read_at(self._path, self._offset, min(CHUNK_BYTES, size - self._offset))
-        self._offset += len(data)
+        data, self._offset = read_at(self._path, self._offset, min(CHUNK_BYTES, size - self._offset))
         self.behind = bool(data) and self._offset < size
         return self._assembler.feed(data)
 
     def flush(self) -> list[str]:
         return self._assembler.flush()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def read_at(path: Path, offset: int, size: int) -> bytes:
-    """At most ``size`` bytes from ``offset``; none if the file cannot be read."""
-    try:
-        with path.open("rb", buffering=0) as stream:
-            return os.pread(stream.fileno(), size, offset)
-    except OSError:
-        return b""
 
 
 def tail(folder: RunFolder, task: TaskId, lines: int) -> list[str]:
@@ -119,13 +102,13 @@ def tail(folder: RunFolder, task: TaskId, lines: int) -> list[str]:
 
 def tail_from(path: Path, lines: int) -> tuple[list[str], int]:
     """The last lines of a file, an unfinished one included, and where the file ended."""
-    end = start = _size(path)
+    end = start = size_of(path)
     blocks: deque[bytes] = deque()
     newlines = 0
     while start > 0 and newlines <= lines and end - start < _TAIL_BYTES:
         size = min(_TAIL_BLOCK_BYTES, start)
         start -= size
-        blocks.appendleft(read_at(path, start, size))
+        blocks.appendleft(read_at(path, start, size)[0])
         newlines += blocks[0].count(b"\n")
     assembler = LineAssembler()
     found = assembler.feed(b"".join(blocks)) + assembler.flush()
@@ -142,10 +125,10 @@ class LastLines:
     def of(self, task: TaskId) -> str:
         """The last line that is not blank; empty when there is none."""
         path = self._folder.log(task)
-        size = _size(path)
+        size = size_of(path)
         known, line = self._seen.get(task, (0, ""))
         if size != known:
-            line = _last_line(read_at(path, max(0, size - _END_BYTES), _END_BYTES), whole=size <= _END_BYTES) or line
+            line = _last_line(read_at(path, max(0, size - _END_BYTES), _END_BYTES)[0], whole=size <= _END_BYTES) or line
             self._seen[task] = size, line
         return line
 

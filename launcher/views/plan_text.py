@@ -146,6 +146,9 @@ def _settings(plan: Plan) -> Iterator[Row]:
     yield "policy.evaluator_drain_s", f"{policy.evaluator_drain_s:g}"
     yield "policy.grace_s", f"{policy.grace_s:g}"
     yield "policy.lease_s", f"{policy.lease_s:g}"
+    yield "policy.log_limit_mib", str(policy.log_limit_mib)
+    if plan.listeners:
+        yield "listeners", ", ".join(plan.listeners)
     if plan.tensorboard:
         yield "tensorboard", "beside the run, on loopback"
     for fault in plan.inject:

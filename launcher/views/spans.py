@@ -130,7 +130,7 @@ def encodable(text: str, encoding: str | None) -> str:
 class Glyphs:
     """The characters of a view. ``states`` is in the order of ``launcher.record.states.TaskState``."""
 
-    states: str = "○◔●●◆◉◆◌↻✓✗■"
+    states: str = "○◔◑●●◆◉◆◌↻✓✗■↩"
     full: str = "━"
     half: str = "╸"
     track: str = "─"
@@ -144,7 +144,7 @@ class Glyphs:
 
 UNICODE = Glyphs()
 ASCII = Glyphs(
-    states=".~oo*@*-!+x#",
+    states=".~:oo*@*-!+x#<",
     full="=",
     half=">",
     track="-",

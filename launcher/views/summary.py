@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.record.drill_view import table
-from launcher.record.events import MoveOver, Noticed, TasksMoved
-from launcher.record.report import cause_of, knocked_on, outcome_of
+from launcher.record.events import MoveOver, Noticed, Scaled, TasksMoved
+from launcher.record.report import cause_of, knocked_on, name_for_commands, outcome_of
 from launcher.record.runs import RunFolder
 from launcher.record.states import Outcome
 from launcher.record.view import RunView
@@ -104,7 +104,7 @@ def _followed_lines(view: RunView, cause: Mapping[str, Any]) -> list[Line]:
 
 def _warning_lines(view: RunView) -> list[Line]:
     """What the run went on in spite of."""
-    told = [kept.event for kept in view.notices if isinstance(kept.event, Noticed)]
+    told = [kept.event for kept in view.notices if isinstance(kept.event, Noticed) and kept.at >= view.part_at]
     texts = list(dict.fromkeys(event.message for event in told if event.severity != "info"))
     lines = [_row("warning", text, "yellow") for text in texts[-SHOWN_WARNINGS:]]
     return lines + [_row("", f"and {len(texts) - len(lines)} before")] * (len(texts) > len(lines))
@@ -119,8 +119,19 @@ def _move_lines(view: RunView) -> list[Line]:
     for event in (kept.event for kept in view.recoveries):
         if isinstance(event, MoveOver):
             rolled = f"{event.steps_rolled_back:,} steps rolled back"
-            lines.append(_row("", f"training went on after {event.recovered_s:.1f} s, {rolled}"))
+            lines.append(_row("", f"training went on after {event.recovered_s:.1f} s, {rolled}{costs(event)}"))
+        elif isinstance(event, Scaled):
+            words = f"{event.before} to {event.after} workers within {event.lasted_s:.1f} s{costs(event)}"
+            lines.append(_row("scaled", words))
     return lines
+
+
+def costs(event: MoveOver | Scaled) -> str:
+    """What others paid for it: the longest time in which one of them trained nothing, and what is trained again."""
+    idle_s = max(event.idle_s.values(), default=0.0)
+    who = next((task for task, seconds in event.idle_s.items() if seconds == idle_s), "")
+    words = f"; {who} trained nothing for {idle_s:.1f} s" if who else ""
+    return f"{words}, {event.examples_again:,} examples again" if event.examples_again else words
 
 
 def _restart_lines(view: RunView) -> list[Line]:
@@ -164,7 +175,11 @@ def _place_lines(view: RunView, folder: RunFolder) -> list[Line]:
         lines.insert(0, _row("model", model_dir))
         lines += [_row("exports", str(path)) for path in exports(Path(model_dir))[:3]]
         lines.append(_row("events", f"tensorboard --logdir {model_dir}"))
-    return [*lines, _row("report", str(folder.report))]
+    lines.append(_row("report", str(folder.report)))
+    outcome = outcome_of(view)
+    if outcome is Outcome.INTERRUPTED or (outcome is not Outcome.SUCCEEDED and view.global_step):
+        lines.append(_row("resume", f"tflaunch resume {name_for_commands(folder.path)}"))
+    return lines
 
 
 def exports(model_dir: Path) -> list[Path]:
@@ -172,7 +187,7 @@ def exports(model_dir: Path) -> list[Path]:
     try:
         found = [exporter for exporter in (model_dir / "export").iterdir() if exporter.is_dir()]
         newest = [max((p for p in exporter.iterdir() if p.name.isdigit()), default=None) for exporter in found]
-    except OSError:
+    except (OSError, ValueError):  # a name with a null byte is no folder
         return []
     return sorted(path for path in newest if path is not None)
 

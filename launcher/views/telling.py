@@ -7,7 +7,8 @@ from functools import singledispatch
 from launcher.record import events as ev
 from launcher.record.states import Outcome, Phase, TaskState
 from launcher.views.spans import Span, duration, number, places
-from launcher.views.summary import OUTCOME_STYLES
+from launcher.views.summary import OUTCOME_STYLES, costs
+from launcher.wire.protocol import PreloadStage
 from launcher.wire.roles import Role, TaskId
 
 _LOUD = {
@@ -18,6 +19,7 @@ _LOUD = {
     TaskState.FAILED.value: "bold red",
     TaskState.SUCCEEDED.value: "green",
     TaskState.STOPPED.value: "dim",
+    TaskState.LEFT.value: "dim",
 }
 _SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "info": ""}
 
@@ -31,7 +33,8 @@ def tell(event: ev.RunEvent) -> Span | None:
 @tell.register
 def _(event: ev.RunStarted) -> Span:
     model_dir = f", model in {event.model_dir}" if event.model_dir else ""
-    return f"run {event.run}: {len(event.tasks)} tasks{model_dir}, logs in {event.run_dir}/logs", "bold"
+    which = f"run {event.run}" + (f" goes on, part {event.part}" if event.part > 1 else "")
+    return f"{which}: {len(event.tasks)} tasks{model_dir}, logs in {event.run_dir}/logs", "bold"
 
 
 @tell.register
@@ -53,9 +56,9 @@ def _(event: ev.HostChanged) -> Span | None:
 
 @tell.register
 def _(event: ev.PreloadChanged) -> Span | None:
-    if event.state == "ready":
+    if event.state == PreloadStage.READY:
         return f"modules imported on {event.host} in {event.seconds:.1f} s", ""
-    if event.state == "died":
+    if event.state == PreloadStage.DIED:
         return _with_reason(f"the preloaded interpreter on {event.host} died", event.message), "yellow"
     return None
 
@@ -121,7 +124,12 @@ def _(event: ev.TasksMoved) -> Span:
 def _(event: ev.MoveOver) -> Span:
     rolled = f", {event.steps_rolled_back:,} steps rolled back" if event.steps_rolled_back else ""
     words = f"training goes on without {', '.join(event.hosts)} after {event.recovered_s:.1f} s{rolled}"
-    return words, "green"
+    return f"{words}{costs(event)}", "green"
+
+
+@tell.register
+def _(event: ev.Scaled) -> Span:
+    return f"{event.after} workers instead of {event.before} after {event.lasted_s:.1f} s{costs(event)}", "green"
 
 
 @tell.register

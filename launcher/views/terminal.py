@@ -6,7 +6,6 @@ carries escape sequences, and only those of our own styles. A test finds every p
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -36,6 +35,8 @@ def say_text(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """A value on stdout, for programs: JSON of ASCII letters alone."""
+    import json  # which --help does without
+
     put_drawn(json.dumps(value, indent=2) + "\n", sys.stdout)
 
 

@@ -29,6 +29,7 @@ class Adjustment:
 
 PORT_GUARD = "port-guard"
 LEGACY_KERAS = "legacy-keras"
+ROAMING = "roaming"
 CHOSEN_OUTSIDE = frozenset({PORT_GUARD, LEGACY_KERAS})  # made before a task's program begins
 OPEN_PORTS = "whoever reaches the ports of this run can run code as you: {}"
 
@@ -61,6 +62,14 @@ ADJUSTMENTS: tuple[Adjustment, ...] = (
         why="a stale parameter server on the same port is trained on without any error: the job exits 0 with another"
         " job's variables",
         roles=TRAINERS,
+    ),
+    Adjustment(
+        name=ROAMING,
+        title="sessions say where everybody is: a task may come, go or move while the others carry on",
+        why="a TensorFlow server knows one list of addresses for ever: a lost host restarts all processes of a run,"
+        " even if only the evaluator was there",
+        roles=(PS, *TRAINERS),
+        needs=("session-gate", "session-close"),
     ),
     Adjustment(
         name="ready-poll",

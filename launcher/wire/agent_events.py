@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from launcher.wire.messages import NOTHING, Message
 
 TYPE_CHECKING = False
@@ -24,7 +26,8 @@ class Event(Message, kind="event"):
 class Welcome(Message, kind="welcome"):
     """The agent's answer to ``Hello``, not numbered. A new ``incarnation`` means that the tasks of the former died.
     ``received``: how many commands (``Hello`` and ``Ack`` not counted) this incarnation has had: what a lost link
-    swallowed is said again. ``open_ports``: why the ports of tasks cannot be guarded there, empty if they can."""
+    swallowed is said again. ``open_ports``: why the ports of tasks cannot be guarded there, empty if they can. ``at``:
+    when, by a clock of its host that counts sleep; ``Heard`` names it."""
 
     incarnation: str
     version: int
@@ -36,19 +39,30 @@ class Welcome(Message, kind="welcome"):
     gpus: int
     received: int = 0
     open_ports: str = ""
+    at: float = 0.0
 
 
 class Output(Message, kind="output"):
-    """``size`` raw bytes of an attempt's output, from ``offset``, follow this line."""
+    """``size`` raw bytes of an attempt's output, from ``offset``, follow this line. ``missing``: so many bytes before
+    ``offset`` never come, since they were more than a host keeps."""
 
     task: str
     attempt: int
     offset: int
     size: int
+    missing: int = 0
 
 
 class Pong(Message, kind="pong"):
-    """The agent lives."""
+    """The agent lives. ``at``: as in ``Welcome``."""
+
+    at: float = 0.0
+
+
+class LeaseAgreed(Message, kind="lease_agreed"):
+    """These are the terms of the lease from now on."""
+
+    grace: bool
 
 
 class Reserved(Message, kind="reserved"):
@@ -91,8 +105,19 @@ class Guarded(Message, kind="guarded"):
     note: str = ""
 
 
+class PreloadStage(str, Enum):
+    """How a preloaded interpreter stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DIED = "died"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class PreloadState(Message, kind="preload_state"):
-    """A preloaded interpreter is ``ready`` or has ``died`` (``message`` says why). Seconds and MiB are its own."""
+    """A preloaded interpreter is ready or has died (``state``; ``message`` says why). Seconds and MiB are its own."""
 
     key: str
     state: str

@@ -32,6 +32,21 @@ class Ping(Message, kind="ping"):
     """Over lines that may be cut unnoticed: the supervisor lives. Neither counted nor kept; answered by ``Pong``."""
 
 
+class Heard(Message, kind="heard"):
+    """The supervisor has your word of that moment (``Welcome.at``, ``Pong.at``), and counts the lease from when it
+    came. Neither counted nor kept."""
+
+    at: float
+
+
+class LeaseTerms(Message, kind="lease_terms"):
+    """What happens at the end of the lease, where a line may be cut unnoticed. With ``grace`` tasks are stopped in
+    order, each with its time to save. Without, the run goes on elsewhere at that moment, and all are killed; halfway
+    through the lease the chief saves, in case it is the supervisor that has died. Answered by ``LeaseAgreed``."""
+
+    grace: bool
+
+
 class Reserve(Message, kind="reserve"):
     """Hold one port for each task from now to the end. ``low``/``high``: the allowed range; None for any."""
 
@@ -43,10 +58,11 @@ class Reserve(Message, kind="reserve"):
 
 class LockModelDir(Message, kind="lock_model_dir"):
     """Lock this folder for the run (making it if need be), so that no other run trains in it, nor an earlier
-    ``generation`` of this one."""
+    ``generation`` of this one, nor ``departed`` attempts (``chief:0 1``) of tasks that have gone on elsewhere."""
 
     path: str
     generation: int = 1
+    departed: tuple[str, ...] = ()
 
 
 class SeeModelDir(Message, kind="see_model_dir"):

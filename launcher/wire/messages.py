@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 
-from launcher.wire import shapes
+from launcher.wire.forms import shapes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the module typing would cost an agent as much as all of this

@@ -17,6 +17,8 @@ from launcher.wire.variables import LEGACY_KERAS_VARIABLE
 START_PREFIXES = ("LD_", "MALLOC_", "PYTHON", "LC_")
 START_NAMES = frozenset({"GLIBC_TUNABLES", "LANG", "LANGUAGE", "HOME"})
 
+_HARMLESS = ("LOGNAME", "PATH", "TZ", "USER")
+
 # Read while TensorFlow, Keras, NumPy, protobuf and the libraries below them are imported.
 IMPORT_PREFIXES = (
     "BLIS_",
@@ -68,6 +70,12 @@ def _is_read_at_import(name: str) -> bool:
 def start_environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables of ``env`` that are read when the interpreter starts, by name in order."""
     return {name: env[name] for name in sorted(env) if name.startswith(START_PREFIXES) or name in START_NAMES}
+
+
+def known_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What an interpreter is started with that is to know nothing of a run: the variables that are read at its start,
+    and those without which hardly any program is started."""
+    return {**{name: env[name] for name in _HARMLESS if name in env}, **start_environment(env)}
 
 
 def preload_key(python: Sequence[str], env: Mapping[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from launcher.wire.messages import Message
+from enum import Enum
+
+from launcher.wire.messages import NOTHING, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,12 +94,28 @@ class Profiled(Message, kind="profiled"):
     data: str
 
 
+class Wait(str, Enum):
+    """What a task waits for."""
+
+    GATE = "gate"  # the parameter servers to be proven, or the chief to begin this training
+    SESSION = "session"  # the chief to initialise the variables
+    BARRIER = "barrier"  # the other trainers' last gradients
+    CHECKPOINT = "checkpoint"  # an evaluator: something to evaluate
+    HOLD = "hold"  # the word to go on, while a host is drained
+    SAVED = "saved"  # the same, and the chief has saved
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class Waiting(Message, kind="waiting"):
-    """The task waits: ``what`` is ``gate`` (for the ps to be proven), ``session``, ``barrier`` or ``checkpoint``;
-    empty when the wait is over. ``missing``: variables that nobody has initialised while others are, as a text."""
+    """The task waits: ``what`` is a ``Wait``; empty when the wait is over. ``missing``: variables that nobody has
+    initialised while others are, as a text; ``done_with``: the checkpoint that an evaluator's own loop was given
+    before, and asks for the next one now."""
 
     what: str
     missing: str = ""
+    done_with: str = ""
 
 
 class Finished(Message, kind="finished"):
@@ -159,6 +177,24 @@ class Reached(Message, kind="reached"):
     steps: int
 
 
+class Roaming(Message, kind="roaming"):
+    """A session of a trainer was told where the parameter servers are, and can be told anew. ``possible``: that is all
+    that it needs; else it is bound to the addresses of other trainers as well. ``fixed``: why the number of trainers
+    cannot change, empty if it can."""
+
+    possible: bool
+    fixed: str = ""
+
+
+class Divides(Message, kind="divides"):
+    """A line of the program (``where``: ``train.py:12``) has read how many trainers there are, or divides its input by
+    a number: ``what``, in words; or, if not ``surely``, it may."""
+
+    where: str
+    what: str
+    surely: bool = True
+
+
 class MaxSteps(Message, kind="max_steps"):
     """How far this training goes; None: as long as there is input."""
 
@@ -173,7 +209,8 @@ class Gate(Message, kind="gate"):
     ``training``: the one whose variables the ps were given last, empty before the first; ``variables_alive``: they
     still hold them, so that a chief that comes back to it may keep them; ``over``: trainings that are; ``closed``: the
     chief has ended, and begins no more; ``model_dir``: the folder that this run has locked because the chief asked for
-    it."""
+    it; ``ps``: where the parameter servers are, ``host:port`` by index, empty where tasks keep to TF_CONFIG; ``hold``:
+    trainers are to begin no step."""
 
     open: bool
     generation: int = 1
@@ -182,6 +219,12 @@ class Gate(Message, kind="gate"):
     training: str = ""
     over: tuple[str, ...] = ()
     closed: bool = False
+    ps: Mapping[str, str] = NOTHING
+    hold: bool = False
+
+
+class SaveNow(Message, kind="save_now"):
+    """To the chief, which holds still: save. ``Waiting`` for ``saved`` is the answer."""
 
 
 class Barrier(Message, kind="barrier"):
@@ -200,10 +243,12 @@ class Drain(Message, kind="drain"):
 
 class StopTraining(Message, kind="stop_training"):
     """To a trainer: end at the next step, with a save by the chief. ``after``: to a member of a collective, in which
-    all must end at the same step: after so many steps of this attempt; None: that is still to be agreed on."""
+    all must end at the same step: after so many steps of this attempt; None: that is still to be agreed on. ``leaves``:
+    the others go on: what it holds of a streaming queue is trained first."""
 
     reason: str = ""
     after: int | None = None
+    leaves: bool = False
 
 
 class ExitNow(Message, kind="exit_now"):

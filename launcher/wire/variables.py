@@ -20,8 +20,10 @@ LOG_LEVEL_VARIABLE = "TFLAUNCH_LOG_LEVEL"
 TRAINERS_VARIABLE = "TFLAUNCH_TRAINERS_ON_HOST"  # how many trainers share the cores of their host
 GUARD_LOOPBACK_VARIABLE = "TFLAUNCH_GUARD_LOOPBACK"  # to a process that serves others of its host alone; guard.h
 READY_MARKER = b"tflaunch-agent-ready\n"  # what a shell's start-up files print comes before it
+ENDING_MARKER = b"tflaunch-host-ending\n"  # of a host that is about to be taken away, once or more often
 CLOSING_THREAD = "tflaunch-close"  # the thread in which a task closes its session
 slow_to_end: set[str] = set()  # what this process holds that nobody waits for at its end (agent/inside/ending.py)
+GIVEN_VARIABLE = "TFLAUNCH_GIVEN"  # to a command line of ours from Python: values of the variables that --env names
 STACKS_SIGNAL = 61  # a real-time signal: programs seldom have a use for them
 
 # What a program uses, and so what is known of it (``protocol.Uses``), and what it does while it only serves others

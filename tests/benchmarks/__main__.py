@@ -20,12 +20,14 @@ from pathlib import Path
 from tests.benchmarks import (
     ends,
     fan_out,
+    floods,
     guarding,
     input_rates,
     many_tasks,
     plan_10000,
     quality,
     recovery,
+    second_start,
     startup,
     training_rates,
 )
@@ -56,6 +58,25 @@ def startup_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list
         rows.append(
             (f"{name}: {what}", "ratio", bar, mine / theirs, f"{mine:.1f} {unit}, {base_name} {theirs:.1f} {unit}")
         )
+    return rows, samples
+
+
+SECOND_START_BAR_S = 1.5
+
+
+def second_start_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """From the call until every trainer steps, in a process that has run a cluster before."""
+    samples = second_start.measure(python)
+    rows = [
+        (
+            f"{name}: second {way}, call until every trainer steps",
+            "s",
+            SECOND_START_BAR_S,
+            statistics.median(after),
+            f"median of {len(after)}; the first {first:.1f} s",
+        )
+        for way, (first, *after) in samples.items()
+    ]
     return rows, samples
 
 
@@ -163,6 +184,23 @@ def many_tasks_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[l
     ], samples
 
 
+FLOOD_GROWTH_BAR_MIB = 50.0
+FLOOD_BEAT_BAR_S = 2.0
+
+
+def floods_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """What a flood of output costs, and what it delays."""
+    samples = floods.measure()
+    rows: list[Row] = []
+    for flood, found in samples.items():
+        process, most = max(found["grew_mib"].items(), key=lambda pair: pair[1])
+        lost = ", ".join(found["lost"]) or "nothing"
+        before = f"{found['late_before_s']:.1f} s before it"
+        rows.append((f"{flood}: growth of a process", "MiB", FLOOD_GROWTH_BAR_MIB, most, f"{process}; lost: {lost}"))
+        rows.append((f"{flood}: latest beat", "s", FLOOD_BEAT_BAR_S, found["late_s"], before))
+    return rows, samples
+
+
 def show(rows: Sequence[Row]) -> None:
     width = max(len(row[0]) for row in rows)
     print(f"\n{'':{width}}  {'bar':>6}  {'measured':>8}  met")
@@ -174,16 +212,18 @@ def show(rows: Sequence[Row]) -> None:
 PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | None] = {
     "small": None,
     "startup": startup_rows,
+    "second": second_start_rows,
     "recovery": recovery_rows,
     "end": end_rows,
     "guard": guard_rows,
     "hosts": fan_out_rows,
     "many": many_tasks_rows,
+    "floods": floods_rows,
     "input": input_rows,
     "training": training_rows,
     "quality": quality_rows,
 }
-NEWEST_ONLY = ("hosts", "many", "quality")
+NEWEST_ONLY = ("hosts", "many", "floods", "quality")
 
 
 def main() -> None:

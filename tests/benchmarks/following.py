@@ -19,8 +19,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from launcher.record.event_log import read_events
 from launcher.record.events import InputCounted, UsageSampled
+from launcher.record.reading import everything
+from launcher.record.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
 JOB = "tests.launcher.estimator.streaming.plain"
@@ -99,14 +100,14 @@ def wait_for_examples(run: Path, examples: int) -> None:
 
 
 def counts(run: Path) -> list[InputCounted]:
-    return [item.event for item in read_events(run / "events.jsonl") if isinstance(item.event, InputCounted)]
+    return [item.event for item in everything(RunFolder(run)) if isinstance(item.event, InputCounted)]
 
 
 def figures(run: Path) -> dict[str, Any]:
     """From the run's own events."""
     known = counts(run)
     lags = [event.lag_s for event in known if event.lag_s is not None]
-    usage = [item.event for item in read_events(run / "events.jsonl") if isinstance(item.event, UsageSampled)]
+    usage = [item.event for item in everything(RunFolder(run)) if isinstance(item.event, UsageSampled)]
     growth = {}
     for task in ("chief:0", "worker:0", "worker:1", "ps:0"):
         rss = [event.rss_mib[task] for event in usage if task in event.rss_mib]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,17 +17,17 @@ WAYS = {"guarded": (), "open": ("--tune", "-port-guard")}
 Rates = dict[str, list[float]]  # by way
 
 
-def measure(python: Path, rounds: int, steps: int) -> dict[str, Rates]:
+def measure(python: Path, rounds: int, steps: int, ways: Mapping[str, tuple[str, ...]] = WAYS) -> dict[str, Rates]:
     """Of the canned and of the shared job, at least ten pairs each. Which way comes first alternates, too."""
     with tempfile.TemporaryDirectory(prefix="tflaunch-bench-") as folder:
         data = Path(folder) / "data"
         training_data.make(data)
         jobs = {"canned job": partial(_canned, python, steps), "shared job": partial(_shared, python, data)}
-        samples: dict[str, Rates] = {name: {way: [] for way in WAYS} for name in jobs}
+        samples: dict[str, Rates] = {name: {way: [] for way in ways} for name in jobs}
         for name, job in jobs.items():
             for number in range(max(rounds, LEAST_PAIRS)):
-                for way in sorted(WAYS, reverse=number % 2 == 1):
-                    samples[name][way].append(job(WAYS[way]))
+                for way in sorted(ways, reverse=number % 2 == 1):
+                    samples[name][way].append(job(ways[way]))
                     print(f"  {name}, {way:8} {samples[name][way][-1]:.1f} steps/s", flush=True)
     return samples
 

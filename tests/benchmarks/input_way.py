@@ -1,7 +1,9 @@
 """``python -m tests.benchmarks.input_way WAY FOLDER SECONDS``: one way of reading in a process of its own, as JSON.
 
-Ways (a) to (c) and (f) are in ``input_baselines``; (d) is ours on the same files, (e) ours on row groups, (fg) the raw
-records of the row groups. (convert) and (csv) encode row groups from arrays and from CSV, on one core.
+Ways (a) to (c) and (f) are in ``input_baselines``; (d) is ours on the same files, (e) ours on row groups, (p) ours on
+Parquet as pyarrow writes it, (q) on Parquet as ``convert`` does; (fg) the raw records of the row groups, (pr)
+pyarrow's record batches of the latter, and nothing done with them. (g), (h) and (i) are peers, in ``input_peers``.
+(convert) and (csv) encode row groups from arrays and from CSV, on one core.
 """
 
 from __future__ import annotations
@@ -23,9 +25,13 @@ FILES, ROWS = 16, 20_000
 
 
 def make_data(folder: Path) -> None:
-    """320,000 examples of 24 ids and two labels, as plain records, row groups, and one CSV file."""
+    """320,000 examples of 24 ids and two labels, as plain records, row groups, Parquet, and one CSV file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     from launcher.estimator.streaming.formats.framing import frame
     from launcher.estimator.streaming.formats.row_groups import encode_groups, spec_of_arrays
+    from launcher.estimator.streaming.tools.convert import write_parquet
     from tests.benchmarks.input_baselines import COLUMNS, FEATURES
 
     generator = np.random.default_rng(0)
@@ -38,6 +44,8 @@ def make_data(folder: Path) -> None:
         (folder / f"plain-{number:02d}.tfrecord").write_bytes(encode_rows(columns))
         groups = encode_groups(columns, spec_of_arrays(columns))
         (folder / f"groups-{number:02d}.tfrecord").write_bytes(b"".join(map(frame, groups)))
+        pq.write_table(pa.table(columns), folder / f"theirs-{number:02d}.parquet")
+        write_parquet(str(folder / f"ours-{number:02d}.parquet"), [columns], spec_of_arrays(columns))
     rows = np.stack([columns[name] for name in COLUMNS], axis=1)
     with (folder / "rows.csv").open("w") as file:
         file.write(",".join(COLUMNS) + "\n")
@@ -61,8 +69,8 @@ class _Endless:
         pass
 
 
-def ours(files: Sequence[str], format_: Literal["example", "row_groups"]) -> Any:
-    """(d), (e)"""
+def ours(files: Sequence[str], format_: Literal["example", "row_groups", "parquet"]) -> Any:
+    """(d), (e), (p), (q)"""
     import tensorflow as tf
 
     from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
@@ -80,12 +88,16 @@ def measure(way: str, folder: Path, seconds: float) -> dict[str, float]:
     import tensorflow as tf
 
     from tests.benchmarks.input_baselines import BATCH_EXAMPLES, WAYS
+    from tests.benchmarks.input_peers import batched_features, csv_dataset
 
     plain = sorted(map(str, folder.glob("plain-*")))
     groups = sorted(map(str, folder.glob("groups-*")))
     ways: dict[str, Callable[[], Any]] = {name: (lambda make=make: make(plain)) for name, make in WAYS.items()}
     ways |= {"d": lambda: ours(plain, "example"), "e": lambda: ours(groups, "row_groups")}
+    theirs, own = (sorted(map(str, folder.glob(f"{name}-*.parquet"))) for name in ("theirs", "ours"))
+    ways |= {"p": lambda: ours(theirs, "parquet"), "q": lambda: ours(own, "parquet")}
     ways |= {"fg": lambda: WAYS["f"](groups)}
+    ways |= {"g": lambda: batched_features(plain), "h": lambda: csv_dataset([str(folder / "rows.csv")])}
     examples = BATCH_EXAMPLES * (1024 if way == "fg" else 1)
     before = _rss_mib()
     with tf.Graph().as_default():
@@ -105,6 +117,18 @@ def measure(way: str, folder: Path, seconds: float) -> dict[str, float]:
         "cpu_us": used / (steps * examples) * 1e6,
         "memory_mib": _rss_mib() - before,
     }
+
+
+def raw_parquet(folder: Path, seconds: float) -> dict[str, float]:
+    """Rows a second that pyarrow decodes, one file after the other, by one thread."""
+    import pyarrow.parquet as pq
+
+    files = itertools.cycle(sorted(folder.glob("ours-*.parquet")))
+    done, began, used = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < seconds:
+        done += sum(len(batch) for batch in pq.ParquetFile(next(files)).iter_batches(8192, use_threads=False))
+    took, used = time.perf_counter() - began, time.process_time() - used
+    return {"examples_per_s": done / took, "cpu_us": used / done * 1e6}
 
 
 def encode(way: str, folder: Path, seconds: float) -> dict[str, float]:
@@ -144,7 +168,15 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     encoding = way in ("convert", "csv")
     os.sched_setaffinity(0, cores[: 1 if encoding else CORES])
-    print(json.dumps((encode if encoding else measure)(way, folder, seconds)))
+    if way == "pr":
+        print(json.dumps(raw_parquet(folder, seconds)))
+    elif way == "i":
+        from tests.benchmarks.input_peers import hugging_face
+
+        files = sorted(map(str, folder.glob("theirs-*.parquet")))
+        print(json.dumps(hugging_face(files, folder / "cache", seconds)))
+    else:
+        print(json.dumps((encode if encoding else measure)(way, folder, seconds)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from launcher.spec import parse_spec
 SPEC = """\
 command: [train.py, --shard, "{index}"]
 model_dir: /models/ctr
-hosts: [{name: "node[0001-1000]", address: "10.0.0.[0001-1000]", ssh: {}}]
+hosts: [{name: "node[0001-1000]", address: "node[0001-1000].example.org", ssh: {}}]
 roles: {ps: {count: 50}, chief: {}, worker: {count: 9948}, evaluator: {}}
 """
 

@@ -22,8 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from launcher.record.event_log import read_events
 from launcher.record.events import Progressed
+from launcher.record.reading import everything
+from launcher.record.runs import RunFolder
 from launcher.timeline.samples import Sample, read_folder, task_of_device
 from tests.benchmarks import training_data
 
@@ -192,7 +193,7 @@ def figures(run: Path) -> dict[str, Any]:
     report = json.loads((run / "report.json").read_text())
     steps = [
         (item.at, item.event.global_step)
-        for item in read_events(run / "events.jsonl")
+        for item in everything(RunFolder(run))
         if isinstance(item.event, Progressed) and item.event.task == "chief:0"
     ]
     found: dict[str, Any] = {"examples_per_s": rate(steps) * BATCH}

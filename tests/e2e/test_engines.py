@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from launcher.agent.system import processes
-from launcher.private import folders
+from launcher.wire.private import registry
 from tests.e2e.fake_runs import ENDLESS, GOOD, Live, events, run_id, words
 from tests.e2e.running import TIMEOUT_S, alive, tflaunch
 from tests.launcher.hosts import fleet
@@ -61,6 +61,15 @@ def test_an_engine_that_cannot_be_asked_is_the_cause(tmp_path: Path, fault: str)
         done.report is not None
         and "could not be asked: RuntimeError: no fleet today" in done.report["cause"]["message"]
     )
+
+
+@pytest.mark.usefixtures("site")
+def test_an_engine_that_blocks_is_left_in_the_middle(tmp_path: Path) -> None:
+    spec(tmp_path, fault="blocked")
+    done = tflaunch(*OPTIONS, *words(**GOOD), cwd=tmp_path)
+    assert done.code == 3, done.stdout + done.stderr
+    assert done.report is not None
+    assert "could not be asked: BlockedError: it has blocked for 10 s" in done.report["cause"]["message"]
 
 
 @pytest.mark.usefixtures("site")
@@ -126,7 +135,7 @@ def test_stop_finds_the_hosts_of_a_run_whose_supervisor_is_gone(tmp_path: Path) 
 
 def kill_host(run: str, host: str) -> None:
     """Every process of the run on that host dies at once: keeper, agent, tasks."""
-    homes = [home.path for home in folders.every(f"{run}@{host}")]
+    homes = [home.path for home in registry.every(f"{run}@{host}")]
     keepers = [pid for pid in alive(run) if any(f"guard {home}" in _title(pid) for home in homes)]
     assert keepers
     family = processes.descendants(keepers, processes.snapshot())

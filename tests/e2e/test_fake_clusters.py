@@ -160,7 +160,9 @@ def test_workers_see_their_own_gpus(tmp_path: Path) -> None:
 
 def test_a_detached_run_is_seen_and_ended_from_elsewhere(tmp_path: Path) -> None:
     started = tflaunch(
-        *("local", "--detach", "--workers", "2", "--no-preload", "--name", "night"), *words(**ENDLESS), cwd=tmp_path
+        *("local", "--detach", "--workers", "2", "--no-preload", "--name", "night"),
+        *words(**{**ENDLESS, "evaluator": "exit=0"}),
+        cwd=tmp_path,
     )
     assert started.code == 0, started.stderr
     (folder,) = (tmp_path / "runs").iterdir()
@@ -168,7 +170,8 @@ def test_a_detached_run_is_seen_and_ended_from_elsewhere(tmp_path: Path) -> None
     def training() -> bool:
         status = tflaunch("status", "--json", cwd=tmp_path)
         tasks = {task["task"]: task["state"] for task in json.loads(status.stdout)["tasks"]}
-        return all(tasks[name] == "training" for name in ("chief:0", "worker:0", "worker:1"))
+        trainers = {tasks[name] for name in ("chief:0", "worker:0", "worker:1")}
+        return trainers == {"training"} and tasks["evaluator:0"] == "succeeded"
 
     wait_until(training)
     assert folder.name in tflaunch("ls", cwd=tmp_path).stdout
@@ -178,6 +181,8 @@ def test_a_detached_run_is_seen_and_ended_from_elsewhere(tmp_path: Path) -> None
             e["kind"] == "task_changed" and e["task"] == "worker:1" and e["attempt"] == 2 for e in events(folder)
         )
     )
+    ended = tflaunch("restart", folder.name, "evaluator:0", cwd=tmp_path)
+    assert ended.code == 2 and "evaluator:0 does not run now (succeeded), so it is not restarted" in ended.stderr
     stopped = tflaunch("stop", "--now", cwd=tmp_path)
     assert stopped.code == 0, stopped.stderr
     assert json.loads((folder / REPORT).read_text())["outcome"] == "interrupted"

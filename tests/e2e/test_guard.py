@@ -15,8 +15,10 @@ import pytest
 
 from launcher.agent.inside.guard import addresses, build, library
 from launcher.agent.inside.guard.addresses import Address
-from launcher.agent.ports import ports
-from launcher.private import folders
+from launcher.agent.ports import reserving
+from launcher.record.reading import load_view
+from launcher.record.runs import RunFolder
+from launcher.wire.private import registry
 from tests.e2e.fake_runs import run_id
 from tests.e2e.running import TIMEOUT_S, environment, tflaunch, tflaunch_argv
 from tests.launcher.agent.inside.guarded import is_cut_off, stranger
@@ -76,7 +78,7 @@ class Run:
 
     def step(self) -> int:
         """How far it has trained."""
-        return max((int(str(event["global_step"])) for event in self.events("progressed")), default=0)
+        return load_view(RunFolder(self.events_file.parent)).global_step or 0
 
     def wait_for_steps(self, more: int = 1) -> int:
         """Waits until it has trained so many steps more than it has by now."""
@@ -103,7 +105,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 def connect(port: int, **env: str) -> str:
     """What a TensorFlow client of this user has from a ps at that port: a session or a refusal."""
-    held = ports.reserve(None, None)
+    held = reserving.reserve(None, None)
     argv = [sys.executable, "-c", CLIENT, str(port), str(held.number)]
     given = environment(TF_GRPC_REUSE_PORT="1", **env)
     try:
@@ -150,7 +152,7 @@ def test_a_session_is_for_who_has_the_key(run: Run, tmp_path: Path) -> None:
     """Asked for directly, a thousand times, at a parameter server of a run that trains on."""
     run.wait_for_steps()
     ps = run.ports()["ps:0"]
-    homes = [Path(home.path, "guard") for home in folders.of_run(run_id(run.events_file.parent))]
+    homes = [Path(home.path, "guard") for home in registry.of_run(run_id(run.events_file.parent))]
     (own,) = filter(Path.exists, homes)  # the supervisor's folder has none
     other = tmp_path / "other"
     addresses.write(str(other), [Address("127.0.0.1", ps, os.urandom(32))])

@@ -129,3 +129,11 @@ def test_a_cluster_trains_whose_tf_config_does_not_fit_a_variable(tmp_path: Path
     workers = [task for task in report["tasks"] if task["task"].startswith("worker")]
     assert len(workers) == 3 and all(task["local_steps"] > 0 for task in workers)
     assert "0:1" in (tmp_path / "run" / "logs" / "worker-0.log").read_text()
+
+
+def test_a_plain_keras_model_gets_the_keras_of_its_tensorflow(tmp_path: Path) -> None:
+    """Legacy Keras is chosen for those who need it, and for nobody else."""
+    flags = ("--workers", "0", "--ps", "0", "--no-evaluator", "--run-dir", "run", "--plain")
+    done = tflaunch("local", *flags, "--", "python", str(Path(__file__).with_name("plain_keras.py")), cwd=tmp_path)
+    assert done.code == 0, done.stdout + done.stderr
+    assert re.search(r"trained by Keras 3\.\S+ keras\.src\.", done.log("chief:0"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from launcher.private import folders
+from launcher.wire.private import registry
 from tests.e2e.fake_runs import ENDLESS, OPTIONS, Live, run_id, wait_until
 from tests.e2e.running import Finished, alive, tflaunch
 
@@ -116,7 +116,7 @@ def test_what_a_dead_supervisor_has_left_is_ended(run: Live, tmp_path: Path, how
     done = say("stop", "run", *how, cwd=tmp_path)
     assert done.code == 0 and "nothing of it runs any more" in done.stderr, done.stderr
     assert not alive(name)
-    assert not list(folders.of_run(name))
+    assert not list(registry.of_run(name))
     assert "has ended already" not in done.stderr
 
 
@@ -126,6 +126,6 @@ def test_folders_of_dead_runs_are_cleaned_by_the_next_command(run: Live, tmp_pat
     os.kill(run.supervisor(), signal.SIGKILL)
     os.kill(keeper[0], signal.SIGKILL)
     wait_until(lambda: not alive(name))
-    assert len(list(folders.of_run(name))) == 1, "the supervisor's"
+    assert len(list(registry.of_run(name))) == 1, "the supervisor's"
     assert say("ls", cwd=tmp_path).code == 0
-    assert not list(folders.of_run(name))
+    assert not list(registry.of_run(name))

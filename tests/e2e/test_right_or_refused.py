@@ -39,6 +39,25 @@ def test_trainings_follow_one_another_and_anything_may_follow_them(tmp_path: Pat
     assert done.report is not None and done.report["notices"] == []
 
 
+@pytest.mark.legacy
+def test_what_is_placed_nowhere_runs_where_its_session_is(tmp_path: Path) -> None:
+    """Not on a parameter server, whose name comes before a worker's."""
+    program = ("python", str(HERE / "unplaced.py"), str(tmp_path / "model"))
+    done = tflaunch("local", *SMALL, "--no-evaluator", "--", *program, cwd=tmp_path)
+    assert done.code == 0, done.stdout[-6000:] + done.stderr
+    for task in ("chief:0", "worker:0"):
+        assert "here True" in done.log(task)
+
+
+@pytest.mark.legacy
+def test_sessions_of_the_programs_own_are_as_they_are_in_a_cluster_that_is_fixed(tmp_path: Path) -> None:
+    program = ("python", str(HERE / "own_sessions.py"), str(tmp_path / "model"))
+    done = tflaunch("local", *SMALL, "--no-evaluator", "--", *program, cwd=tmp_path)
+    assert done.code == 0, done.stdout[-6000:] + done.stderr
+    for task in ("chief:0", "worker:0"):
+        assert "wrong: nothing" in done.log(task)
+
+
 def refused(tmp_path: Path, mistake: str, *options: str) -> Finished:
     program = ("python", str(HERE / "refused.py"), mistake, str(tmp_path / "model"))
     return tflaunch("local", *SMALL, *options, "--", *program, cwd=tmp_path)

@@ -14,18 +14,24 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.tfrecord import encode_rows
 from launcher.estimator.streaming.tools.audit import Audit, read_audit
-from launcher.record.report import load_view, status_of
+from launcher.record.reading import load_view
+from launcher.record.report import status_of
 from launcher.record.runs import RunFolder
 from launcher.record.view import RunView
 from tests.e2e.running import Finished, environment, tflaunch, tflaunch_argv
+from tests.launcher.estimator.streaming import newcomer
 
 ROOT = Path(__file__).parents[2]
 JOB = "tests.launcher.estimator.streaming.plain"
 TRAINERS = ("chief:0", "worker:0", "worker:1")
+PARQUET: dict[str, Any] = {"found": True, "slice_records": 10}
+"""Read as it lies, in ranges that neither files nor row groups end at."""
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e, pytest.mark.timeout(420)]
 
@@ -37,13 +43,17 @@ class Data:
     most_rows: int
 
 
-def make_data(folder: Path, *, shards: int, most_rows: int, first: int = 0) -> Data:
-    """TFRecord files of unequal sizes, whose rows are numbered from ``first`` on."""
-    folder.mkdir()
+def make_data(folder: Path, *, shards: int, most_rows: int, first: int = 0, name: str = "{:04}.tfrecord") -> Data:
+    """Files of unequal sizes, TFRecord or Parquet by ``name``, whose rows are numbered from ``first`` on."""
     dice, at = random.Random(1), first
     for shard in range(shards):
         rows = dice.randint(1, most_rows)
-        (folder / f"{shard:04}.tfrecord").write_bytes(encode_rows({"x": range(at, at + rows)}))
+        path = folder / name.format(shard, day=shard % 3)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".parquet"):
+            pq.write_table(pa.table({"x": range(at, at + rows)}), path, row_group_size=7)
+        else:
+            path.write_bytes(encode_rows({"x": range(at, at + rows)}))
         at += rows
     return Data(folder=folder, rows=at - first, most_rows=most_rows)
 
@@ -168,12 +178,13 @@ def view_of(run: Path) -> RunView:
     return load_view(folder) if folder.events.exists() else RunView()
 
 
-def test_a_watched_folder_is_followed_until_tflaunch_stop_and_a_restart_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["{:04}.parquet", pytest.param("{:04}.tfrecord", marks=pytest.mark.soak)])
+def test_a_watched_folder_is_followed_until_tflaunch_stop_and_a_restart_goes_on(tmp_path: Path, name: str) -> None:
     incoming = tmp_path / "in"
-    data = make_data(incoming, shards=20, most_rows=9)
-    more = make_data(tmp_path / "more", shards=10, most_rows=9, first=10_000)
-    last = make_data(tmp_path / "last", shards=10, most_rows=9, first=20_000)
-    options = {"folder": str(incoming), "batch": 8, "save_steps": 30}
+    data = make_data(incoming, shards=20, most_rows=9, name=name)
+    more = make_data(tmp_path / "more", shards=10, most_rows=9, first=10_000, name=name)
+    last = make_data(tmp_path / "last", shards=10, most_rows=9, first=20_000, name=name)
+    options = {"folder": str(incoming), "batch": 8, "save_steps": 30, "found": name.endswith(".parquet")}
     live = Killer(tmp_path, "first", random.Random(0), **options)
     try:
         live.wait_for(lambda: live.examples() == data.rows)
@@ -195,10 +206,14 @@ def test_a_watched_folder_is_followed_until_tflaunch_stop_and_a_restart_goes_on(
     assert done.report is not None and done.report["input"]["examples"] == len(audit.trained)
 
 
-def train_under_kills(folder: Path, tasks: tuple[str, ...], *, seed: int, kills: int, step_s: float) -> Killer:
-    """One training with up to so many kills; checks what must hold whatever is killed."""
+def train_under_kills(
+    folder: Path, tasks: tuple[str, ...], *, seed: int, kills: int, step_s: float, parquet: bool = False
+) -> Killer:
+    """One training with up to so many kills; checks what must hold whatever is killed. ``parquet``: in ranges, in
+    folders of days."""
     folder.mkdir(exist_ok=True)
-    data = make_data(folder / "data", shards=60, most_rows=60)
+    name = "day={day}/{:04}.parquet" if parquet else "{:04}.tfrecord"
+    data = make_data(folder / "data", shards=60, most_rows=60, name=name)
     killer = Killer(
         folder,
         "run",
@@ -209,6 +224,7 @@ def train_under_kills(folder: Path, tasks: tuple[str, ...], *, seed: int, kills:
         save_steps=40,
         step_s=step_s,
         seed=seed,
+        **(PARQUET if parquet else {}),
     )
     try:
         while len(killer.killed) < kills and killer.process.poll() is None:
@@ -225,20 +241,51 @@ def train_under_kills(folder: Path, tasks: tuple[str, ...], *, seed: int, kills:
     return killer
 
 
-@pytest.mark.parametrize("tasks", [("worker:1", "chief:0"), ("ps:0", "worker:0")], ids=["trainers", "ps and worker"])
-def test_nothing_is_lost_whoever_is_killed(tmp_path: Path, tasks: tuple[str, ...]) -> None:
-    killer = train_under_kills(tmp_path, tasks, seed=len(tasks[0]), kills=3, step_s=0.03)
+OF_TRAINERS, OF_PS = ("worker:1", "chief:0"), ("ps:0", "worker:0")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "parquet"),
+    [
+        pytest.param(OF_TRAINERS, False, id="trainers"),
+        pytest.param(OF_PS, True, id="ps and worker, Parquet"),
+        pytest.param(OF_TRAINERS, True, marks=pytest.mark.soak, id="trainers, Parquet"),
+        pytest.param(OF_PS, False, marks=pytest.mark.soak, id="ps and worker"),
+    ],
+)
+def test_nothing_is_lost_whoever_is_killed(tmp_path: Path, tasks: tuple[str, ...], parquet: bool) -> None:
+    killer = train_under_kills(tmp_path, tasks, seed=len(tasks[0]), kills=3, step_s=0.03, parquet=parquet)
     assert killer.killed
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3000)
-def test_thirty_random_kills_over_several_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parquet", [False, True], ids=["TFRecord", "Parquet"])
+def test_thirty_random_kills_over_several_runs(tmp_path: Path, parquet: bool) -> None:
     kills = 0
     for seed in range(40):
-        kills += len(
-            train_under_kills(tmp_path / str(seed), ("ps:0", *TRAINERS), seed=seed, kills=6, step_s=0.05).killed
-        )
+        folder, tasks = tmp_path / str(seed), ("ps:0", *TRAINERS)
+        kills += len(train_under_kills(folder, tasks, seed=seed, kills=6, step_s=0.05, parquet=parquet).killed)
         if kills >= 30:
             return
     pytest.fail(f"only {kills} kills")
+
+
+@pytest.mark.parametrize(
+    ("twin", "rows"),
+    [
+        ("csv", 2000),
+        pytest.param("csv", 200_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+        pytest.param("parquet", 200_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+    ],
+)
+def test_the_newcomers_file_trains_by_the_example_on_a_cluster(tmp_path: Path, twin: str, rows: int) -> None:
+    newcomer.write(tmp_path / "train", newcomer.rows(rows))
+    newcomer.write(tmp_path / "eval", newcomer.rows(rows // 10, seed=1))
+    example = [str(ROOT / "examples" / "table.py"), f"train/{twin}", f"eval/{twin}"]
+    cluster = ["local", "--workers", "1", "--plain", "--run-dir", "run"]
+    done = tflaunch(*cluster, "--", "python", *example, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert done.code == 0, done.stdout[-6000:] + done.stderr
+    assert done.report is not None and done.report["input"]["examples"] == 3 * rows
+    learnt = 0.5 if rows > 100_000 else 0.0  # a few thousand rows are twelve steps
+    assert done.report["metrics"]["accuracy"] > learnt

@@ -85,9 +85,18 @@ def test_it_answers_and_shows_the_model_and_each_task(live: Callable[..., tuple[
     query = urlencode({"run": "worker-0", "tag": "task/memory (MiB)"})
     rows = json.loads(get(f"{url}data/plugin/scalars/scalars?{query}"))
     assert rows and rows[0][2] > 0, tags
+    assert f"tensorboard  {url}" in tflaunch("status", "run", cwd=tmp_path).stdout
     run.client.send_signal(signal.SIGINT)
     assert run.end()[0] == 130
-    assert is_gone(url)
+    assert is_gone(url) and "tensorboard" not in tflaunch("status", "run", cwd=tmp_path).stdout
+
+
+def test_a_detached_run_prints_its_address(tmp_path: Path) -> None:
+    done = local(tmp_path, "--tensorboard", "--detach", roles=LASTING)
+    url = done.stdout.partition("TensorBoard answers at ")[2].split()
+    assert url and b"TensorBoard" in get(url[0]), done.stdout + done.stderr
+    assert tflaunch("stop", "run", "--now", cwd=tmp_path).code == 0
+    assert is_gone(url[0])
 
 
 def test_a_run_that_ends_takes_it_along_and_told_its_address(tmp_path: Path) -> None:

@@ -87,10 +87,10 @@ def missing() -> str:
         return "hosts out of namespaces need root"
     tools = {"sshd": "openssh-server", "ssh-keygen": "openssh-client", "ip": "iproute2", "unshare": "util-linux"}
     lacking = [package for tool, package in tools.items() if _tool(tool) is None]
-    return f"install {' '.join(lacking)}" if lacking else _namespaces_forbidden()
+    return f"install {' '.join(lacking)}" if lacking else namespaces_forbidden()
 
 
-def _namespaces_forbidden() -> str:
+def namespaces_forbidden() -> str:
     probe = ["unshare", "--net", "--mount", "--pid", "--uts", "--fork", "sh", "-c", "mount -t proc proc /proc"]
     done = subprocess.run(probe, capture_output=True, text=True, check=False)
     return f"this kernel allows no namespaces: {done.stderr.strip()}" if done.returncode else ""
@@ -306,7 +306,7 @@ def _begin(made: Network, name: str, options: Options) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
             cwd="/",
         )
     link = f"tfl{made.number}v{index}"
@@ -329,7 +329,7 @@ def _script(made: Network, name: str, folder: Path, address: str, options: Optio
     """The host's first process, up to where it becomes sshd. What is to be seen again is kept while /tmp and /home are
     covered."""
     keep = folder / "keep"
-    seen = {path for path in (REPOSITORY, Path(sys.prefix), Path(sys.base_prefix)) if _is_covered(path)}
+    seen = {path for path in (REPOSITORY, Path(sys.prefix), Path(sys.base_prefix)) if is_covered(path)}
     kept = {"etc": folder / "etc", "home": folder / "home", "tmp": folder / "tmp", "ssh": folder / "ssh"}
     kept |= {"shared": made.shared} if options.shared else {}
     kept |= {f"seen{number}": path for number, path in enumerate(sorted(seen))}
@@ -355,7 +355,7 @@ def _script(made: Network, name: str, folder: Path, address: str, options: Optio
     )
 
 
-def _is_covered(path: Path) -> bool:
+def is_covered(path: Path) -> bool:
     return str(path).startswith(("/tmp/", "/home/", "/mnt/", "/run/"))
 
 
@@ -398,5 +398,5 @@ def _run(*argv: str) -> None:
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -126,8 +126,8 @@ class Live:
             ]
         return []
 
-    def wait_for(self, kind: str, **values: object) -> dict[str, Any]:
-        wait_until(lambda: self.events(kind, **values) or self._ended(), f"for {kind} {values}: {self.said}")
+    def wait_for(self, kind: str, *, timeout_s: float = DEADLINE_S, **values: object) -> dict[str, Any]:
+        wait_until(lambda: self.events(kind, **values) or self._ended(), f"for {kind} {values}: {self.said}", timeout_s)
         return self.events(kind, **values)[-1]
 
     def _ended(self) -> bool:

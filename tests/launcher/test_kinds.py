@@ -11,7 +11,7 @@ import pytest
 from tests.launcher.test_imports import ROOT, files, imports_of
 
 MAY_ASK = ("hosts", "spec", "cli")
-FACE = {f"launcher.hosts.{name}" for name in ("agents", "engine", "reach", "reaches")}
+FACE = {f"launcher.hosts.{name}" for name in ("agents", "engine", "reach", "known")}
 KINDS = {"local", "ssh", "slurm"}
 TELLING = {"transport", "ssh", "details", "way"}  # of a host
 

@@ -55,7 +55,8 @@ def record_files(folder: Path) -> tuple[Path, ...]:
     """The TFRecord files in ``folder``, by name. Raises JobError where there is none."""
     if not folder.is_dir():
         raise JobError(f"no data: there is no folder {folder}; make sample data with: python -m jobs.esmm generate")
-    files = tuple(sorted(path for path in folder.glob(PATTERN) if path.is_file()))
+    # An index of a file stands beside it, hidden.
+    files = tuple(sorted(path for path in folder.glob(PATTERN) if path.is_file() and not path.name.startswith(".")))
     if not files:
         raise JobError(f"no data: {folder} has no files named {PATTERN}; name another folder with --data")
     return files

@@ -11,8 +11,8 @@ from jobs.esmm.input.schema import LABELS, Schema
 from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
 from launcher.estimator.streaming.formats.options import ReadingOptions
 from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.opening import LEASE, ROW
 from launcher.estimator.streaming.reading.dataset import read_shards
-from launcher.estimator.streaming.stream import LEASE, ROW
 
 InputFn = Callable[..., tf.data.Dataset]
 

@@ -90,7 +90,7 @@ def balanced_device_fn(config: estimator.RunConfig) -> DeviceFn | None:
     from tensorflow.python.training.device_setter import STANDARD_PS_OPS
 
     device_fn: DeviceFn = tf.compat.v1.train.replica_device_setter(
-        cluster=config.cluster_spec,
+        ps_tasks=config.num_ps_replicas,
         worker_device=f"/job:{config.task_type}/task:{config.task_id}",
         ps_ops=list(STANDARD_PS_OPS),
         ps_strategy=LeastBytes(config.num_ps_replicas),

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from launcher.agent.ports import ports, reservations
-from launcher.agent.ports.ports import HeldPort, PortsError
+from launcher.agent.ports import reservations, reserving
+from launcher.agent.ports.reserving import HeldPort, PortsError
 
 _AT_A_TIME = 64
 _NEAR_THE_END = 32  # so many ports are tried at each end of a range
@@ -43,7 +43,7 @@ class Ports:
         problem = ""
         try:
             for _ in range(tasks):
-                self._held.append(ports.reserve(low, high))
+                self._held.append(reserving.reserve(low, high))
         except (PortsError, OSError) as error:
             problem = str(error)
         free = len(self._held)
@@ -62,7 +62,7 @@ class Ports:
         if any(held.number in numbers for held in self._held):
             return
         for number in numbers:
-            if (held := ports.hold(number)) is not None:
+            if (held := reserving.hold(number)) is not None:
                 self._held.append(held)
                 return
 

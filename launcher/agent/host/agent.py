@@ -28,17 +28,19 @@ from launcher.agent.inside.guard.addresses import Liveliness
 from launcher.agent.ports import reservations
 from launcher.agent.ports.guarding import Guarding
 from launcher.agent.ports.lookout import Lookout
-from launcher.agent.ports.ports import PortsError
 from launcher.agent.ports.prover import Prover
 from launcher.agent.ports.reservations import Reservations
+from launcher.agent.ports.reserving import PortsError
 from launcher.agent.system import linux, processes, title
 from launcher.agent.system.loop import Loop
-from launcher.agent.tasks.attempts import Attempts
+from launcher.agent.tasks import standing
 from launcher.agent.tasks.output import Outputs
 from launcher.agent.tasks.stacks import StackTaker
 from launcher.agent.tasks.task_links import TaskLinks
+from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.agent.tasks.usage import UsageSampler, memory_mib
 from launcher.wire import protocol
+from launcher.wire.private.folder import REFRESH_S
 from launcher.wire.words import limits
 
 TYPE_CHECKING = False
@@ -56,17 +58,25 @@ def main(options: Options, inheritance: Inheritance) -> NoReturn:
         linux.become_subreaper()
         title.set_title(f"tflaunch agent {inheritance.home.path}", "tflaunch-agent")
         if os.getppid() == inheritance.keeper:
-            Agent(options, inheritance).run()
+            Agent(options, inheritance, _forked_server(inheritance)).run()
     except Exception:  # noqa: BLE001 - the top of a process: the keeper takes down what is left and starts another
         sys.excepthook(*sys.exc_info())
         os._exit(1)
     os._exit(0)
 
 
+def _forked_server(inheritance: Inheritance) -> standing.Made | None:
+    """What forks tasks, if this process was forked from what can. In a task it does not return."""
+    if inheritance.standing is None:
+        return None
+    log = Path(inheritance.home.here, "preload.log")
+    return standing.fork(inheritance.standing, log, inheritance.open_files)
+
+
 class Agent:
     """Everything of one agent process, wired up."""
 
-    def __init__(self, options: Options, inheritance: Inheritance) -> None:
+    def __init__(self, options: Options, inheritance: Inheritance, server: standing.Made | None) -> None:
         self._options = options
         self._keeper = KeeperLine(inheritance.line, inheritance.held)
         self._home = inheritance.home
@@ -74,15 +84,15 @@ class Agent:
         self._loop = Loop()
         incarnation = f"{time.time_ns():x}-{inheritance.number}"
         self._outbox = Outbox(incarnation, time.time)
-        self._outputs = Outputs(self._loop, self._keeper, here / "output")
+        self._outputs = Outputs(self._loop, self._keeper, here / "output", options.kept_mib * 2**20)
         self._link = SupervisorLink(
             self._loop, inheritance.agent_listener, self._outbox, self._outputs, _welcome(incarnation), options.run
         )
         say = self._say
         base, open_files = dict(os.environ), inheritance.open_files
         self._deadline = Deadline(Path(self._home.path), base, options)
-        self._link.on_word = self._deadline.renew
-        self._attempts = Attempts(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
+        self._attempts = TaskRunner(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
+        self._attempts.preloads.made = server
         far = Liveliness.for_lease(options.lease_s) if options.silence_s else Liveliness()
         self._guarding = Guarding(self._loop, say, Path(self._home.path), base, far)
         self._reservations = Reservations(self._keeper)
@@ -91,6 +101,8 @@ class Agent:
         self._prover = Prover(self._loop, say, self._attempts, self._reservations)
         self._lookout = Lookout(self._loop, say, self._attempts, self._reservations)
         self._lease = Lease(self._loop, options, self._attempts, self._deadline, self._finish)
+        self._link.on_heard = self._lease.hear
+        self._lease.on_half = lambda: self._tasks.tell(protocol.Tell(task="", message=protocol.SaveNow()))
         self._usage = UsageSampler(self._loop, say, self._attempts, lambda: self._link.connected)
         self._stacks = StackTaker(self._loop, say, self._attempts, here)
         self._attempts.on_gone = self._tasks.forget
@@ -102,13 +114,18 @@ class Agent:
         self._link.on_command = self._obey
         self._link.on_change = self._supervisor_changed
         self._link.on_ack = self._check_pressure
-        self._link.on_abandoned = lambda now: self._finish() if now else self._lease.end()
+        self._link.on_abandoned = self._abandoned
         self._keeper.watch(self._loop, self._keeper_died)
         self._loop.on_child(self._attempts.reap)
+        self._refresh_home()
         self._lease.run()
         if self._options.silence_s:
             self._link.expect_words(self._options.silence_s)
         self._loop.run()
+
+    def _refresh_home(self) -> None:
+        self._home.refresh()
+        self._loop.later(REFRESH_S, self._refresh_home)
 
     def _say(self, body: protocol.Message) -> None:
         self._link.say(body)
@@ -120,8 +137,16 @@ class Agent:
     def _supervisor_changed(self, connected: bool) -> None:
         if connected:
             self._lease.renew()
+        elif not self._options.silence_s:
+            self._lease.run()
+
+    def _abandoned(self, now: bool) -> None:
+        """The run goes on nowhere."""
+        if now:
+            self._finish()
         else:
-            self._lease.run(silent_s=time.monotonic() - self._link.heard_at)
+            self._lease.agree(grace=True)
+            self._lease.end()
 
     # --- commands
 
@@ -159,7 +184,7 @@ class Agent:
 
     def _lock(self, command: protocol.LockModelDir) -> None:
         try:
-            self._model_locks.lock(command.path, command.generation)
+            self._model_locks.lock(command.path, command.generation, command.departed)
         except lock.LockError as error:
             self._refuse(command, str(error))
 
@@ -180,6 +205,10 @@ class Agent:
         if self._guarding.is_on:
             self._lookout.watch()
 
+    def _agree(self, command: protocol.LeaseTerms) -> None:
+        self._lease.agree(grace=command.grace)
+        self._say(protocol.LeaseAgreed(grace=command.grace))
+
     # --- the end
 
     def _keeper_died(self) -> None:
@@ -190,7 +219,7 @@ class Agent:
     def _finish(self) -> None:
         """Nothing is left when the supervisor sees its line close: no process, no lock, no port, no file."""
         processes.kill_descendants(besides=self._attempts.unkilled)
-        self._model_locks.release()
+        self._model_locks.release(is_over=not self._lease.passed)
         self._reservations.release()
         self._keeper.forget()
         self._home.remove()
@@ -204,6 +233,7 @@ _COMMANDS: Mapping[type[protocol.Message], Callable[[Agent, Any], None]] = Mappi
         protocol.Reserve: Agent._reserve,
         protocol.LockModelDir: lambda agent, command: agent._lock(command),
         protocol.SeeModelDir: Agent._see_model_dir,
+        protocol.LeaseTerms: Agent._agree,
         protocol.Guard: lambda agent, command: agent._guarding.renew(command),
         protocol.Preload: lambda agent, command: agent._attempts.preloads.prepare(command),
         protocol.Start: Agent._start,

@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from launcher.agent.host.options import Options
@@ -23,13 +24,18 @@ _NOBODY = "-"
 _MOST_HOLDERS = 100
 
 
+def clock() -> float:
+    """Seconds, those included in which the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Deadline:
-    """Until when this host is part of the run for all that its supervisor knows: the lease and the grace time after his
-    last word. There is none where he lives and dies with this host. What it adds to ``base`` makes tasks keep to it."""
+    """Until when this host is part of the run for all that its supervisor knows: the lease after the last word of ours
+    that he has, and the grace time if ``grace_s`` is not 0. There is none where he lives and dies with this host. What
+    it adds to ``base`` makes tasks keep to it."""
 
     def __init__(self, home: Path, base: dict[str, str], options: Options) -> None:
-        # He gives up a sixth of the lease later, counted from the answer to a Ping that may be a twelfth older.
-        self._lasts_s = options.lease_s * 13 / 12 + options.grace_s
+        self._lease_s, self.grace_s = options.lease_s, options.grace_s
         self._shared: mmap.mmap | None = None
         base.pop(_DEADLINE_VARIABLE, None)  # that of a run which we are a task of
         if not options.silence_s or library.obstacle():
@@ -43,16 +49,16 @@ class Deadline:
             os.close(fd)
         base[_DEADLINE_VARIABLE] = str(path)
         base[LIBRARY_VARIABLE] = library.loadable(home)
-        self.renew()
+        self.renew(clock())
 
     @property
     def passed(self) -> bool:
         return self._shared is not None and time.clock_gettime_ns(time.CLOCK_BOOTTIME) > self._until()
 
-    def renew(self) -> None:
-        """The supervisor has said a word."""
+    def renew(self, heard: float) -> None:
+        """The supervisor has our word of that moment."""
         if self._shared is not None:
-            until = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + int(self._lasts_s * 1e9)
+            until = int((heard + self._lease_s + self.grace_s) * 1e9)
             self._shared[:8] = struct.pack("=q", until)
 
     def _until(self) -> int:
@@ -60,24 +66,29 @@ class Deadline:
         return int(struct.unpack("=q", self._shared[:8])[0])
 
 
-def take(folder: str, run: str, generation: int) -> None:
+def take(folder: str, run: str, generation: int, departed: Iterable[str] = ()) -> None:
     """From now on that generation has the folder, and whoever had it changes nothing there any more. One that had it,
-    and was replaced, does not get it back: its host may have been frozen."""
+    and was replaced, does not get it back: its host may have been frozen. ``departed``: attempts (``chief:0 1``) of
+    this generation whose tasks have gone on elsewhere; they have lost the folder, too."""
     lines, name = _holders(folder), f"{run} {generation}"
     later = [line for line in lines if line.rpartition(" ")[0] == run and int(line.rpartition(" ")[2]) > generation]
-    if name not in lines and not later:
-        _write(folder, [*lines, name])
+    if later or (name in lines and lines[-1] != name):
+        return
+    gone = [line for attempt in departed if (line := f"{name} {attempt}") not in lines]
+    if gone or name not in lines:
+        _write(folder, [*(line for line in lines if line != name), *gone, name])
 
 
-def leave(folder: str, run: str, generation: int) -> None:
-    """The run is over; nobody has the folder, unless somebody else has taken it, a later generation included. One in
-    which nothing was trained is left as it was found."""
+def leave(folder: str, run: str, generation: int, *, is_over: bool) -> None:
+    """This host has done with the folder. Nobody has it when the run is over, unless somebody else has taken it, a
+    later generation included; otherwise the run may go on elsewhere. One in which nothing was trained is left as it
+    was found."""
     lines = _holders(folder)
     if lines[-1:] != [f"{run} {generation}"]:
         return
     if [entry.name for entry in Path(folder).iterdir()] == [HOLDERS]:
         Path(folder, HOLDERS).unlink(missing_ok=True)
-    else:
+    elif is_over:
         _write(folder, [*lines, _NOBODY])
 
 

@@ -19,14 +19,16 @@ import sys
 from launcher.agent.host import sweep
 from launcher.agent.host.options import EXIT_BUSY, Inheritance, Options
 from launcher.agent.system import linux, processes, title
-from launcher.private import folders
-from launcher.private.folder import AGENT_LOG, AGENT_SOCKET, TASK_SOCKET, Folder
+from launcher.wire.private import registry
+from launcher.wire.private.folder import AGENT_LOG, AGENT_SOCKET, TASK_SOCKET, Folder
 from launcher.wire.variables import RUN_VARIABLE
 from launcher.wire.words import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from launcher.agent.tasks.standing import Standing
 
 _MAX_AGENTS = 10  # an agent that dies that often has a fault that one more will not cure
 _MAX_MESSAGE_BYTES = 65536
@@ -46,7 +48,7 @@ def become(options: Options) -> NoReturn:
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whatever the program that started it has left open
         if not title.set_environment(RUN_VARIABLE, options.run):
             _start_over(options)
-        code = _start(options)
+        code = start(options)
     except Exception as error:  # noqa: BLE001 - the top of a process, which must not go on as the relay it was
         _complain(error)
     os._exit(code)
@@ -61,13 +63,15 @@ def _start_over(options: Options) -> NoReturn:
 
 def main(argument: str) -> int:
     """Listens, then goes to the background: when the first process ends with 0, the agent can be connected to."""
-    return _start(Options.from_json(argument))
+    return start(Options.from_json(argument))
 
 
-def _start(options: Options) -> int:
+def start(options: Options, standing: Standing | None = None) -> int:
+    """Forks the keeper; the exit code of that, 0 when it listens. ``standing``: what this process was forked from, if
+    that can fork tasks."""
     try:
-        home = folders.make(options.name, options.run)
-    except folders.FolderError as error:
+        home = registry.make(options.name, options.run)
+    except registry.FolderError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     if home is None:
@@ -78,7 +82,7 @@ def _start(options: Options) -> int:
     _leave_terminal(home)
     _stand_below_a_guard(home, listeners)
     title.set_title(f"tflaunch keeper {home.path}", "tflaunch-keeper")
-    keep(options, home, listeners)
+    keep(options, home, listeners, standing)
 
 
 def _leave_terminal(home: Folder) -> None:
@@ -107,7 +111,7 @@ def _stand_below_a_guard(home: Folder, listeners: Listeners) -> None:
     for listener in listeners:
         listener.close()
     title.set_title(f"tflaunch guard {home.path}", "tflaunch-guard")
-    with contextlib.suppress(folders.FolderError, OSError):
+    with contextlib.suppress(registry.FolderError, OSError):
         sweep.tidy(kill=True)
     os.waitpid(keeper, 0)
     processes.kill_descendants()
@@ -115,19 +119,19 @@ def _stand_below_a_guard(home: Folder, listeners: Listeners) -> None:
     os._exit(0)
 
 
-def keep(options: Options, home: Folder, listeners: Listeners) -> NoReturn:
+def keep(options: Options, home: Folder, listeners: Listeners, standing: Standing | None) -> NoReturn:
     """Runs agents until one says that the run is over, then takes down what is left. Blocks; ends the process."""
     # Imported here, so that the relay can connect meanwhile; before the fork, so that every agent shares the pages.
     from launcher.agent.host import agent  # noqa: F401
 
     linux.become_subreaper()
     open_files = linux.raise_open_files()
-    gc.collect()
     gc.freeze()
+    gc.enable()
     held: Held = {}
     try:
         for number in range(_MAX_AGENTS):
-            if run_agent(options, home, listeners, held, (number, open_files)):
+            if run_agent(options, home, listeners, held, (number, open_files, standing)):
                 break
     except Exception as error:  # noqa: BLE001 - the top of a process: nothing may keep it from taking down what is left
         _complain(error)
@@ -160,7 +164,9 @@ def _refuse(listener: socket.socket, message: str) -> None:
                 pass
 
 
-def run_agent(options: Options, home: Folder, listeners: Listeners, held: Held, facts: tuple[int, int]) -> bool:
+def run_agent(
+    options: Options, home: Folder, listeners: Listeners, held: Held, facts: tuple[int, int, Standing | None]
+) -> bool:
     """Forks an agent, serves it until it ends, and kills all that it leaves; True if the run is over. Blocks."""
     from launcher.agent.host import agent
 
@@ -168,7 +174,8 @@ def run_agent(options: Options, home: Folder, listeners: Listeners, held: Held, 
     keeper = os.getpid()
     if os.fork() == 0:
         ours.close()
-        agent.main(options, Inheritance(home, *listeners, theirs, held, keeper, *facts))
+        number, open_files, standing = facts
+        agent.main(options, Inheritance(home, *listeners, theirs, held, keeper, number, open_files, standing))
     theirs.close()
     with ours:
         done = watch(ours, held)

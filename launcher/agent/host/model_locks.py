@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from launcher.agent.host import fence
@@ -17,9 +17,9 @@ from launcher.agent.host import lock as locks
 from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.system import linux, processes
 from launcher.agent.system.loop import Loop
-from launcher.private import folders
-from launcher.private.folder import Folder
 from launcher.wire import protocol
+from launcher.wire.private import registry
+from launcher.wire.private.folder import Folder
 
 _NAMES = "locks"
 _LEAVE_ALONE_S = 5.0  # a script that is emptying the folder is not to find another file in it
@@ -41,9 +41,9 @@ class ModelLocks:
         self._names = Path(home.here, _NAMES)
         self._generations: dict[str, int] = {}
 
-    def lock(self, path: str, generation: int) -> None:
-        """Locks a folder for that generation of the run and says so; one that is locked already is said to be. Raises
-        locks.LockError."""
+    def lock(self, path: str, generation: int, departed: Iterable[str] = ()) -> None:
+        """Locks a folder for that generation of the run, without its ``departed`` attempts, and says so; one that is
+        locked already is said to be. Raises locks.LockError."""
         if locks.is_remote(path):
             note = "folders of this kind cannot be locked; see to it that no other run trains in it"
             self._say(protocol.Locked(path=path, note=note))
@@ -54,12 +54,12 @@ class ModelLocks:
             fd, note = locks.lock(path, self._owner())
             self._hold(f"lock {path}", fd)
             self._watch(path)
-        fence.take(path, self._run, generation)
+        fence.take(path, self._run, generation, departed)
         self._generations[path] = generation
         self._say(protocol.Locked(path=path, note=note))
 
-    def release(self) -> None:
-        """Removes the files of all locks that are still this host's; its folders are nobody's."""
+    def release(self, *, is_over: bool) -> None:
+        """Removes the files of all locks that are still this host's; its folders are nobody's if the run is over."""
         for held, fds in self._keeper.held.items():
             kind, _, path = held.partition(" ")
             if kind == "lock":
@@ -67,7 +67,7 @@ class ModelLocks:
             elif kind == "name":
                 locks.unlock(locks.name_file(path, self._names), fds[0], socket.gethostname())
         for path, generation in self._generations.items():
-            fence.leave(path, self._run, generation)
+            fence.leave(path, self._run, generation, is_over=is_over)
 
     def _hold(self, name: str, fd: int | None) -> None:
         if fd is not None and name not in self._keeper.held:
@@ -78,8 +78,8 @@ class ModelLocks:
     def _others(self) -> Iterator[Path]:
         """Where other runs of this user's lock names, each as long as it is looked at."""
         try:
-            yield from (Path(home.here, _NAMES) for home in folders.mine() if home.path != self._home.path)
-        except folders.FolderError:
+            yield from (Path(home.here, _NAMES) for home in registry.mine() if home.path != self._home.path)
+        except registry.FolderError:
             return
 
     def _owner(self) -> locks.Owner:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import NamedTuple
 
-from launcher.private.folder import Folder
+from launcher.wire.forms.named import NamedTuple
+from launcher.wire.private.folder import Folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.agent.tasks.standing import Standing
 
 EXIT_BUSY = 75  # of a keeper that found another one, which may be starting or ending
 
@@ -18,7 +22,8 @@ class Options(NamedTuple):
     ``lease_s``: how long tasks live while no supervisor is connected. ``grace_s``: the longest wait between TERM
     and KILL when the lease has passed. ``ps_wait_s``: how long after the lease a ps lives on at least, for trainers
     of other hosts to save; 0 where the run has only this host. ``silence_s``: after how long without a word from
-    the supervisor its line counts as lost, where a line may be cut unnoticed; 0 where it cannot. ``start``: whether
+    the supervisor its line counts as lost, where a line may be cut unnoticed; 0 where it cannot. ``kept_mib``: as much
+    of each attempt's output is kept for the supervisor. ``start``: whether
     a keeper may be started; a run that had one before must not take another for it, since the ports and the lock
     died with the first.
     """
@@ -29,6 +34,7 @@ class Options(NamedTuple):
     grace_s: float = 30.0
     ps_wait_s: float = 0.0
     silence_s: float = 0.0
+    kept_mib: int = 1024
     start: bool = True
 
     def to_json(self) -> str:
@@ -49,7 +55,7 @@ class Inheritance(NamedTuple):
     ``home`` is the run's folder on this host, in which all of them live; ``agent_listener`` and ``task_listener`` are
     the sockets to accept from; ``line`` leads to the keeper, whose pid is ``keeper``; ``held`` are the descriptors that
     it holds, by name; ``number`` counts agents from 0; ``open_files`` is the soft limit of open files that tasks are to
-    have.
+    have. ``standing``: what all of them were forked from, if that can fork tasks.
     """
 
     home: Folder
@@ -60,3 +66,4 @@ class Inheritance(NamedTuple):
     keeper: int
     number: int
     open_files: int
+    standing: Standing | None = None

@@ -6,6 +6,8 @@ nothing: the pipe is opened again and finds the same agent. Minimal imports, sin
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import select
 import signal
@@ -15,8 +17,9 @@ import time
 from collections.abc import Callable
 
 from launcher.agent.host.options import EXIT_BUSY, Options
-from launcher.private import folders, peers
-from launcher.private.folder import AGENT_SOCKET, Folder
+from launcher.wire import standby
+from launcher.wire.private import peers, registry
+from launcher.wire.private.folder import AGENT_SOCKET, Folder
 from launcher.wire.variables import READY_MARKER
 from launcher.wire.words import limits
 
@@ -39,23 +42,25 @@ def main(argument: str) -> int:
     options = Options.from_json(argument)
     try:
         found = connect(options)
-    except (folders.FolderError, peers.ForeignPeerError, OSError) as error:
+    except (registry.FolderError, peers.ForeignPeerError, OSError) as error:
         sys.stderr.write(f"{limits.told(error)}\n")
         return 1
     if found is None:
         return 1 if options.start else EXIT_GONE
     agent, home = found
+    gc.enable()
     os.write(1, READY_MARKER)
     pump(agent)
     # At once: to take its interpreter down would keep the run from its end.
-    os._exit(EXIT_LEFT if any(True for _ in folders.every(options.name)) else _when_all_have_left(home))
+    os._exit(EXIT_LEFT if any(True for _ in registry.every(options.name)) else _when_all_have_left(home))
 
 
 def _when_all_have_left(home: Folder) -> int:
     """0 when nobody lives in the folder of a run that is over: its agent goes a moment before those who watched it."""
-    deadline = time.monotonic() + _LEAVE_LIMIT_S
+    deadline, wait_s = time.monotonic() + _LEAVE_LIMIT_S, 0.002
     while home.lived_in() and time.monotonic() < deadline:
-        time.sleep(0.002)
+        time.sleep(wait_s)  # many hosts may be one machine, and those who are waited for need it
+        wait_s = min(2 * wait_s, 0.05)
     return 0
 
 
@@ -70,7 +75,9 @@ def connect(options: Options) -> tuple[socket.socket, Folder] | None:
         if not options.start:
             sys.stderr.write(f"the keeper has died, and its agent with it ({options.name})\n")
             return None
+        began = time.monotonic()
         code = start_keeper(options)
+        deadline += time.monotonic() - began  # it may have been an import, which takes as long as it takes
         if code not in (0, EXIT_BUSY):
             return None
         if code == EXIT_BUSY:
@@ -80,7 +87,7 @@ def connect(options: Options) -> tuple[socket.socket, Folder] | None:
 
 
 def _try_connect(name: str) -> tuple[socket.socket, Folder] | None:
-    for home in folders.every(name):
+    for home in registry.every(name):
         try:
             return home.connect(AGENT_SOCKET), home.copy()
         except OSError:  # left over, or not listening yet
@@ -91,10 +98,17 @@ def _try_connect(name: str) -> tuple[socket.socket, Folder] | None:
 def start_keeper(options: Options) -> int:
     """Starts a keeper and waits until it listens; returns the exit code of the process that started it.
 
-    A fork: another interpreter would take as long to start as all the rest of this.
+    A fork, of the interpreter that stands by for the run's owner if one does: another interpreter would take as long to
+    start as all the rest of this.
     """
     from launcher.agent.host import keeper
 
+    if wanted := os.environ.pop(standby.VARIABLE, ""):
+        from launcher.agent.standby import asking
+
+        with contextlib.suppress(OSError):  # what may go wrong there must not keep a run from its start
+            if (code := asking.start_keeper(standby.Wanted.from_json(wanted), options)) is not None:
+                return code
     pid = os.fork()
     if pid == 0:
         keeper.become(options)

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from launcher.agent.host.fence import clock
 from launcher.agent.host.outbox import Outbox
 from launcher.agent.system.accept import Acceptor
 from launcher.agent.system.loop import Loop
@@ -22,10 +23,9 @@ _POLL_GROWTH = 1.5
 class SupervisorLink:
     """At most one supervisor speaks; a newer connection replaces the older one when it has said its ``Hello``.
 
-    ``on_command`` gets every command but ``Hello``, ``Ack`` and ``Ping``, ``on_word`` is called at each of them;
-    ``on_change(connected)`` is called when the
-    supervisor comes or goes. ``heard_at``: when he was last heard (monotonic seconds).
-    """
+    ``on_command`` gets every command but ``Hello``, ``Ack``, ``Ping`` and ``Heard``; ``on_change(connected)`` is called
+    when the supervisor comes or goes. ``heard_at``: when he was last heard (monotonic seconds). ``on_heard`` gets the
+    moment of a word of ours that he has, by ``clock``."""
 
     def __init__(
         self, loop: Loop, listener: socket.socket, outbox: Outbox, outputs: Outputs, welcome: protocol.Welcome, run: str
@@ -41,7 +41,7 @@ class SupervisorLink:
         self.heard_at = time.monotonic()
         self.on_command: Callable[[protocol.Message], None] = lambda message: None
         self.on_change: Callable[[bool], None] = lambda connected: None
-        self.on_word: Callable[[], None] = lambda: None
+        self.on_heard: Callable[[float], None] = lambda at: None
         self.on_ack: Callable[[], None] = lambda: None
         self.on_abandoned: Callable[[bool], None] = lambda now: None
         self._acceptor = Acceptor(loop, listener, self._accept)
@@ -99,9 +99,11 @@ class SupervisorLink:
             return
         if wire is not self._wire:
             return
-        self._note_word()
+        self.heard_at = time.monotonic()
         if isinstance(message, protocol.Ping):
-            wire.send(protocol.encode(protocol.Pong()))
+            wire.send(protocol.encode(protocol.Pong(at=clock())))
+        elif isinstance(message, protocol.Heard):
+            self.on_heard(message.at)
         elif isinstance(message, protocol.Ack):
             self._outbox.acknowledge(message.seq)
             self._outputs.acknowledge(message.output)
@@ -109,10 +111,6 @@ class SupervisorLink:
         else:
             self._received += 1
             self.on_command(message)
-
-    def _note_word(self) -> None:
-        self.heard_at = time.monotonic()
-        self.on_word()
 
     def _greet(self, wire: Wire, hello: protocol.Hello) -> None:
         if hello.run != self._run or hello.version != protocol.VERSION:
@@ -122,11 +120,11 @@ class SupervisorLink:
         if self._wire is not None and self._wire is not wire:
             self._wire.close()
         self._wire = wire
-        self._note_word()
+        self.heard_at = time.monotonic()
         if hello.incarnation in ("", self._outbox.incarnation):
             self._outbox.acknowledge(hello.acked)
         self._outputs.resume(hello.output)
-        wire.send(protocol.encode(_with_received(self._welcome, self._received)))
+        wire.send(protocol.encode(protocol.changed(self._welcome, received=self._received, at=clock())))
         for line in self._outbox.unacknowledged():
             wire.send(line)
         wire.want_drain()
@@ -153,7 +151,3 @@ class SupervisorLink:
             self._wire.want_drain()
         self._loop.later(self._poll_s, self._poll_output)
         self._poll_s = min(_LONGEST_POLL_S, self._poll_s * _POLL_GROWTH)
-
-
-def _with_received(welcome: protocol.Welcome, received: int) -> protocol.Welcome:
-    return protocol.changed(welcome, received=received)

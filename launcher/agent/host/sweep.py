@@ -11,7 +11,7 @@ import time
 
 from launcher.agent.host.options import Options
 from launcher.agent.system import processes
-from launcher.private import folders, peers
+from launcher.wire.private import peers, registry
 from launcher.wire.variables import READY_MARKER, RUN_VARIABLE
 
 
@@ -57,7 +57,7 @@ def sweep(run: str, name: str = "", *, limit_s: float = 10.0) -> bool:
 
 def _removed(name: str) -> bool:
     left = False
-    for home in folders.every(name):
+    for home in registry.every(name):
         if home.lived_in():
             left = True
         else:
@@ -68,7 +68,7 @@ def _removed(name: str) -> bool:
 def tidy(*, kill: bool) -> None:
     """Removes what runs of this user's that are dead have left on this machine: their folders and, with ``kill``, their
     processes. Those whose folders are lived in, or were made elsewhere, are let alone. Raises FolderError. Blocks."""
-    for home in folders.left_over():
+    for home in registry.left_over():
         run = home.run()
         if run and members(run) and (not kill or _is_alive(run, but=home.path) or not sweep(run)):
             continue  # what is left of it shows whose those processes are
@@ -76,4 +76,4 @@ def tidy(*, kill: bool) -> None:
 
 
 def _is_alive(run: str, *, but: str) -> bool:
-    return any(home.path != but and home.lived_in() for home in folders.of_run(run))
+    return any(home.path != but and home.lived_in() for home in registry.of_run(run))

@@ -49,16 +49,16 @@ def serve(modules_at_start: frozenset[str]) -> Callable[[], None] | None:
     template = warm.imported(message["modules"], modules_at_start)
     gc.collect()
     gc.freeze()
-    _assert_forkable()
-    _send(connection, kind="ready", pid=os.getpid(), seconds=round(time.monotonic() - began, 3))
-    return _fork_tasks(connection, template)
+    assert_forkable()
+    return fork_tasks(connection, template, round(time.monotonic() - began, 3))
 
 
 class PreloadError(Exception):
     """No task can be forked from this process; the text says why."""
 
 
-def _assert_forkable() -> None:
+def assert_forkable() -> None:
+    """Raises PreloadError if this process cannot be forked."""
     threads = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
     if threads:
         raise PreloadError(f"a preloaded module has started threads, which a fork would lose: {', '.join(threads)}")
@@ -68,7 +68,9 @@ def _assert_forkable() -> None:
         raise PreloadError(f"a preloaded module has opened an accelerator, which a fork cannot use: {opened[0]}")
 
 
-def _fork_tasks(connection: socket.socket, template: Template) -> Callable[[], None] | None:
+def fork_tasks(connection: socket.socket, template: Template, seconds: float) -> Callable[[], None] | None:
+    """Says that the imports are done, and how long they took; goes on as ``serve`` does."""
+    _send(connection, kind="ready", pid=os.getpid(), seconds=seconds)
     while True:
         message, fds = _receive(connection)
         if message is None:

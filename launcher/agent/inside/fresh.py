@@ -45,11 +45,11 @@ def output(output_fd: int) -> None:
         os.dup2(source, target)
 
 
-def close_descriptors() -> None:
-    """Closes all but the first three."""
+def close_descriptors(*, besides: int = 0) -> None:
+    """Closes all but the first three, and ``besides``."""
     # Not up to the limit of open files, which may be millions: not every C library has close_range(2).
     for fd in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
-        if fd > 2:
+        if fd > 2 and fd != besides:
             with contextlib.suppress(OSError):  # the one that the listing itself had open
                 os.close(fd)
 
@@ -130,7 +130,9 @@ def forget(modules: Mapping[str, ModuleType]) -> None:
     """
     sys.path_importer_cache.clear()
     importlib.invalidate_caches()
-    linecache.clearcache()
+    for name, entry in [*linecache.cache.items()]:
+        if len(entry) == 1 or entry[1] is not None:  # what is in no file cannot be read again
+            del linecache.cache[name]
     vars(warnings)["onceregistry"].clear()
     for module in modules.values():
         registry = getattr(module, "__dict__", {}).get("__warningregistry__")

@@ -13,6 +13,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def main() -> None:
     modules_at_start = frozenset(sys.modules)
@@ -20,11 +24,21 @@ def main() -> None:
         del sys.path[0]
     _import_ours()
     from launcher.agent.inside import ending, fork_server, main_module
+    from launcher.wire.standby import VARIABLE
 
     ending.watch()
-    execute = fork_server.serve(modules_at_start)
+    execute = _stand_by(modules_at_start) if VARIABLE in os.environ else fork_server.serve(modules_at_start)
     if execute is not None:
         main_module.run(execute)
+
+
+def _stand_by(modules_at_start: frozenset[str]) -> Callable[[], None]:
+    from launcher.agent.standby import interpreter
+
+    try:
+        interpreter.serve(modules_at_start)
+    except interpreter.LeaveError as leave:
+        return leave.execute
 
 
 def _import_ours() -> None:

@@ -16,7 +16,7 @@ from launcher.agent.inside.importing import OURS, Hidden, recording, top_of
 from launcher.agent.inside.tensorflow_hooks import choose_keras_at_import, load_adjust
 
 # What a DNNClassifier's train_and_evaluate imports beyond ``tf.estimator`` itself, as -X importtime shows.
-_USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "{keras}.src.engine.base_layer_v1")
+_USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "numpy.random", "{keras}.src.engine.base_layer_v1")
 
 
 def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Template:
@@ -63,6 +63,7 @@ def _import(name: str) -> Effects:
 def _import_estimator() -> None:
     try:
         from launcher.estimator import compat
+        from launcher.estimator.compat import conversions
 
         compat.install()
     except ImportError as error:  # a TensorFlow without tensorflow-estimator: its scripts do without
@@ -75,3 +76,4 @@ def _import_estimator() -> None:
         full_name = name.format(keras=keras)
         if importlib.util.find_spec(full_name) is not None:
             importlib.import_module(full_name)
+    conversions.convert_ahead()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from launcher.agent.system import processes
+from launcher.wire.forms.named import NamedTuple
 
 _LISTEN = b"0A"
 

@@ -15,7 +15,7 @@ from launcher.agent.ports.reservations import Reservations, describe
 from launcher.agent.system import processes
 from launcher.agent.system.loop import Loop, Timer
 from launcher.agent.tasks.attempt import Attempt, Stage
-from launcher.agent.tasks.attempts import Attempts
+from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.wire import protocol
 
 _THREAD = b"tflaunch-door\n"  # doorkeeper.c
@@ -28,7 +28,7 @@ class Lookout:
     """Watches each attempt until something listens on its port."""
 
     def __init__(
-        self, loop: Loop, say: Callable[[protocol.Message], None], attempts: Attempts, reservations: Reservations
+        self, loop: Loop, say: Callable[[protocol.Message], None], attempts: TaskRunner, reservations: Reservations
     ) -> None:
         self._loop = loop
         self._say = say

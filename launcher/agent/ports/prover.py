@@ -15,7 +15,7 @@ from launcher.agent.ports.reservations import Reservations, describe
 from launcher.agent.system import processes
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.attempt import Attempt, Stage
-from launcher.agent.tasks.attempts import Attempts
+from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.wire import protocol
 
 _FIRST_WAIT_S = 0.05
@@ -27,7 +27,7 @@ class Prover:
     """The proofs that are still due, looked at together."""
 
     def __init__(
-        self, loop: Loop, say: Callable[[protocol.Message], None], attempts: Attempts, reservations: Reservations
+        self, loop: Loop, say: Callable[[protocol.Message], None], attempts: TaskRunner, reservations: Reservations
     ) -> None:
         self._loop = loop
         self._say = say

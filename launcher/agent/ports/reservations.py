@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from launcher.agent.host.keeper_line import KeeperLine
-from launcher.agent.ports import listeners, ports
-from launcher.agent.ports.ports import HeldPort, PortsError
+from launcher.agent.ports import listeners, reserving
+from launcher.agent.ports.reserving import HeldPort, PortsError
 from launcher.agent.system import processes
 from launcher.wire import protocol
 from launcher.wire.protocol import JsonValue
@@ -25,7 +25,7 @@ class Reservations:
             kind, _, rest = name.partition(" ")
             if kind == _PREFIX:
                 generation, _, task = rest.partition(" ")
-                self._held[int(generation), task] = ports.adopted(fds)
+                self._held[int(generation), task] = reserving.adopted(fds)
 
     def port_of(self, task: str) -> int | None:
         """The port of that task in the newest generation that has one."""
@@ -53,7 +53,7 @@ class Reservations:
         try:
             for task in command.tasks:
                 if (command.generation, task) not in self._held:
-                    fresh[command.generation, task] = ports.reserve(command.low, command.high)
+                    fresh[command.generation, task] = reserving.reserve(command.low, command.high)
         except (PortsError, OSError):
             for held in fresh.values():
                 held.release()

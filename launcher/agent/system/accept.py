@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from launcher.agent.system.loop import Loop
-from launcher.private import peers
+from launcher.wire.private import peers
 
 _PAUSE_S = 0.2
 

@@ -6,7 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Container, Iterable, Mapping
-from typing import NamedTuple
+
+from launcher.wire.forms.named import NamedTuple
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PF_EXITING = 0x4  # include/linux/sched.h

@@ -1,3 +1,3 @@
 """Attempts of tasks: started, watched, stopped; their output and what they say."""
 
-__all__ = ["attempt", "attempts", "environment", "output", "stacks", "task_links", "usage"]
+__all__ = ["attempt", "environment", "output", "stacks", "standing", "task_links", "task_runner", "usage"]

@@ -15,8 +15,8 @@ from launcher.agent.system import processes
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks import environment
 from launcher.agent.tasks.spawn import SpawnError, spawn
-from launcher.private.folder import Folder
 from launcher.wire import protocol
+from launcher.wire.private.folder import Folder
 
 FD_VARIABLE = "TFLAUNCH_BOARD_FD"
 _PROGRAM_FILE = Path(__file__).with_name("board_program.py")

@@ -2,10 +2,12 @@
 
 ``python board_program.py {"logdir": …, "events": …, "model_dir": …}``: shows ``logdir``, in which ``model`` leads to
 the model_dir. ``events`` is the run's events.jsonl, empty on a host that has it not; each task's throughput, waiting
-for input, CPU and memory are written from there. When TensorBoard answers, its address goes as one line to the
-descriptor that ``TFLAUNCH_BOARD_FD`` names. TensorBoard takes any free port by binding it, so that nobody else can.
+for input, CPU and memory are written from there and from the samples beside it. When TensorBoard answers, its address
+goes as one line to the descriptor that ``TFLAUNCH_BOARD_FD`` names. TensorBoard takes any free port by binding it, so
+that nobody else can.
 
-Runs in an interpreter that has TensorBoard. Nothing else of ours is imported: a host may have no more than this file.
+Runs in an interpreter that has TensorBoard. Nothing else of ours is imported, but for the form of the samples, by its
+path: it may be another interpreter than ours.
 """
 
 from __future__ import annotations
@@ -100,9 +102,12 @@ class Writers:
 
     def follow(self, path: Path) -> None:
         """Writes what is there and what is added, for ever."""
+        samples, places = _series(), [0]
         for events in _appended(path):
             for event in events:
                 self.take(event)
+            for sample in _sampled(path.with_name("samples") / "tasks.1s", samples, places):
+                self.sample(sample)
             for writer in self._writers.values():
                 writer.flush()
             time.sleep(_POLL_S)
@@ -113,7 +118,7 @@ class Writers:
         if kind == "model_dir_known":
             point_to(self._logdir, event["path"])
         elif kind == "progressed":
-            self._progress(event)
+            self._progress(event, _seconds(event["at"]))
         elif kind == "usage_sampled":
             for name, values in (("cpu (cores)", event["cpu"]), ("memory (MiB)", event["rss_mib"])):
                 for task, value in values.items():
@@ -121,8 +126,17 @@ class Writers:
                         task, f"task/{name}", value, self._steps.get(task, self._newest), _seconds(event["at"])
                     )
 
-    def _progress(self, event: dict[str, Any]) -> None:
-        task, at, step = event["task"], _seconds(event["at"]), event["global_step"]
+    def sample(self, sample: dict[str, Any]) -> None:
+        """One sample of a task (``launcher.wire.forms.series``)."""
+        task, at = sample["task"], sample["at"]
+        if sample["global_step"] is not None:
+            self._progress({**sample, "input_wait": sample["waiting"]}, at)
+        for name, key in (("cpu (cores)", "cpu"), ("memory (MiB)", "rss_mib")):
+            if sample[key] is not None:
+                self._scalar(task, f"task/{name}", sample[key], self._steps.get(task, self._newest), at)
+
+    def _progress(self, event: dict[str, Any], at: float) -> None:
+        task, step = event["task"], event["global_step"]
         now = (at, event["attempt"], event["local_steps"], event.get("examples"))
         before = self._last.get(task)
         self._steps[task] = step
@@ -151,6 +165,26 @@ class Writers:
 
 def _seconds(at: str) -> float:
     return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
+
+
+def _series() -> ModuleType:
+    path = Path(__file__).parents[2] / "wire" / "forms" / "series.py"
+    spec = importlib.util.spec_from_file_location("tflaunch_series", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _sampled(path: Path, series: Any, places: list[int]) -> Iterator[dict[str, Any]]:
+    """The samples that were added since the row that ``places`` holds."""
+    if path.exists():
+        with path.open("rb") as stream:
+            rows, places[0] = series.TASK_FORM.read(stream, places[0])
+        for row in rows:
+            sample = dict(zip(series.TASK_FORM.names, row, strict=True))
+            if name := series.task_name(sample["role"], sample["index"]):
+                yield {**sample, "task": name}
 
 
 def _appended(path: Path) -> Iterator[list[dict[str, Any]]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.agent.ports.ports import REUSE_VARIABLE
-from launcher.private.folder import TASK_SOCKET, Folder
+from launcher.agent.ports.reserving import REUSE_VARIABLE
 from launcher.wire import protocol
+from launcher.wire.private.folder import TASK_SOCKET, Folder
 
 LIBRARY_VARIABLE = "TFLAUNCH_GUARD_LIBRARY"  # in the agent's environment alone
 _PRELOAD_VARIABLE = "LD_PRELOAD"
+_GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
+_JOB_VARIABLE = "SLURM_JOB_ID"
 _HOLDER_VARIABLE = "TFLAUNCH_HOLDER"  # of a folder that is trained in; fence.c
 
 
@@ -45,4 +47,13 @@ def of_task(base: Mapping[str, str], start: protocol.Start, home: Folder) -> dic
         _HOLDER_VARIABLE: f"{run_of(base, start)} {start.generation}",
         REUSE_VARIABLE: "1",  # its port is held, so that its server could not bind otherwise
     }
-    return {**changed(base, start.env), **own}
+    return {**changed(base, start.env), **own, **_granted_gpus(base, start.env)}
+
+
+def _granted_gpus(base: Mapping[str, str], wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """A plan counts a host's GPUs from 0 on; of a Slurm job these are the ones that it was granted on this node."""
+    granted = [gpu for gpu in base.get(_GPUS_VARIABLE, "").split(",") if gpu and base.get(_JOB_VARIABLE)]
+    numbers = (wanted.get(_GPUS_VARIABLE) or "").split(",")
+    if not all(number.isdecimal() and int(number) < len(granted) for number in numbers):
+        return {}
+    return {_GPUS_VARIABLE: ",".join(granted[int(number)] for number in numbers)}

@@ -1,7 +1,8 @@
 """The output of attempts: a pipe and a file each, shipped from the file by offset.
 
-What a task says goes to the disk at once, so that no supervisor's slowness ever blocks it. What he has acknowledged is
-given back to the disk. The keeper holds the pipe, so that the last words of tasks that die with their agent are heard.
+What a task says goes to the disk at once, so that no supervisor's slowness ever blocks it. What the supervisor has
+acknowledged is given back to the disk; so is the older half of what waits for it, if that is more than a host keeps.
+The keeper holds the pipe, so that the last words of tasks that die with their agent are heard.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ def _line(data: bytes, match: re.Match[bytes]) -> bytes:
 
 
 class OutputFile:
-    """One attempt's output: ``sent`` bytes are on their way, ``acked`` have arrived. ``ended``: nothing more comes."""
+    """One attempt's output: ``sent`` bytes are on their way, ``acked`` have arrived. ``ended``: nothing more comes.
+    ``most_unsent_bytes``: of more than that the older half is given up."""
 
-    def __init__(self, task: TaskId, attempt: int, path: Path, pipe: Pipe) -> None:
+    def __init__(self, task: TaskId, attempt: int, path: Path, pipe: Pipe, most_unsent_bytes: int) -> None:
         self.task = task
         self.attempt = attempt
         self.pipe = pipe
@@ -56,6 +58,7 @@ class OutputFile:
         self.ended = False
         self._path = path
         self._punched = 0
+        self._most_unsent_bytes = max(most_unsent_bytes, 2 * KEPT_BYTES)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @property
@@ -65,7 +68,14 @@ class OutputFile:
 
     def take(self) -> None:
         """Writes down what the attempt has said."""
-        self.pipe.pour(self._fd, self.size)
+        size = self.pipe.pour(self._fd, self.size)
+        if size - max(self.sent, self._punched) > self._most_unsent_bytes:
+            self._give_back(size - self._most_unsent_bytes // 2)
+
+    def _give_back(self, size: int) -> None:
+        """The first ``size`` bytes, to the disk. The file itself remembers that: where they were is a hole."""
+        if linux.punch_hole(self._fd, whole := size - size % _PAGE_BYTES):
+            self._punched = whole
 
     def start_over(self) -> None:
         """What the attempt has said so far it will say again."""
@@ -78,18 +88,24 @@ class OutputFile:
         with contextlib.suppress(OSError):  # the disk may be full
             os.pwrite(self._fd, data if data.endswith(b"\n") else data + b"\n", self.size)
 
-    def next_chunk(self) -> bytes:
-        """The next bytes to ship, empty if there are none."""
-        data = os.pread(self._fd, CHUNK_BYTES, self.sent)
-        self.sent += len(data)
-        return data
+    def next_chunk(self) -> tuple[int, bytes, int]:
+        """Where the next bytes to ship begin, these, empty if there are none, and how many before them are given up."""
+        start, offset = self.sent, self._next_kept()
+        data = os.pread(self._fd, CHUNK_BYTES, offset)
+        self.sent = offset + len(data)
+        return offset, data, offset - start
+
+    def _next_kept(self) -> int:
+        try:
+            return os.lseek(self._fd, self.sent, os.SEEK_DATA)
+        except OSError:  # nothing is left to ship, or the file system knows no holes
+            return self.sent
 
     def acknowledge(self, size: int) -> None:
         """``size`` bytes have arrived; a number beyond the file is not believed."""
         self.acked = max(self.acked, min(size, self.size))
-        whole = self.acked - self.acked % _PAGE_BYTES
-        if whole - self._punched >= _PUNCH_BYTES + KEPT_BYTES and linux.punch_hole(self._fd, whole - KEPT_BYTES):
-            self._punched = whole - KEPT_BYTES
+        if self.acked - self._punched >= _PUNCH_BYTES + KEPT_BYTES:
+            self._give_back(self.acked - KEPT_BYTES)
 
     def tail(self) -> str:
         """The last lines that say something, for a person."""
@@ -121,12 +137,13 @@ class OutputFile:
 
 
 class Outputs:
-    """The output files of this host, by ``worker-1.2`` (task slug and attempt)."""
+    """The output files of this host, by ``worker-1.2`` (task slug and attempt). ``most_unsent_bytes``: of each."""
 
-    def __init__(self, loop: Loop, keeper: KeeperLine, folder: Path) -> None:
+    def __init__(self, loop: Loop, keeper: KeeperLine, folder: Path, most_unsent_bytes: int) -> None:
         self._loop = loop
         self._keeper = keeper
         self._folder = folder
+        self._most_unsent_bytes = most_unsent_bytes
         self._files: dict[str, OutputFile] = {}
         self._turns: deque[str] = deque()
 
@@ -144,7 +161,7 @@ class Outputs:
         key = f"{task.slug}.{attempt}"
         if key not in self._files:
             pipe = self._pipe(key)
-            file = self._files[key] = OutputFile(task, attempt, self._folder / key, pipe)
+            file = self._files[key] = OutputFile(task, attempt, self._folder / key, pipe, self._most_unsent_bytes)
             self._turns.append(key)
             self._loop.watch(pipe.reader, read=file.take)
         return self._files[key]
@@ -196,9 +213,11 @@ class Outputs:
             file = self._files[key]
             if self._waits_for_former(file):
                 continue
-            offset = file.sent
-            if data := file.next_chunk():
-                head = protocol.Output(task=file.task.name, attempt=file.attempt, offset=offset, size=len(data))
+            offset, data, missing = file.next_chunk()
+            if data:
+                head = protocol.Output(
+                    task=file.task.name, attempt=file.attempt, offset=offset, size=len(data), missing=missing
+                )
                 return protocol.encode(head) + data
         return b""
 

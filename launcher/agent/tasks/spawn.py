@@ -57,7 +57,7 @@ def _become(
     try:
         os.setsid()
         linux.die_with(agent)
-        _reset_signals()
+        reset_signals()
         linux.set_open_files(open_files)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (output_fd, 1), (output_fd, 2)):
@@ -75,7 +75,8 @@ def _become(
         os._exit(127)
 
 
-def _reset_signals() -> None:
+def reset_signals() -> None:
+    """Default dispositions and an empty mask, as a program that a shell starts has them."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if number not in (signal.SIGKILL, signal.SIGSTOP):

@@ -13,7 +13,7 @@ from launcher.agent.inside import last_words
 from launcher.agent.system import blocked, processes
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.attempt import Attempt, Stage
-from launcher.agent.tasks.attempts import Attempts
+from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.wire import protocol
 
 _LOOK_EVERY_S = 0.05
@@ -24,7 +24,7 @@ _FRAME = re.compile(r'^  File "(.+)", line (\d+) in .+$')
 class StackTaker:
     """Takes the stacks of attempts when it is told to."""
 
-    def __init__(self, loop: Loop, say: Callable[[protocol.Message], None], attempts: Attempts, home: Path) -> None:
+    def __init__(self, loop: Loop, say: Callable[[protocol.Message], None], attempts: TaskRunner, home: Path) -> None:
         self._loop = loop
         self._say = say
         self._attempts = attempts

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from launcher.agent.system.accept import Acceptor
 from launcher.agent.system.loop import Loop
 from launcher.agent.system.wire import Wire
-from launcher.agent.tasks.attempts import Attempts
+from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.wire import protocol
 
 _MAX_LINE_BYTES = 1024 * 1024
@@ -30,7 +30,7 @@ class TaskLinks:
     """All of them. A task may connect as often as it likes; everything told to it goes to each connection."""
 
     def __init__(
-        self, loop: Loop, listener: socket.socket, say: Callable[[protocol.Message], None], attempts: Attempts
+        self, loop: Loop, listener: socket.socket, say: Callable[[protocol.Message], None], attempts: TaskRunner
     ) -> None:
         self._loop = loop
         self._say = say

@@ -10,7 +10,7 @@ from launcher.agent.system import memory, processes
 from launcher.agent.system.loop import Loop
 from launcher.agent.system.processes import Process
 from launcher.agent.tasks.attempt import Attempt, Stage
-from launcher.agent.tasks.attempts import Attempts
+from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.wire import protocol
 
 _INTERVAL_S = 1.0
@@ -23,7 +23,7 @@ class UsageSampler:
     kills for want of memory were those of others."""
 
     def __init__(
-        self, loop: Loop, say: Callable[[protocol.Message], None], attempts: Attempts, wanted: Callable[[], bool]
+        self, loop: Loop, say: Callable[[protocol.Message], None], attempts: TaskRunner, wanted: Callable[[], bool]
     ) -> None:
         self._loop = loop
         self._say = say

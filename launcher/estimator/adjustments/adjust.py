@@ -15,14 +15,22 @@ from functools import partial
 from typing import Any
 
 from launcher.estimator import task as tasks
-from launcher.estimator.adjustments.evaluation import evaluator
+from launcher.estimator.adjustments.evaluation import evaluator, own_loops
 from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler, uses
 from launcher.estimator.adjustments.saving import retention
 from launcher.estimator.adjustments.saving.final_save import FinalSave
-from launcher.estimator.adjustments.sessions import sessions, sync_replicas, trainer, trainings
+from launcher.estimator.adjustments.sessions import gate, reopening, sync_replicas, trainer, trainings
 from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
-from launcher.estimator.adjustments.start import cluster_pieces, device_filters, model_dirs, preflight, servers
+from launcher.estimator.adjustments.start import (
+    cluster_pieces,
+    device_filters,
+    model_dirs,
+    preflight,
+    roaming,
+    servers,
+    shares,
+)
 from launcher.estimator.adjustments.strategies import collective, coordinator, fitting, leaving
 from launcher.estimator.adjustments.strategies.steps import Steps
 from launcher.estimator.compat import install
@@ -153,11 +161,17 @@ _TRAININGS = (
 )
 _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("model-dir", _Step(module=model_dirs.ESTIMATOR, make=model_dirs.default_to_the_runs)),
-    ("chief-rejoin", _Step(module=sessions.SESSION_MANAGER, make=sessions.keep_live_variables)),
-    ("ready-poll", _Step(module=sessions.SESSION_MANAGER, make=sessions.poll_often)),
-    ("session-close", _Step(module=sessions.SESSION, make=sessions.close_soon)),
+    ("chief-rejoin", _Step(module=gate.SESSION_MANAGER, make=gate.keep_live_variables)),
+    ("ready-poll", _Step(module=gate.SESSION_MANAGER, make=gate.poll_often)),
+    ("session-close", _Step(module=gate.SESSION, make=gate.close_soon)),
     ("session-close", _Step(module=trainer.MONITORED_SESSION, make=sync_replicas.join_soon)),
-    ("session-gate", _Step(module=sessions.SESSION_MANAGER, make=sessions.gate_sessions)),
+    ("session-gate", _Step(module=gate.SESSION_MANAGER, make=gate.gate_sessions)),
+    (adjustments.ROAMING, _Step(module=roaming.EXECUTOR, make=roaming.watch_estimators)),
+    (adjustments.ROAMING, _Step(module=roaming.SESSION, make=roaming.tell_sessions)),
+    (adjustments.ROAMING, _Step(module=shares.RUN_CONFIG, make=shares.watch_numbers)),
+    (adjustments.ROAMING, _Step(module=shares.DATASET, make=shares.watch_datasets)),
+    (adjustments.ROAMING, _Step(module=shares.ENVIRONMENT, make=shares.watch_text)),
+    (adjustments.ROAMING, _Step(module=reopening.SESSION, make=reopening.watch_gate)),
     ("worker-start", _Step(module=evaluator.TRAINING, make=_start_workers_at_once)),
     ("device-filters", _Step(module=device_filters.RUN_CONFIG, make=device_filters.merge_filters)),
     ("preflight", _Step(module=preflight.SAVER, make=preflight.guard_restores)),
@@ -167,6 +181,8 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),
+    ("heartbeat", _Step(module=own_loops.CHECKPOINTS, make=own_loops.report_waits)),
+    ("heartbeat", _Step(module=trainer.MONITORED_SESSION, make=own_loops.notice_training)),
     ("heartbeat", _Step(module=coordinator.COORDINATOR, make=coordinator.report)),
     ("heartbeat", _Step(module=collective.STRATEGY, make=collective.report)),
     ("heartbeat", _Step(module=leaving.MANAGEMENT, make=leaving.watch_managers)),
@@ -179,6 +195,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("profile", _Step(module=trainer.MONITORED_SESSION, make=profiler.take_profiles)),
 )
 _HOOKS: tuple[tuple[str, trainer.HookFactory], ...] = (
+    (adjustments.ROAMING, reopening.Reopen),
     ("save-on-term", SaveOnTerm),
     ("heartbeat", heartbeat.Heartbeat),
     ("final-save", sync_replicas.LastTokens),

@@ -83,7 +83,8 @@ def _init_run_config(config: Any, tf_config: Any) -> None:
 
 
 def _should_run_distribute_coordinator(config: Any) -> bool:
-    return bool(getattr(config, "_distribute_coordinator_mode", None) and config.cluster_spec)
+    mode = getattr(config, "_distribute_coordinator_mode", None)
+    return isinstance(mode, str) and bool(config.cluster_spec)  # what else may be there is no mode
 
 
 def _refuse_strategy(estimator: Any, *args: object, **kwargs: object) -> NoReturn:

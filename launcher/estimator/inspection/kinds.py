@@ -105,6 +105,8 @@ def _folder(path: Path) -> Found:
     if (path / STATE_FILE).is_file() or checkpoints_in(path):
         return Found(kind=Kind.CHECKPOINTS, path=path)
     versions = [entry for entry in path.iterdir() if entry.is_dir() and _saved_model_in(entry) is not None]
+    targets = {entry.resolve() for entry in versions if not entry.is_symlink()}
+    versions = [entry for entry in versions if not entry.is_symlink() or entry.resolve() not in targets]  # `current`
     if versions:
         newest = max(versions, key=lambda entry: (_version(entry), entry.name))
         note = f"{path} holds {len(versions)} SavedModels; this is the newest, {newest.name}"

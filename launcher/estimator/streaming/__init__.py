@@ -2,8 +2,8 @@
 
     from launcher.estimator import streaming
 
-    stream = streaming.Stream(streaming.Files(sources=("/data/train",), epochs=3), read, labels=["click"])
-    tf.estimator.train_and_evaluate(estimator, stream.train_spec(), eval_spec)
+    stream = streaming.Stream("/data/train", labels="click", batch_examples=1024, epochs=3)
+    tf.estimator.train_and_evaluate(estimator, stream.train_spec(), stream.eval_spec("/data/eval"))
 
 ``streaming.read`` makes a dataset of what is leased.
 """
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from launcher.estimator.streaming.formats.inference import find_format, find_spec, infer_spec
     from launcher.estimator.streaming.formats.options import ReadingOptions
     from launcher.estimator.streaming.formats.row_groups import encode_groups
+    from launcher.estimator.streaming.opening import find_reading
     from launcher.estimator.streaming.reading.dataset import read, read_shards
     from launcher.estimator.streaming.stream import Files, Folder, Stream
-    from launcher.estimator.streaming.tools.convert import write_groups
+    from launcher.estimator.streaming.tools.convert import write_groups, write_parquet
 
 __all__ = [
     "Files",
@@ -29,12 +30,14 @@ __all__ = [
     "Stream",
     "encode_groups",
     "find_format",
+    "find_reading",
     "find_spec",
     "infer_spec",
     "list_shards",
     "read",
     "read_shards",
     "write_groups",
+    "write_parquet",
 ]
 
 _MODULES = {
@@ -43,10 +46,12 @@ _MODULES = {
     "find_format": "formats.inference",
     "find_spec": "formats.inference",
     "infer_spec": "formats.inference",
+    "find_reading": "opening",
     "list_shards": "formats.index",
     "read": "reading.dataset",
     "read_shards": "reading.dataset",
     "write_groups": "tools.convert",
+    "write_parquet": "tools.convert",
 }
 
 

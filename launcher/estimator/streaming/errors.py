@@ -17,20 +17,23 @@ class BadDataError(StreamingError):
     """Data that cannot be read as what it should be.
 
     ``offset``: the byte at which the bad record begins (in the uncompressed data, if the file is compressed), None
-    where the file as a whole is meant. ``record``: its number in the file, from 0, if known. ``reason``: what is
-    wrong, without file and place.
+    where the file as a whole is meant. ``record``: its number in the file, from 0, if known; ``line``: of a text, from
+    1. ``reason``: what is wrong, without file and place.
     """
 
-    def __init__(self, path: str, reason: str, *, offset: int | None = None, record: int | None = None) -> None:
+    def __init__(
+        self, path: str, reason: str, *, offset: int | None = None, record: int | None = None, line: int | None = None
+    ) -> None:
         self.path = path
         self.reason = reason
         self.offset = offset
         self.record = record
-        super().__init__(f"{where(path, offset, record)}: {reason}")
+        super().__init__(f"{where(path, offset, record, line)}: {reason}")
 
 
-def where(path: str, offset: int | None, record: int | None) -> str:
-    """A place as people read it: ``file: record 3 at byte 812``."""
-    parts = [] if record is None else [f"record {record}"]
+def where(path: str, offset: int | None, record: int | None, line: int | None = None) -> str:
+    """A place as people read it: ``file: line 5, record 3 at byte 812``."""
+    parts = [] if line is None else [f"line {line},"]
+    parts += [] if record is None else [f"record {record}"]
     parts += [] if offset is None else [f"at byte {offset}"]
     return f"{path}: {' '.join(parts)}" if parts else path

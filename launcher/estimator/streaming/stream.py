@@ -1,29 +1,37 @@
 """The input of an Estimator's training, fed from the cluster's queue.
 
-    stream = streaming.Stream(streaming.Files(sources=["/data/train"], epochs=3), read, labels=["click"])
-    train_spec = stream.train_spec(max_steps=None)
+    stream = streaming.Stream("/data/train", labels="click", batch_examples=1024, epochs=3)
+    tf.estimator.train_and_evaluate(estimator, stream.train_spec(), stream.eval_spec("/data/eval"))
 
 Works under any TF_CONFIG, with a launcher or without, and in a single process.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from launcher.estimator import task as tasks
-from launcher.estimator.streaming.errors import SourceError, StreamingError
-from launcher.estimator.streaming.formats.index import list_shards
+from launcher.estimator.streaming.errors import BadDataError, StreamingError
+from launcher.estimator.streaming.formats.feature_spec import FeatureSpec
+from launcher.estimator.streaming.formats.index import list_shards, slice_file
+from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.opening import LEASE, ROW, evaluation, find_reading, split
 from launcher.estimator.streaming.queue.feeding import Feeder, ListFeeder
-from launcher.estimator.streaming.queue.folder import FolderFeeder
+from launcher.estimator.streaming.queue.folder import FolderFeeder, StrayError, Watching, whole
 from launcher.estimator.streaming.queue.numbers import Source
 from launcher.estimator.streaming.queue.session import Graph, Place, Sitting
 from launcher.estimator.streaming.reading.leases import Leases
 
-LEASE, ROW = "_lease", "_row"
+BATCH_EXAMPLES = 1024
+
+if TYPE_CHECKING:
+    from launcher.estimator.streaming.formats.framing import BadRecord
 
 Read = Callable[[Callable[[], Leases]], Any]
 """Makes the tf.data.Dataset of batches from leases; see ``reading.py``."""
@@ -49,34 +57,53 @@ class Folder:
     """An endless source: a folder in which files appear, oldest first (see ``folder.py``).
 
     ``stop_when_idle_s``: end when nothing has come for so long and everything is trained; None: follow it for ever.
+    ``slice_records``: as in Files. ``on_stray``: a file that is no data, or of another format, is named and passed
+    over, or ends the training.
     """
 
     path: str
     stop_when_idle_s: float | None = None
+    slice_records: int | None = None
+    on_stray: Literal["skip", "fail"] = "skip"
 
 
 class Stream:
     """The training input of one Estimator in this process.
 
-    ``labels``: the features that are handed to the model as labels; none: the model gets features alone.
+    ``source``: what to read: a file, glob or folder, or several, for ``epochs`` passes; or Files or a Folder. ``read``
+    makes batches of it; None: format and types are found (``find_reading``), and ``reading`` has what else
+    ``ReadingOptions`` says, such as ``batch_examples``, 1024 unless it is given. Lists of differing length are
+    SparseTensors then.
+
+    ``labels``: the feature that is handed to the model as label, a tensor; or several, a dict; none: features alone.
     ``audit``: a folder in which the ids of every trained example are written: file and row, or the feature
     ``id_column``. ``holder_timeout_s``: how long a task may show no sign of life before its shards go to others.
     """
 
     def __init__(
         self,
-        source: Files | Folder,
-        read: Read,
+        source: str | Sequence[str] | Files | Folder,
+        read: Read | None = None,
         *,
-        labels: Sequence[str] = (),
+        labels: str | Sequence[str] = (),
+        epochs: int | None = 1,
         audit: Path | None = None,
         id_column: str | None = None,
         holder_timeout_s: float = 60.0,
         most_leases: int = 128,
+        **reading: Any,
     ) -> None:
-        self.source = source
-        self._read = read
-        self._labels = tuple(labels)
+        if isinstance(source, (Files, Folder)):
+            self.source: Files | Folder = source
+        else:
+            self.source = Files(sources=(source,) if isinstance(source, str) else tuple(source), epochs=epochs)
+        if read is not None and reading:
+            raise StreamingError(f"{', '.join(reading)}: say that to what reads, or leave out read")
+        self._finds = read is None
+        self._read = read or self._read_found
+        self._reading = {"batch_examples": BATCH_EXAMPLES, "on_skipped": self._count_skipped} | reading
+        self._found: ReadingOptions | None = None
+        self._labels = labels if isinstance(labels, str) else tuple(labels)
         self._audit = audit
         self._id_column = id_column
         self._holder_timeout_s = holder_timeout_s
@@ -90,6 +117,28 @@ class Stream:
         if self._sitting is None:
             raise StreamingError("the hooks of a stream need its input_fn: train with Stream.train_spec")
         return self._sitting
+
+    @property
+    def reading(self) -> ReadingOptions:
+        """Format, types and the rest, found at the first call. Raises SourceError, BadDataError."""
+        if self._found is None:
+            where = self.source.sources if isinstance(self.source, Files) else (self.source.path,)
+            self._found = find_reading(where, **self._reading)
+        return self._found
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The features of the data. Its ``feature_columns()`` are for canned Estimators."""
+        return self.reading.spec
+
+    def eval_spec(self, sources: str | Sequence[str], **arguments: Any) -> Any:
+        """A ``tf.estimator.EvalSpec`` over every example of ``sources`` once, read as this stream reads; ``arguments``
+        are further ones of EvalSpec."""
+        import tensorflow as tf
+
+        where = [sources] if isinstance(sources, str) else list(sources)
+        given = {"steps": None} | arguments
+        return tf.estimator.EvalSpec(evaluation(where, self._labels, self.reading), **given)
 
     def train_spec(self, *, max_steps: int | None = None, hooks: Sequence[Any] = ()) -> Any:
         """A ``tf.estimator.TrainSpec`` with this input, its hook and its listener besides ``hooks``."""
@@ -116,7 +165,7 @@ class Stream:
         began = tf.timestamp()
         iterator = tf.compat.v1.data.make_initializable_iterator(self._read(self._open_leases))
         batch = dict(iterator.get_next())
-        lease, row = batch.pop(LEASE), batch.pop(ROW)
+        lease, row = batch[LEASE], batch[ROW]
         with tf.control_dependencies([lease]):
             fetches = {"lease": lease, "began": began, "got": tf.timestamp()}
         if self._audit is not None:
@@ -125,17 +174,20 @@ class Stream:
             self._sitting.close()
         graph = Graph(cells=cells, initializer=iterator.initializer, fetches=fetches)
         self._sitting = Sitting(self._place(config), graph, tasks.current(), partial(self._make_feeder, config))
-        if not self._labels:
-            return batch
-        if missing := [name for name in self._labels if name not in batch]:
-            raise SourceError(f"the data has no column {missing[0]!r} to learn from; it has {', '.join(sorted(batch))}")
-        labels = {name: batch.pop(name) for name in self._labels}
-        return batch, labels
+        return split(batch, self._labels, sparse=self._finds)
 
     def skipped(self, path: str) -> None:
         """Count one unreadable record of that file, which was left out."""
         if self._sitting is not None and self._sitting.holder is not None:
             self._sitting.holder.skipped(path)
+
+    def _count_skipped(self, record: BadRecord) -> None:
+        self.skipped(record.path)
+
+    def _read_found(self, open_leases: Callable[[], Leases]) -> Any:
+        from launcher.estimator.streaming.reading.dataset import read
+
+        return read(open_leases, self.reading)
 
     def _open_leases(self) -> Leases:
         holder = self.sitting.holder
@@ -167,7 +219,12 @@ class Stream:
         from launcher.estimator.streaming.queue.shelf import FileShelf
 
         if isinstance(self.source, Folder):
-            return FolderFeeder(self.source.path, idle_s=self.source.stop_when_idle_s, notice=_notice)
+            how = Watching(
+                idle_s=self.source.stop_when_idle_s,
+                on_stray=self.source.on_stray,
+                cut=partial(self._cut, slice_records=self.source.slice_records),
+            )
+            return FolderFeeder(self.source.path, how, notice=_notice)
         shards = list_shards(self.source.sources, slice_records=self.source.slice_records)
         shelf = FileShelf(f"{config.model_dir}/streaming")
         return ListFeeder(
@@ -178,6 +235,17 @@ class Stream:
             shelf=shelf,
             notice=_notice,
         )
+
+    def _cut(self, path: str, *, slice_records: int | None) -> tuple[Shard, ...]:
+        """A file of a watched folder as shards. What is damaged is left to its reader. Raises StrayError."""
+        if not self._finds:
+            return whole(path)
+        from launcher.estimator.streaming.formats.inference import find_format
+
+        with contextlib.suppress(BadDataError):
+            if (found := find_format(path, self.reading.compression)) != self.reading.format:
+                raise StrayError(f"it is of the format {found}, the others are of {self.reading.format}")
+        return slice_file(path, slice_records)
 
 
 def refuse_config(config: Any) -> None:

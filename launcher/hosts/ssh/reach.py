@@ -7,7 +7,6 @@ command line: what starts a program is always the same few words, and everything
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,8 @@ _LOOK_FOR_PYTHON = (
     f'[ $c = {_TOO_OLD} ]||exit $c;old="$old $p";done;echo "$old">&2;exit {_NO_PYTHON}'
 )
 _READ_PROGRAM = (
-    f'import sys;sys.version_info<(3,10)and sys.exit({_TOO_OLD});exec(eval(open(0,"rb",0,closefd=False).readline()))'
+    f'import os,sys;sys.version_info<(3,10)and sys.exit({_TOO_OLD});b=b"";'
+    'exec("while len(b)<{0} and (d:=os.read(0,{0}-len(b))):b+=d");exec(b)'
 )
 
 
@@ -41,7 +41,8 @@ class SshReach:
     """One connection for each program. ``pythons``: interpreters to try on hosts besides those of their PATH."""
 
     def __init__(self, pythons: Sequence[str] = ()) -> None:
-        words = ("sh", "-c", _LOOK_FOR_PYTHON, _READ_PROGRAM, *dict.fromkeys((*_PYTHONS, *pythons)))
+        program = _READ_PROGRAM.format(len(agent_bundle().bootstrap.encode()))
+        words = ("sh", "-c", _LOOK_FOR_PYTHON, program, *dict.fromkeys((*_PYTHONS, *pythons)))
         self._command = f"exec {shlex.join(words)}"
         self._dialer = Dialer()
         self._open: dict[str, set[SshProgram]] = {}
@@ -74,8 +75,7 @@ class SshReach:
 
 async def _begin(started: SshProgram, program: str, options: Mapping[str, object]) -> None:
     bundle = agent_bundle()
-    request = {"digest": bundle.digest, "size": len(bundle.data), "program": program, "options": options}
-    started.writer.write(f"{bundle.bootstrap!r}\n{json.dumps(request)}\n".encode())
+    started.writer.write(bundle.beginning(program, options))
     try:
         await asyncio.wait_for(_await_program(started, bundle.data), _BOOTSTRAP_TIMEOUT_S)
     except asyncio.TimeoutError as error:

@@ -1,8 +1,9 @@
-"""A host that is lost: the run goes on as a new generation on the hosts that are left, where the policy allows it.
+"""A host that is lost: its tasks go on elsewhere, alone where they can (``roaming``); else the run goes on as a new
+generation on the hosts that are left, where the policy allows it.
 
-In three steps: the tasks of the old generation are stopped, trainers first, which save if they can; when they have
-gone, and nothing can be alive on the lost host any more, the new generation begins like the first one; it is over when
-everybody trains again.
+The latter in three steps: the tasks of the old generation are stopped, trainers first, which save if they can; when
+they have gone, and nothing can be alive on the lost host any more, the new generation begins like the first one; it is
+over when everybody trains again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from launcher import causes
 from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
 from launcher.lifecycle.hosts.allocating import asked_for, lost_early
+from launcher.lifecycle.roaming import alone, costs
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import SHUT, Generation, HostState, Move, TaskRecord, Training
 from launcher.lifecycle.state.roster import Is
@@ -25,6 +27,7 @@ from launcher.wire.roles import ROLES, TRAINERS, Role, TaskId
 
 _PS_GRACE_S = 2.0
 _ENDING_S = 5.0
+_KILLING_S = 1.0  # from the end of a lease until SIGKILL is sent
 _MOVABLE = (Phase.STARTING, Phase.TRAINING, Phase.MOVING, Phase.DRAINING)
 
 
@@ -48,9 +51,17 @@ def host_lost(run: Run, lost: HostLost) -> None:
         _fail(run, lost)
     else:
         try:
-            _leave(run, lost, _plan_without(run))
+            plan = _plan_without(run)
+            if alone.is_possible(run):
+                _let_roam(run, lost, plan)
+            else:
+                _leave(run, lost, plan)
         except NowhereToGoError as error:
-            _fail(run, lost, f"; the run cannot go on without it: {error}")
+            if not alone.goes_on_with_fewer(run, lost.host):
+                _fail(run, lost, f"; the run cannot go on without it: {error}")
+            else:
+                run.notice("warning", f"{error}: the run goes on with fewer workers")
+                _let_roam(run, lost, run.state.plan)
 
 
 def _may_go_on(run: Run) -> bool:
@@ -96,7 +107,7 @@ def _plan_without(run: Run) -> Plan:
     open_tasks = frozenset(record.task for record in run.state.of_role(*roles) if not record.state.final)
     if run.state.chief.state.final and any(record.task in open_tasks for record in run.state.workers):
         raise NowhereToGoError("the chief has ended, and workers cannot start the training again")
-    return moved(state.plan, state.lost, open_tasks)
+    return moved(state.plan, state.barred, alone.to_place(run) if alone.is_possible(run) else open_tasks)
 
 
 def _leave(run: Run, lost: HostLost, plan: Plan) -> None:
@@ -115,11 +126,33 @@ def _leave(run: Run, lost: HostLost, plan: Plan) -> None:
     run.record(events.TasksMoved(host=lost.host, generation=generation, tasks=places, message=lost.message))
 
 
+def _let_roam(run: Run, lost: HostLost, plan: Plan) -> None:
+    """Its tasks go on elsewhere, each by itself; all others where they are."""
+    needed = _needed(run, lost.host)
+    run.state.plan = plan
+    run.state.moves += 1
+    move = _move(run, lost, frozenset(record.task for record in needed))
+    move.alone = True
+    run.state.move = move
+    places = {record.task.name: plan.task(record.task).host for record in needed}
+    generation = run.state.generation.number
+    run.record(events.TasksMoved(host=lost.host, generation=generation, tasks=places, message=lost.message))
+    alone.leave(run, lost, needed, leased_until=_leased_until(run, lost), dead_at=move.dead_at)
+
+
+def _leased_until(run: Run, lost: HostLost) -> float:
+    """When the agent of a lost host has begun to end its tasks at the latest. Its lease is over before ours: it runs
+    from a word of its own that we have had (``protocol.Heard``)."""
+    lease_s = run.state.plan.policy.lease_s
+    return run.now if lost.gone else lost.leased_from + lease_s + min(_KILLING_S, lease_s / 6)
+
+
 def _dead_at(run: Run, lost: HostLost) -> float:
-    """When nothing of the run can be alive on a lost host any more. What was on its way when the link broke may still
-    have reached the agent; from there on the lease counts, then the grace time, then the ending."""
-    policy = run.state.plan.policy
-    return run.now if lost.gone else lost.down_at + policy.lease_s * 7 / 6 + policy.grace_s + _ENDING_S
+    """When nothing of the run can be alive on a lost host any more: after the lease the grace time, then the ending."""
+    leased_until = _leased_until(run, lost)
+    if lost.gone or not run.state.hosts[lost.host].has_grace:
+        return leased_until
+    return leased_until + run.state.plan.policy.grace_s + _ENDING_S
 
 
 def _move(run: Run, lost: HostLost, gone: frozenset[TaskId]) -> Move:
@@ -131,14 +164,16 @@ def _move(run: Run, lost: HostLost, gone: frozenset[TaskId]) -> Move:
         before.dead_at, before.step = max(before.dead_at, dead_at), max(before.step, step)
         before.tasks |= gone
         return before
+    began_at = run.now - lost.silent_s
     return Move(
         hosts=(lost.host,),
-        began_at=run.now - lost.silent_s,
+        began_at=began_at,
         detected_s=lost.silent_s,
         dead_at=dead_at,
         tasks=gone,
         trained=run.state.training.saved_last,
         step=step,
+        account=costs.begin(run, began_at=began_at),
     )
 
 
@@ -199,16 +234,20 @@ def moved_back(run: Run, global_step: int | None) -> None:
 def watch_moved(run: Run) -> None:
     """Says once that everybody trains again."""
     move = run.state.move
-    if move is None or run.any(Is.LEFT_BEHIND):
+    if move is None:
+        return
+    tasks = [run.state.tasks[task] for task in move.tasks]
+    on_their_way = any(record.drains or record.task in run.state.outages for record in tasks)
+    left_behind = on_their_way if move.alone else run.any(Is.LEFT_BEHIND)
+    if left_behind:
         return
     run.state.move = None
-    run.record(
-        events.MoveOver(
-            hosts=move.hosts,
-            generation=run.state.generation.number,
-            tasks={task.name: run.state.tasks[task].planned.host for task in sorted(move.tasks)},
-            detected_s=round(move.detected_s, 3),
-            recovered_s=round(run.now - move.began_at, 3),
-            steps_rolled_back=move.steps_rolled_back,
-        )
+    over = events.MoveOver(
+        hosts=move.hosts,
+        generation=run.state.generation.number,
+        tasks={task.name: run.state.tasks[task].planned.host for task in sorted(move.tasks)},
+        detected_s=round(move.detected_s, 3),
+        recovered_s=round(run.now - move.began_at, 3),
+        steps_rolled_back=move.steps_rolled_back,
     )
+    costs.end(run, move.account, over)

@@ -4,6 +4,7 @@ A run has a *generation*, which is a cluster with its addresses; that has a reco
 present *attempt*, which is one process. A new one of each begins as a fresh value.
 """
 
+from launcher.lifecycle.state.account import Account, Scaling
 from launcher.lifecycle.state.hosts import HostRecord, HostState
 from launcher.lifecycle.state.run_state import (
     SHUT,
@@ -16,12 +17,14 @@ from launcher.lifecycle.state.run_state import (
     initial,
 )
 from launcher.lifecycle.state.task import Attempt, Past, TaskRecord
-from launcher.lifecycle.state.transitions import PHASES, TRANSITIONS
+from launcher.lifecycle.state.transitions import NOT_READY, PHASES, TRANSITIONS
 
 __all__ = [
+    "NOT_READY",
     "PHASES",
     "SHUT",
     "TRANSITIONS",
+    "Account",
     "Attempt",
     "DrillRecord",
     "Generation",
@@ -31,6 +34,7 @@ __all__ = [
     "Outage",
     "Past",
     "RunState",
+    "Scaling",
     "TaskRecord",
     "Training",
     "deadlines",

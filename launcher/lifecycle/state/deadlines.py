@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 
 from launcher.lifecycle.state.run_state import RunState
-from launcher.lifecycle.state.shape import is_collective, is_coordinated, is_to_train, needs_others, only_serves
+from launcher.lifecycle.state.shape import (
+    is_collective,
+    is_coordinated,
+    is_to_train,
+    needs_others,
+    only_serves,
+    tells_its_work,
+)
 from launcher.lifecycle.state.task import TaskRecord
+from launcher.lifecycle.state.transitions import NOT_READY
 from launcher.record.states import Phase, TaskState
 from launcher.spec.policy import Success
+from launcher.wire.protocol import Wait
 from launcher.wire.roles import Role
 
+SILENT_S = 2.0  # a task that has not said by then what it is will count as one that never does
+LATE_S = 10.0  # a parameter server that does not listen by then is named to those who wonder
 _BEFORE_THE_END = (Phase.STARTING, Phase.TRAINING)
 
 
@@ -21,6 +32,8 @@ def due_at(state: RunState, record: TaskRecord, *, starting_over: bool, awaited:
         record.attempt.term_at,
         restart_deadline(state, record, starting_over=starting_over),
         leaving_deadline(state, record),
+        unheard_deadline(state, record),
+        late_deadline(state, record),
         start_deadline(state, record, awaited=awaited),
         evaluation_deadline(state, record),
         straggler_deadline(state, record),
@@ -32,6 +45,11 @@ def run_deadline(state: RunState) -> float:
     return math.inf if timeout_s is None or state.stop_how else state.began_at + timeout_s
 
 
+def least_deadline(state: RunState) -> float:
+    """When there have been too few workers for too long."""
+    return state.short_since + state.plan.policy.lease_s
+
+
 def restart_deadline(state: RunState, record: TaskRecord, *, starting_over: bool) -> float:
     """When a task is started again; it waits for those that start again with it."""
     return math.inf if starting_over and needs_others(state, record) else record.restart_at
@@ -41,7 +59,7 @@ def start_deadline(state: RunState, record: TaskRecord, *, awaited: bool) -> flo
     """When a started task must be ready: a trainer once it is known to train, and a parameter server as soon as any
     trainer is. Trainers have the time since the gate opened."""
     attempt = record.attempt
-    if state.phase not in _BEFORE_THE_END or record.state is not TaskState.STARTING:
+    if state.phase not in _BEFORE_THE_END or record.state not in NOT_READY:
         return math.inf
     if not attempt.running or attempt.ready or math.isfinite(attempt.leaving_at):
         return math.inf
@@ -50,6 +68,25 @@ def start_deadline(state: RunState, record: TaskRecord, *, awaited: bool) -> flo
     if record.task.role.trains and is_to_train(record) and state.generation.gate.open:
         return max(attempt.started_at, state.generation.gate_at) + state.plan.policy.start_timeout_s
     return math.inf
+
+
+def unheard_deadline(state: RunState, record: TaskRecord) -> float:
+    """When a process that has said nothing of what it does counts as running, since it may never say more."""
+    attempt = record.attempt
+    if state.phase not in _BEFORE_THE_END or record.state is not TaskState.STARTING or not attempt.running:
+        return math.inf
+    if state.stop_how or tells_its_work(state, record):
+        return math.inf
+    can_say = "heartbeat" in state.plan.adjustments or record.task.role is Role.PS
+    return attempt.started_at + (SILENT_S if can_say else 0.0)
+
+
+def late_deadline(state: RunState, record: TaskRecord) -> float:
+    """When it is to be said of a parameter server that others wait for it."""
+    attempt = record.attempt
+    if state.phase is not Phase.TRAINING or record.task.role is not Role.PS or record.state not in NOT_READY:
+        return math.inf
+    return attempt.started_at + LATE_S if attempt.running and not attempt.told_late else math.inf
 
 
 def leaving_deadline(state: RunState, record: TaskRecord) -> float:
@@ -131,8 +168,8 @@ def ought_to_train(state: RunState, record: TaskRecord) -> bool:
         saves = state.training.barrier_open and not state.training.saved_last and not attempt.doing
         on_its_way = not attempt.finished  # to its next training
         return on_its_way or (saves and state.training.name not in state.over)
-    if record.state is not TaskState.STARTING or not attempt.running:
+    if record.state not in NOT_READY or not attempt.running:
         return False
-    waits = attempt.waits_for == "session" and state.generation.gate.open
+    waits = attempt.waits_for is Wait.SESSION and state.generation.gate.open
     chief_ended = state.chief.state is TaskState.SUCCEEDED
     return waits or (chief_ended and state.plan.policy.success is Success.ALL_WORKERS)

@@ -22,7 +22,9 @@ class HostState(str, Enum):
 class HostRecord:
     """What is known of one host. ``host``: as it was planned, and then as it was granted; ``open_ports``: why its ports
     cannot be guarded; ``reserved``: the newest generation that it holds ports for; ``cause``: why it was lost, when
-    nothing had begun yet, and ``lost_at``: when."""
+    nothing had begun yet, and ``lost_at``: when; ``drained``: everything is to leave it. ``has_grace``: when its lease
+    is over, its tasks get the grace time, as far as its agent has agreed; ``told_grace``: what it was told of that
+    last."""
 
     host: PlannedHost
     state: HostState = HostState.ASKED
@@ -30,3 +32,6 @@ class HostRecord:
     reserved: int = 0
     cause: Cause | None = None
     lost_at: float = 0.0
+    drained: bool = False
+    has_grace: bool = True
+    told_grace: bool = True

@@ -134,6 +134,7 @@ class Roster:
         self._changed.update(state.changed)
         state.changed.clear()
         for record in touched:
+            self._position.setdefault(record.task, len(self._position))  # it may have joined
             self._look_at(record)
         flags = (self._has(Is.STARTING_OVER), self._has(Is.AWAITS_SERVERS))
         if flags != self._flags:
@@ -177,6 +178,7 @@ def _context(state: RunState) -> tuple[object, ...]:
     return (
         generation.number,
         state.phase,
+        state.stop_how,
         generation.gate.open,
         generation.gate_at,
         training.name,
@@ -185,6 +187,7 @@ def _context(state: RunState) -> tuple[object, ...]:
         training.saved_last,
         state.over,
         state.uses,
+        state.foremost is not None,
         deadlines.last_step_reached(state),
         generation.chief.state is TaskState.SUCCEEDED,
     )

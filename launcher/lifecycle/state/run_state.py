@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from launcher.causes import Cause
+from launcher.lifecycle.state.account import Account, Scaling
 from launcher.lifecycle.state.hosts import HostRecord, HostState
-from launcher.lifecycle.state.task import TaskRecord
+from launcher.lifecycle.state.task import Attempt, TaskRecord
 from launcher.plan.model import Plan
+from launcher.record.course.parts import Former
 from launcher.record.states import Outcome, Phase, StopHow
 from launcher.spec import drills
 from launcher.spec.drills import Drill, Pause
@@ -63,7 +65,8 @@ class Move:
 
     ``began_at``: when the first was last heard; ``detected_s``: from then until it was given up; ``dead_at``: when
     nothing of the run is alive on any of them; ``tasks``: those that had to leave; ``trained``: the chief had saved for
-    the last time before; ``step``: the newest global step of the former generation.
+    the last time before; ``step``: the newest global step of the former generation; ``alone``: only these tasks move;
+    ``account``: what it costs.
     """
 
     hosts: tuple[str, ...]
@@ -71,9 +74,11 @@ class Move:
     detected_s: float
     dead_at: float
     tasks: frozenset[TaskId]
+    account: Account
     trained: bool = False
     step: int = 0
     steps_rolled_back: int = 0
+    alone: bool = False
 
 
 @dataclass(kw_only=True, eq=False)
@@ -106,12 +111,16 @@ class Generation:
     ``hosts``: those that its tasks are on. ``locked``: folders that are, and that all hosts have seen; ``unseen``:
     hosts that have not seen one yet. ``launched``: its tasks have been started. ``gate``: as it was last told to the
     tasks, ``gate_at``: when it was opened last. ``holds``: the training whose variables the parameter servers were
-    given last, ``initialised``: they have them.
+    given last, ``initialised``: they have them. ``ps``: where they are, by index, if sessions are told so.
+    ``unplaced``: tasks that go on elsewhere and have no port there yet, and when they may start,
+    ``ported``: those of them that have one by now; ``departed``: attempts
+    (``chief:0 1``) whose hosts are lost.
     """
 
     def __init__(self, number: int, tasks: Iterable[TaskRecord]) -> None:
         self.number = number
-        self.tasks: Mapping[TaskId, TaskRecord] = MappingProxyType({record.task: record for record in tasks})
+        self._tasks = {record.task: record for record in tasks}
+        self.tasks: Mapping[TaskId, TaskRecord] = MappingProxyType(self._tasks)
         self.chief = self.tasks[chief_of(self.tasks)]
         self.hosts = frozenset(record.planned.host for record in self.tasks.values())
         self.locked: set[str] = set()
@@ -121,9 +130,18 @@ class Generation:
         self.gate_at = math.inf
         self.holds = ""
         self.initialised = False
+        self.ps: Mapping[str, str] = {}
+        self.unplaced: dict[TaskId, float] = {}
+        self.departed: tuple[str, ...] = ()
+        self.ported: set[TaskId] = set()
         self._of_role = {
             role: tuple(record for record in self.tasks.values() if record.task.role is role) for role in Role
         }
+
+    def add(self, record: TaskRecord) -> None:
+        """One more task."""
+        self._tasks[record.task] = record
+        self._of_role[record.task.role] += (record,)
 
     def of_role(self, *roles: Role) -> tuple[TaskRecord, ...]:
         """The tasks of these roles, in the order of the plan."""
@@ -136,18 +154,27 @@ class Generation:
 class RunState:
     """Everything that decides.
 
-    ``changed``: tasks that the rules have not looked at since; ``trains_in``: the folder that the chief has named last,
+    ``first_generation``: the number of this part's; ``changed``: tasks that the rules have not looked at since;
+    ``trains_in``: the folder that the chief has named last,
     ``folders``: all of them; ``over``: trainings that are; ``endless``: the input ends when it is stopped,
     ``exhausted``: nothing of it is left; ``foremost``: the trainer whose step is the run's; ``progress_at``: when
     anything went on last; ``drain_until``: when the patience with late workers, or with the evaluator, ends;
     ``failures``: every death so far, in order; ``outages``: those that are not over; ``metrics``: names of those that
     were evaluated; ``uses``: all that its trainers have shown that they use, ``spoken``: any of them has said anything;
+    ``roams``: whether the sessions of all trainers can be told where everybody is, None where none has said so;
+    ``lease_grace``: whether tasks get the grace time when the lease of their host is over;
+    ``fixed``: why their number cannot change, ``divides``: which line of the program relies on it,
+    ``reads``: which may, ``short_since``: fewer workers are left than there are to be at least;
+    ``holds``: trainers hold still, ``hold_until``: at most, ``saves_now``: the chief was told to save meanwhile;
     ``saved``: the last checkpoint; ``unanswered``: tasks that were asked what they do, and when; ``moves``: how many
-    hosts were left behind by new generations; ``move``: the last of these, until everybody trains again."""
+    hosts were left behind by new generations; ``move``: the last of these, until everybody trains again; ``scaling``:
+    the change of size that is under way; ``accounts``: what all these cost; ``duplicates``: rows of the input that
+    were trained again, None where nobody counts."""
 
     plan: Plan
     generation: Generation
     training: Training
+    first_generation: int = 1
     drills: tuple[DrillRecord, ...] = ()
     changed: dict[TaskId, TaskRecord] = field(default_factory=dict)
     hosts: Mapping[str, HostRecord] = field(default_factory=dict)
@@ -155,6 +182,9 @@ class RunState:
     began_at: float = math.inf
     moves: int = 0
     move: Move | None = None
+    scaling: Scaling | None = None
+    accounts: list[Account] = field(default_factory=list)
+    duplicates: int | None = None
     trains_in: str = ""
     folders: set[str] = field(default_factory=set)
     over: tuple[str, ...] = ()
@@ -172,13 +202,34 @@ class RunState:
     metrics: tuple[str, ...] = ()
     uses: frozenset[str] = frozenset()
     spoken: bool = False
+    roams: bool | None = None
+    lease_grace: bool = True
+    fixed: str = ""
+    divides: str = ""
+    reads: str = ""
+    short_since: float = math.inf
+    holds: bool = False
+    hold_until: float = math.inf
+    saves_now: bool = False
     saved: protocol.CheckpointSaved | None = None
     unanswered: dict[TaskId, float] = field(default_factory=dict)
+
+    def is_said_again(self, how: StopHow) -> bool:
+        """Whether that end was announced already, and only to another process. A user who says it twice is in a hurry,
+        a scheduler is not."""
+        announced = (StopHow.TERMINATE, StopHow.HANGUP)
+        is_same = how in announced and self.stop_how in announced
+        return is_same and any(record.host.traits.says_when_to_end for record in self.hosts.values())
 
     @property
     def lost(self) -> frozenset[str]:
         """Hosts that are not used any more."""
         return frozenset(name for name, record in self.hosts.items() if record.state is HostState.LOST)
+
+    @property
+    def barred(self) -> frozenset[str]:
+        """Hosts on which nothing more is to run."""
+        return self.lost | {name for name, record in self.hosts.items() if record.drained}
 
     @property
     def tasks(self) -> Mapping[TaskId, TaskRecord]:
@@ -197,13 +248,17 @@ class RunState:
         return self.generation.of_role(*roles)
 
 
-def initial(plan: Plan) -> RunState:
-    """The state of a run that has not begun."""
+def initial(plan: Plan, former: Former) -> RunState:
+    """The state of a run, or of its next part, that has not begun."""
     changed: dict[TaskId, TaskRecord] = {}
-    records = [TaskRecord(planned=planned, changed=changed) for planned in plan.tasks]
+    records = [
+        TaskRecord(planned=planned, attempt=Attempt(number=former.attempts.get(planned.task, 0)), changed=changed)
+        for planned in plan.tasks
+    ]
     return RunState(
         plan=plan,
-        generation=Generation(1, records),
+        generation=Generation(former.generation + 1, records),
+        first_generation=former.generation + 1,
         hosts=MappingProxyType({host.name: HostRecord(host=host) for host in plan.hosts}),
         training=Training(max_steps=plan.max_steps),
         drills=tuple(DrillRecord(number=number, drill=drills.parse(text)) for number, text in enumerate(plan.inject)),

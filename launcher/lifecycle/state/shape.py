@@ -32,6 +32,12 @@ def is_to_train(record: TaskRecord) -> bool:
     return knows_itself or (attempt.speaks and not attempt.uses)
 
 
+def tells_its_work(state: RunState, record: TaskRecord) -> bool:
+    """Whether a task is known to say when it does what it is there for: all run one program."""
+    reports_steps = record.past.trained or state.foremost is not None
+    return is_to_train(record) or reports_steps or not TRAINING_USES.isdisjoint(state.uses)
+
+
 def awaits_servers(state: RunState, record: TaskRecord) -> bool:
     """Whether a trainer is known to need the parameter servers. Where tasks cannot say so, all do."""
     can_say = "heartbeat" in state.plan.adjustments

@@ -16,16 +16,19 @@ from launcher.wire.roles import TaskId
 class Attempt:
     """One process of a task, from its start on; the next one begins afresh. Times in monotonic seconds.
 
-    ``number``: counts on through all generations, 0 before the first. ``running``: its process is there; ``ready``: it
-    has been ready; ``speaks``: it talks to the launcher. ``training``: what it has begun last, empty where tasks name
-    none, ``folders``: of all that it has begun by ``train_and_evaluate``, ``began``: any; ``finished``: its last
-    gradient in that is applied; ``left_out``: a training that does not wait for it; ``doing``: what it does outside of
-    any training, since ``doing_at``; ``leaving_at``: when its program had ended, ``threads``: what it waits for since,
-    ``hurried``: it is ended for that; ``uses``, ``used_nothing``: see ``protocol.Uses`` and ``Leaving``;
-    ``nothing_left``: its last step had been reached before; ``stepped_at``: when it last did a step;
-    ``restart_wanted``: why it is taken down to be started again; ``reached``: see ``protocol.Reached``; ``listens``: an
-    evaluator whose loop can be told to end, ``evaluated``: what it has done last; ``term_at``: when SIGTERM follows the
-    word to stop; ``asked_at``: when it was last asked what it does, ``stacks``: the answer.
+    ``number``: counts on through all generations, 0 before the first. ``running``: its process is there; ``ready``:
+    it has been ready; ``speaks``: it talks to the launcher. ``training``: what it has begun last, empty where tasks
+    name none, ``folders``: of all that it has begun by ``train_and_evaluate``, ``began``: any; ``finished``: its
+    last gradient in that is applied; ``left_out``: a training that does not wait for it; ``doing``: what it does
+    outside of any training, since ``doing_at``; ``leaving_at``: when its program had ended, ``threads``: what it
+    waits for since, ``hurried``: it is ended for that; ``told_late``: it has been said that others wait for it;
+    ``uses``, ``used_nothing``: see ``protocol.Uses`` and ``Leaving``; ``nothing_left``: its last step had been
+    reached before; ``stepped_at``: when it last did a step, ``usual_s``: how far apart such
+    reports are; ``restart_wanted``: why it is taken down to be started again;
+    ``reached``: see ``protocol.Reached``; ``listens``: an evaluator whose loop can be told to end,
+    ``evaluated``: what it has done last, ``done_with``: a checkpoint that its own loop wants the next after;
+    ``term_at``: when SIGTERM follows the word to stop; ``asked_at``: when it was last asked what it does,
+    ``stacks``: the answer.
     """
 
     number: int = 0
@@ -33,10 +36,11 @@ class Attempt:
     running: bool = False
     ready: bool = False
     speaks: bool = False
-    waits_for: str = ""
+    waits_for: protocol.Wait | None = None
     missing: str = ""
     global_step: int = 0
     stepped_at: float = 0.0
+    usual_s: float = 0.0
     restart_wanted: str = ""
     training: str = ""
     folders: tuple[str, ...] = ()
@@ -48,12 +52,14 @@ class Attempt:
     leaving_at: float = math.inf
     threads: tuple[str, ...] = ()
     hurried: bool = False
+    told_late: bool = False
     uses: str = ""
     used_nothing: bool = False
     nothing_left: bool = False
     reached: int | None = None
     listens: bool = False
     evaluated: protocol.Evaluated | None = None
+    done_with: str = ""
     term_at: float = math.inf
     asked_at: float = -math.inf
     stacks: protocol.Stacks | None = None
@@ -67,7 +73,8 @@ class Attempt:
     def gone(self) -> None:
         """Its process has ended, and with it what it did."""
         self.running = False
-        self.waits_for = self.missing = self.training = self.doing = ""
+        self.waits_for = None
+        self.missing = self.training = self.doing = self.done_with = ""
         self.term_at = math.inf
 
 
@@ -85,7 +92,8 @@ class Past:
 @dataclass(kw_only=True, eq=False)
 class TaskRecord:
     """A task in a generation. ``early_deaths``: deaths in a row before it was ready; ``restart_at``: when the back-off
-    ends. ``changed``: collects whoever has changed, for the ``Roster``."""
+    ends; ``leaves``: fewer are wanted, and it is one too many, or ``drains``: its host is drained, and it goes on
+    elsewhere. ``changed``: collects whoever has changed, for the ``Roster``."""
 
     planned: PlannedTask
     state: TaskState = TaskState.WAITING
@@ -93,6 +101,8 @@ class TaskRecord:
     past: Past = field(default_factory=Past)
     early_deaths: int = 0
     restart_at: float = math.inf
+    leaves: bool = False
+    drains: bool = False
     changed: dict[TaskId, TaskRecord] = field(default_factory=dict, repr=False)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -9,6 +9,7 @@ from launcher.record.states import Phase, TaskState
 
 RUNNING = (
     TaskState.STARTING,
+    TaskState.RUNNING,
     TaskState.READY,
     TaskState.TRAINING,
     TaskState.EVALUATING,
@@ -16,8 +17,10 @@ RUNNING = (
     TaskState.DRAINING,
     TaskState.STOPPING,
 )
-_ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED})
+NOT_READY = (TaskState.STARTING, TaskState.RUNNING)
+_ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.STOPPED, TaskState.LEFT})
 _DEATHS = _ENDS | {TaskState.BACKOFF, TaskState.STOPPING}
+_WORKS = frozenset({TaskState.READY, TaskState.TRAINING, TaskState.EVALUATING, TaskState.FINISHED, TaskState.DRAINING})
 
 _ON = frozenset({Phase.TRAINING, Phase.MOVING, Phase.DRAINING, Phase.STOPPING})
 PHASES: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
@@ -33,18 +36,19 @@ PHASES: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
 )
 TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
     {
-        TaskState.WAITING: frozenset({TaskState.STARTING, TaskState.FAILED, TaskState.STOPPED}),
-        TaskState.STARTING: _DEATHS
-        | {TaskState.READY, TaskState.TRAINING, TaskState.EVALUATING, TaskState.FINISHED, TaskState.DRAINING},
-        TaskState.READY: _DEATHS | {TaskState.TRAINING, TaskState.EVALUATING, TaskState.FINISHED, TaskState.DRAINING},
+        TaskState.WAITING: frozenset({TaskState.STARTING, TaskState.FAILED, TaskState.STOPPED, TaskState.LEFT}),
+        TaskState.STARTING: _DEATHS | _WORKS | {TaskState.RUNNING},
+        TaskState.RUNNING: _DEATHS | _WORKS,
+        TaskState.READY: _DEATHS | (_WORKS - {TaskState.READY}),
         TaskState.TRAINING: _DEATHS | {TaskState.FINISHED},
         TaskState.EVALUATING: _DEATHS | {TaskState.DRAINING},
         TaskState.FINISHED: _DEATHS | {TaskState.READY},  # for its next training
         TaskState.DRAINING: _DEATHS | {TaskState.READY},
         TaskState.STOPPING: _ENDS | {TaskState.BACKOFF},
-        TaskState.BACKOFF: frozenset({TaskState.WAITING, TaskState.STARTING, TaskState.STOPPED, TaskState.FAILED}),
+        TaskState.BACKOFF: _ENDS - {TaskState.SUCCEEDED} | {TaskState.WAITING, TaskState.STARTING},
         TaskState.SUCCEEDED: frozenset({TaskState.BACKOFF}),  # together with others (see ``shape``)
         TaskState.FAILED: frozenset(),
         TaskState.STOPPED: frozenset(),
+        TaskState.LEFT: frozenset({TaskState.WAITING}),  # more are wanted again
     }
 )

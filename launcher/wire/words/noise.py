@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
+
+from launcher.wire.forms.named import NamedTuple
 
 
 class Kind(NamedTuple):

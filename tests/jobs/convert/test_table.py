@@ -52,7 +52,7 @@ def test_a_bad_row_is_named_or_skipped(line: str, reason: str, tmp_path: Path) -
     source = write_lines(tmp_path / "a.csv", [HEADER, *good, line, *good])
     command = ("csv", source, "--eval-share", 0.5, "--out", tmp_path / "out", "--click", "clicked")
     code, said = convert(*command)
-    assert code == 2 and said.startswith(f"convert: error: {source}:1202: {reason}"), said
+    assert code == 2 and said.splitlines()[-1].startswith(f"convert: error: {source}:1202: {reason}"), said
     code, said = convert(*command, "--on-bad-record", "skip")
     assert code == 0 and f"skipped: {source}:1202: {reason}" in said, said
     assert len(train_rows(tmp_path / "out")) + len(eval_rows(tmp_path / "out")) == 2400
@@ -91,9 +91,8 @@ def test_fractions_are_no_ids(tmp_path: Path) -> None:
     ("data", "reason"),
     [
         (b"city,click\nRome,0\ncaf\xe9,1\n", "a.csv:3: it is not UTF-8"),
-        (b"city,click\ncaf\xe9,1\n", "a.csv: record 0: it is not UTF-8"),
-        (b"city,click\n" + b"x" * 200_000 + b",1\nRome,0\n", "a.csv:2: field larger than field limit"),
-        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\xff" * 90, "header line cannot be read: Error -3"),
+        (b"city,click\ncaf\xe9,1\n", "a.csv:2: it is not UTF-8"),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\xff" * 90, "lines cannot be read: Error -3"),
     ],
 )
 def test_what_is_no_text_is_named(data: bytes, reason: str, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from launcher.agent.host import relay, sweep
 from launcher.agent.host.options import Options
-from launcher.private import folders
 from launcher.wire import protocol
+from launcher.wire.private import registry
 
 REPOSITORY = Path(__file__).parents[3]
 FAKE_TASK = str(REPOSITORY / "tests" / "fake_task.py")
@@ -36,7 +36,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 def connect(options: Options, env: Mapping[str, str] | None = None) -> socket.socket | None:
     """As a relay does it, but for the keeper being forked from a program as small as a relay is, not from the tests."""
-    if not any(True for _ in folders.every(options.name)):
+    if not any(True for _ in registry.every(options.name)):
         code = "import sys; sys.path.insert(0, sys.argv[2]); from launcher.agent.host import options, relay;"
         code += "sys.exit(relay.start_keeper(options.Options.from_json(sys.argv[1])))"
         argv = [sys.executable, "-I", "-S", "-c", code, options.to_json(), str(REPOSITORY)]
@@ -182,13 +182,13 @@ class Host:
     @property
     def home(self) -> Path:
         """Its private folder."""
-        (path,) = [home.path for home in folders.every(self.options.name)]
+        (path,) = [home.path for home in registry.every(self.options.name)]
         return Path(path)
 
     @property
     def is_gone(self) -> bool:
         """Whether nothing is left of its folder."""
-        return not any(True for _ in folders.every(self.options.name))
+        return not any(True for _ in registry.every(self.options.name))
 
     @property
     def keeper(self) -> int:

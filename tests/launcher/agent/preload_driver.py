@@ -101,7 +101,7 @@ class Preload:
         path = env[TASK_SOCKET_VARIABLE]
         reader, writer = os.pipe()
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
-            output = OutputFile(TaskId.parse("worker:1"), 2, Path(folder, "output"), Pipe(reader, writer))
+            output = OutputFile(TaskId.parse("worker:1"), 2, Path(folder, "output"), Pipe(reader, writer), 1 << 30)
             listener.bind(path)
             try:
                 listener.listen()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +157,43 @@ def test_a_connection_renews_the_lease(make_host: MakeHost, tmp_path: Path) -> N
     assert first is not None and host.welcome is not None
     assert (host.welcome.incarnation, host.welcome.received) == (first.incarnation, 1)
     assert alive(pid)
+
+
+def test_a_supervisor_who_has_not_heard_us_renews_no_lease(make_host: MakeHost, tmp_path: Path) -> None:
+    """He speaks all the time; what we say may be lost."""
+    host = make_host(lease_s=3.0, silence_s=1.0).connect()
+    assert host.welcome is not None
+    host.start("worker:0", f"touch={tmp_path}/runs", "hang")
+    until((tmp_path / "runs").exists, "the task")
+    began = time.monotonic()
+    while time.monotonic() < began + 4.0:  # one lease and more
+        host.send(protocol.Heard(at=time.clock_gettime(time.CLOCK_BOOTTIME)))
+        host.pump(0.1)
+    assert host.link is not None and not host.bodies(protocol.Exited)
+    until(lambda: _pings_in_vain(host), "the end of the lease")
+    until(lambda: not host.members, "the end of everything")
+
+
+def _pings_in_vain(host: Host) -> bool:
+    with contextlib.suppress(OSError, AssertionError):
+        host.send(protocol.Ping())
+        host.pump(0.1)
+    return host.link is None
+
+
+def test_where_the_run_goes_on_elsewhere_the_lease_ends_without_grace_and_the_chief_saves_before(
+    make_host: MakeHost, tmp_path: Path
+) -> None:
+    host = make_host(lease_s=3.0, grace_s=60.0, silence_s=1.0).connect()
+    host.send(protocol.LeaseTerms(grace=False))
+    assert not host.wait(protocol.LeaseAgreed).grace
+    host.start("chief:0", "ignore-term", f"touch={tmp_path}/runs", "save", f"touch={tmp_path}/saved", "hang")
+    host.start("ps:0", "ignore-term", "hang")
+    until((tmp_path / "runs").exists, "the task")
+    members = host.members
+    host.disconnect()
+    until(lambda: not any(alive(pid) for pid in members), "the end of everything")
+    assert (tmp_path / "saved").exists(), "halfway through the lease"
 
 
 def test_finish_leaves_nothing(host: Host, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 
 from launcher.agent.host.options import Options
-from launcher.private import folders
-from launcher.private.folder import AGENT_SOCKET, TASK_SOCKET
 from launcher.wire import protocol
+from launcher.wire.private import registry
+from launcher.wire.private.folder import AGENT_SOCKET, TASK_SOCKET
 from tests.launcher import hostile
 from tests.launcher.agent.harness import REPOSITORY, Host, connect_to, until
 
@@ -96,7 +96,7 @@ def test_whatever_a_task_says_its_agent_goes_on(host: Host, examples: int, tmp_p
     @given(seed=hostile.SEEDS)
     def property_(seed: int) -> None:
         conversation = hostile.Speaker(seed).lines(hostile.Speaker.message)
-        for home in folders.every(host.options.name):
+        for home in registry.every(host.options.name):
             say_all(home.connect(TASK_SOCKET), [hello, *conversation])  # as somebody who is not of that task
         say_all(task(), conversation)
         host.pump(0.2)
@@ -129,7 +129,7 @@ def test_large_messages_of_a_task_wait_until_they_are_wanted(host: Host, tmp_pat
 @pytest.mark.parametrize("examples", hostile.EXAMPLES)
 def test_a_relay_passes_on_whatever_it_is_and_nothing_else(examples: int) -> None:
     name = f"fuzz-relay-{os.getpid()}"
-    home = folders.make(name, name)
+    home = registry.make(name, name)
     assert home is not None
     options = Options(run=name, name=name, start=False).to_json()
     main = str(REPOSITORY / "launcher" / "agent" / "__main__.py")

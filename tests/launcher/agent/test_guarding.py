@@ -143,6 +143,8 @@ def test_a_task_that_goes_without_the_guard_is_told_of(host: Host, tmp_path: Pat
     said = host.wait(protocol.Guarded, lambda body: body.note != "").note
     assert said.startswith("the port of ps:0 is open, and whoever reaches it can run code as you: process ")
     assert [body.note for body in host.bodies(protocol.Guarded) if body.note] == [said]
+    host.send(protocol.Stop(task="ps:0", attempt=1, grace_s=0.0))  # an empty environment hides it later
+    host.wait(protocol.Exited, lambda body: body.task == "ps:0")
 
 
 def test_the_users_own_library_comes_first(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from launcher.agent.host.keeper_line import KeeperLine
 from launcher.agent.system.loop import Loop
 from launcher.agent.tasks.output import Outputs
 from launcher.agent.tasks.pipe import Pipe
+from launcher.supervise.output_files import OutputFiles
 from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 from tests.fake_task import spam_bytes
@@ -226,7 +227,7 @@ def test_what_was_said_as_the_agent_died_arrives(host: Host, tmp_path: Path) -> 
 
 def test_attempts_of_a_task_are_shipped_one_after_the_other(tmp_path: Path) -> None:
     line, _keeper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    outputs = Outputs(Loop(), KeeperLine(line, {}), tmp_path)
+    outputs = Outputs(Loop(), KeeperLine(line, {}), tmp_path, 1 << 30)
     first, other, second = (
         outputs.create(TaskId.parse(task), attempt) for task, attempt in (("ps:0", 1), ("ps:1", 1), ("ps:0", 2))
     )
@@ -241,6 +242,40 @@ def test_attempts_of_a_task_are_shipped_one_after_the_other(tmp_path: Path) -> N
     assert [b"ps:0" in line for line in shipped] == [True, False, True, False]
     outputs.end(first)
     assert b'"attempt":2' in outputs.next_frame()
+
+
+def test_a_host_keeps_no_more_than_its_limit_for_a_supervisor_who_does_not_come(tmp_path: Path) -> None:
+    """Nor for one who comes to the agent that follows: it takes over the files as they are."""
+    said, size, number = b"", 20 << 20, 0
+    (tmp_path / "logs").mkdir()
+    for folder, renewed in (("kept", False), ("adopted", True)):
+        line, _keeper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        outputs = Outputs(Loop(), KeeperLine(line, {}), tmp_path / folder, 8 << 20)
+        outputs.adopt()
+        file = outputs.create(TaskId.parse("ps:0"), 1)
+        writer, said = file.pipe.writer(), b""
+        while len(said) < size:
+            words = b"".join(b"%09d\n" % (number := number + 1) for _ in range(6000))
+            os.write(writer, words)
+            said += words
+            file.take()
+        path = tmp_path / folder / "ps-0.1"
+        assert path.stat().st_blocks * 512 <= 8 << 20 and path.stat().st_size == len(said)
+        if renewed:
+            outputs = Outputs(Loop(), KeeperLine(line, {}), tmp_path / folder, 8 << 20)
+            outputs.adopt()
+        log = tmp_path / "logs" / folder
+        received = OutputFiles(lambda task, log=log: log)  # type: ignore[misc]
+        while frame := outputs.next_frame():
+            head, _, data = frame.partition(b"\n")
+            told = protocol.decode(head)
+            assert isinstance(told, protocol.Output) and told.size == len(data)
+            received.write(told, data)
+        received.close()
+        assert received.received == {"ps-0.1": len(said)}
+        mark, _, rest = log.read_bytes().partition(b"(policy.log_limit_mib)\n")
+        gone = int(mark.split()[1])
+        assert said[gone:] == rest and 4 << 20 <= len(rest) <= 8 << 20
 
 
 def test_a_flood_of_reports_stays_with_the_task_and_arrives_whole(host: Host, tmp_path: Path) -> None:

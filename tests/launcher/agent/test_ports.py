@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from launcher.agent.ports import listeners, ports
-from launcher.agent.ports.ports import PortsError
+from launcher.agent.ports import listeners, reserving
+from launcher.agent.ports.reserving import PortsError
 from launcher.wire import protocol
 from tests.launcher.agent.harness import Host, kill, tf_config, until
 
@@ -33,8 +33,8 @@ def bind(port: int, *, family: int = socket.AF_INET, reuse: bool = False, addres
 
 
 @pytest.fixture
-def held() -> Iterator[ports.HeldPort]:
-    port = ports.reserve(None, None)
+def held() -> Iterator[reserving.HeldPort]:
+    port = reserving.reserve(None, None)
     yield port
     port.release()
 
@@ -42,14 +42,14 @@ def held() -> Iterator[ports.HeldPort]:
 @pytest.mark.parametrize(
     ("family", "address"), [(socket.AF_INET, ""), (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::")]
 )
-def test_nobody_else_gets_a_held_port(held: ports.HeldPort, family: int, address: str) -> None:
+def test_nobody_else_gets_a_held_port(held: reserving.HeldPort, family: int, address: str) -> None:
     with pytest.raises(OSError, match="in use"):
         bind(held.number, family=family, address=address)
     held.release()
     bind(held.number, family=family, address=address).close()
 
 
-def test_a_task_can_listen_on_it_and_nobody_is_connected_to_the_holder(held: ports.HeldPort) -> None:
+def test_a_task_can_listen_on_it_and_nobody_is_connected_to_the_holder(held: reserving.HeldPort) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", held.number))
     with bind(held.number, reuse=True, family=socket.AF_INET6, address="::"):
@@ -61,16 +61,16 @@ def test_a_task_can_listen_on_it_and_nobody_is_connected_to_the_holder(held: por
 def test_a_port_that_somebody_uses_is_not_taken(family: int, address: str, reuse: bool) -> None:
     with bind(0, family=family, address=address, reuse=reuse) as used:
         number = used.getsockname()[1]
-        assert ports.hold(number) is None
+        assert reserving.hold(number) is None
         with pytest.raises(PortsError, match=f"between {number} and {number}"):
-            ports.reserve(number, number)
+            reserving.reserve(number, number)
 
 
-def test_two_launchers_never_share_a_port(held: ports.HeldPort) -> None:
-    assert ports.hold(held.number) is None
+def test_two_launchers_never_share_a_port(held: reserving.HeldPort) -> None:
+    assert reserving.hold(held.number) is None
 
 
-def test_a_port_is_not_one_that_outgoing_connections_get(held: ports.HeldPort) -> None:
+def test_a_port_is_not_one_that_outgoing_connections_get(held: reserving.HeldPort) -> None:
     with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
         low, high = (int(word) for word in file.read().split())
     assert not low <= held.number <= high or low < 12000
@@ -114,7 +114,7 @@ def test_asked_again_it_gives_the_same_ports_and_a_new_generation_frees_the_old(
 
 
 def free(port: int) -> bool:
-    held = ports.hold(port)
+    held = reserving.hold(port)
     if held is not None:
         held.release()
     return held is not None

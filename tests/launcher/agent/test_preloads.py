@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from launcher.agent.system.loop import Loop
-from launcher.agent.tasks.preloads import Preloads
+from launcher.agent.tasks.interpreters import Preloads
 from launcher.wire import protocol
 from tests.launcher.agent.harness import FAKE_TASK, Host, alive, kill, until
 
@@ -119,27 +120,28 @@ def test_whenever_it_is_killed_every_task_runs_once(host: Host, delay_ms: int) -
     assert not host.bodies(protocol.Refused)
 
 
-HALF_READ = """#!{python}
+HALF_READ = """
 import json, os, signal, socket
 link = socket.socket(fileno=int(os.environ["TFLAUNCH_PRELOAD_FD"]))
 link.recv(65536)
-link.send(json.dumps({{"kind": "ready"}}).encode())
+link.send(json.dumps({"kind": "ready"}).encode())
 link.recv(65536)
 link.recv(1, socket.MSG_PEEK)
 os.kill(os.getpid(), signal.SIGSTOP)
-link.send(json.dumps({{"kind": "started", "task": "worker:0", "attempt": 1, "pid": 7}}).encode())
+link.send(json.dumps({"kind": "started", "task": "worker:0", "attempt": 1, "pid": 7}).encode())
 """
 
 
 def test_answers_count_although_it_died_with_requests_unread(tmp_path: Path) -> None:
     """The kernel says once that what was sent was not read, before it hands out what has arrived."""
-    python = tmp_path / "python"
-    python.write_text(HALF_READ.format(python=sys.executable))
-    python.chmod(0o755)
-    preloads = Preloads(Loop(), lambda _: None, base=os.environ, home=tmp_path, open_files=256)
+    program = tmp_path / "half_read.py"  # no executable, which a fork of others could keep open for writing
+    program.write_text(HALF_READ)
+    preloads = Preloads(
+        Loop(), lambda _: None, base=os.environ, home=tmp_path, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    )
     started: list[str] = []
     preloads.on_started = lambda task, attempt, pid: started.append(task)
-    preloads.prepare(protocol.Preload(key="py", python=(str(python),), modules=()))
+    preloads.prepare(protocol.Preload(key="py", python=(sys.executable, str(program)), modules=()))
     (pid,) = preloads.pids
     for task in ("worker:0", "worker:1"):
         command = protocol.Start(task=task, attempt=1, generation=1, argv=(), cwd="/", preload="py")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from launcher.agent.system import processes
-from launcher.private import folder
 from launcher.wire import protocol
+from launcher.wire.private import folder
 from launcher.wire.words.noise import KINDS
 from tests.launcher.agent.harness import Host, alive, until
 

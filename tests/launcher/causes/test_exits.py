@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -289,6 +291,23 @@ def test_a_file_that_is_gzip_and_read_as_plain_is_named() -> None:
     cause = causes.of_exit("here", body)
     assert (cause.kind, cause.permanent) == ("bad_input", True)
     assert "/data/a.tfrecord is compressed (gzip)" in cause.message and "GZIP" in cause.advice
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (b"x = '\xe9'\n", "train.py:1)"),
+        (b"# coding: klingon\n", "klingon"),
+        (b"# coding: ascii\nx = '\xe9'\n", "ascii"),
+    ],
+)
+def test_a_script_that_python_cannot_decode_is_a_syntax_error(tmp_path: Path, source: bytes, words: str) -> None:
+    script = tmp_path / "train.py"
+    script.write_bytes(source)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    body = protocol.Exited(task="chief:0", attempt=1, exit_code=1, signal=None, tail=f"2 files\n{done.stderr}")
+    cause = causes.of_exit("here", body)
+    assert (cause.kind, cause.permanent) == ("syntax", True) and words in cause.message, done.stderr
 
 
 @pytest.mark.parametrize("room", ["agent", "estimator"])

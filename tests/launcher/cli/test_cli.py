@@ -25,6 +25,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "folder.py").mkdir()
+    (tmp_path / "broken.py").write_text("import sys\nimport\n")
+    (tmp_path / "latin.py").write_bytes(b"x = '\xe9'\n")
+    (tmp_path / "package" / "inner").mkdir(parents=True)
+    (tmp_path / "package" / "__init__.py").write_text("raise SystemExit('it is imported')\n")
+    (tmp_path / "package" / "inner" / "__main__.py").write_text("raise SystemExit('it is run')\n")
     return tmp_path
 
 
@@ -39,12 +44,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["local", "--", "python", "folder.py"], "is a folder without __main__.py; name a script"),
         (["local", "--", "pyhton", "train.py"], "no program 'pyhton' on the PATH; did you mean 'python'?"),
         (["local", "--", "./no/such", "train.py"], "there is no program ./no/such"),
+        (["local", "--", "broken.py"], "broken.py:2: Python does not understand the program: "),
+        (["local", "--", "latin.py"], "latin.py:1: Python does not understand the program: (unicode error)"),
+        (["local", "--", "-m", "broken"], "broken.py:2: Python does not understand the program: "),
+        (["local", "--", "-m", "nosuch"], "there is no module nosuch that could be run"),
+        (["local", "--", "-m", "package"], "there is no module package that could be run"),
+        (["local", "--", "-m", "package.nosuch"], "there is no module package.nosuch that could be run"),
+        (["plan", "--", "-m", "jobs.nosuch"], "there is no module jobs.nosuch that could be run"),
         (["local", "--model-dir", "/m/{model}", "--", "true"], "holds {model}"),
         (["local", "train.py"], "write it behind --"),
         (["local", "python", "train.py"], "comes behind --"),
         (["local", "--tune", "redy-poll", "--", "train.py"], "did you mean 'ready-poll'"),
         (["local", "--env", "NO_SUCH_VARIABLE", "--", "train.py"], "NO_SUCH_VARIABLE"),
         (["local", "--env-file", "none", "--", "train.py"], "none"),
+        (["local", "--workers", "two"], "'--workers': 'two' is not a valid whole number (0 or more)"),
+        (["local", "--chief", "2"], "a cluster has one chief, or none by --no-chief; more trainers are workers"),
         (["local", "--ps", "x", "--", "train.py"], "'x' is not a valid whole number (0 or more)"),
         (["local", "--restarts", "x", "--", "train.py"], "--restarts"),
         (["local", "--inject", "kill wroker:1 at step 3", "--", "train.py"], "wroker"),
@@ -72,6 +86,25 @@ def test_a_slip_is_said_in_words(arguments: list[str], words: str, capsys: pytes
     said = capsys.readouterr()
     assert words in said.err and "Traceback" not in said.err
     assert not list(Path("runs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "package.inner"],
+        ["-m", "http.server"],
+        ["-m", "jobs.esmm"],
+        ["-m", "changing.inner"],
+        ["python", "-I", "-m", "nosuch"],
+        ["/usr/bin/env", "python", "broken.py"],
+        ["latin_1.py"],
+    ],
+)
+def test_what_python_may_well_run_is_planned(folder: Path, command: list[str]) -> None:
+    (folder / "latin_1.py").write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
+    (folder / "changing").mkdir()
+    (folder / "changing" / "__init__.py").write_text("__path__ = ['package']\n")
+    assert run(["plan", "--", *command]) == 0
 
 
 def test_nothing_is_made_in_a_folder_whose_name_is_no_text(
@@ -166,8 +199,11 @@ def test_hosts_come_from_a_file_or_from_slurm(
     assert run(["plan", "spec.yaml", "--json", "--hosts-from", "hosts.txt", "--", "train.py"]) == 0
     hosts = json.loads(capsys.readouterr().out)["hosts"]
     assert [(host["name"], host["transport"]) for host in hosts] == [("one", "ssh"), ("two", "ssh")]
+    assert run(["plan", "spec.yaml", "--hosts-from", "slurm", "--", "train.py"]) == 2
+    assert "start tflaunch inside salloc or sbatch" in capsys.readouterr().err
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node[01-02]")
     assert run(["plan", "spec.yaml", "--json", "--hosts-from", "slurm", "--", "train.py"]) == 0
-    assert [host["name"] for host in json.loads(capsys.readouterr().out)["hosts"]] == ["node01", "node02"]
+    hosts = json.loads(capsys.readouterr().out)["hosts"]
+    assert [(host["name"], host["transport"]) for host in hosts] == [("node-0", "slurm"), ("node-1", "slurm")]
     assert run(["plan", "spec.yaml", "--hosts-from", "none.txt", "--", "train.py"]) == 2
     assert "none.txt" in capsys.readouterr().err

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import client
-from launcher.private import folders
-from launcher.private.folder import Folder
 from launcher.record import runs
 from launcher.supervise import supervisor
 from launcher.wire.errors import TflaunchError
+from launcher.wire.private import registry
+from launcher.wire.private.folder import Folder
 from tests.launcher.lifecycle.test_lifecycle import make_plan
 
 
@@ -22,4 +22,4 @@ def test_a_supervisor_that_dies_at_once_is_not_waited_for(tmp_path: Path, monkey
     monkeypatch.setattr(supervisor, "supervise", fails)
     with pytest.raises(TflaunchError, match="did not come up"):
         client.start(runs.RunFolder(tmp_path), make_plan(), {})
-    assert not [home for home in folders.left_over() if tmp_path.name in home.path]
+    assert not [home for home in registry.left_over() if tmp_path.name in home.path]

@@ -29,7 +29,7 @@ def test_what_is_on_by_default_lacks_nothing() -> None:
 
 def test_a_role_has_its_own() -> None:
     names = [item.name for item in adjustments.for_role(adjustments.DEFAULT, "ps")]
-    assert names == ["port-guard", "model-dir", "device-filters", "heartbeat", "log-format"]
+    assert names == ["port-guard", "model-dir", "roaming", "device-filters", "heartbeat", "log-format"]
     assert adjustments.for_role({"heartbeat"}, "worker")[0].name == "heartbeat"
 
 

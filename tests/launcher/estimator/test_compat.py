@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from launcher.estimator.compat import parts
 from tests.e2e.running import environment
 
 ROOT = Path(__file__).parents[3]
@@ -196,3 +198,9 @@ def test_a_missing_package_is_named_with_what_to_install(package: str) -> None:
     output = run(WITHOUT_ESTIMATOR, package)
     assert package.replace("_", "-") in output
     assert "python -m pip install tensorflow-estimator==2.15.0 tf-keras" in output
+
+
+def test_what_is_no_mode_runs_no_coordinator() -> None:
+    """As on 2.15: a test double of a RunConfig has anything there."""
+    config = SimpleNamespace(_distribute_coordinator_mode=object(), cluster_spec={"worker": ["a:1"]})
+    assert not parts._should_run_distribute_coordinator(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +92,22 @@ def test_a_checkpoint_that_went_between_look_and_note_is_not_taken(tmp_path: Pat
         assert noted.read_text() == "model.ckpt-2"
     finally:
         patches.undo()
+
+
+def test_an_evaluator_that_ends_takes_its_note_away(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    program = """
+import os, sys
+from launcher.estimator import task as tasks
+from launcher.estimator.adjustments import adjust
+adjust.apply({"keep-evaluated"}, {"TF_CONFIG": '{"task": {"type": "evaluator", "index": 0}}'})
+import tensorflow_estimator.python.estimator.estimator as estimators
+model = estimators.Estimator(model_fn=lambda features: None, model_dir=sys.argv[1])
+print(os.path.basename(model.latest_checkpoint()), open(f"{sys.argv[1]}/evaluating").read())
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["model.ckpt-2", "model.ckpt-2"], done.stderr
+    assert not (tmp_path / retention.NOTE).exists()
 
 
 def test_only_an_evaluator_takes_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

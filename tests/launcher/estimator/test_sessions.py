@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from launcher.estimator.adjustments.patches import Patches
-from launcher.estimator.adjustments.sessions import sessions
+from launcher.estimator.adjustments.sessions import gate
 from launcher.estimator.channel import Channel
 from launcher.estimator.task import Task
 from tests.launcher.estimator.cluster import DEADLINE_S
@@ -32,9 +32,9 @@ class Session:
 
 @pytest.fixture(autouse=True)
 def patches(monkeypatch: pytest.MonkeyPatch) -> Iterator[Patches]:
-    monkeypatch.setattr(sessions, "_tf_session", lambda: SimpleNamespace(BaseSession=Session))
+    monkeypatch.setattr(gate, "_tf_session", lambda: SimpleNamespace(BaseSession=Session))
     made = Patches()
-    sessions.close_soon(made, Task(channel=Channel(path=None)))
+    gate.close_soon(made, Task(channel=Channel(path=None)))
     yield made
     made.undo()
 
@@ -65,4 +65,4 @@ def test_a_session_of_this_process_alone_is_closed_as_ever() -> None:
 )
 def test_variables_that_nobody_initialises_are_told_from_a_chief_that_has_not_come(message: str, missing: str) -> None:
     graph = SimpleNamespace(get_collection=lambda key: list("abcdefgh"))
-    assert sessions._missing(message, graph) == missing
+    assert gate._missing(message, graph) == missing

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,9 @@ class Fleet(Engine):
     def ask(self, needs: Needs) -> None:
         if self.given.fault == "ask":
             raise RuntimeError("no fleet today")
+        while self.given.fault == "blocked":
+            with contextlib.suppress(OSError):
+                time.sleep(3600)
         if needs.host.name in self.given.refuse:
             self.answers.refused(needs.host.name, "the fleet is at sea", "wait until it is back")
         else:

@@ -38,10 +38,9 @@ def unlike_others() -> Bundle:
 def ask(home: Path, sent: bytes, bundle: Bundle) -> subprocess.CompletedProcess[bytes]:
     """What the bootstrap does with this input; the program that it is to run is a sweep of nothing."""
     options = {"run": "no-such-run", "name": "no-such-run@here"}
-    request = {"digest": bundle.digest, "size": len(bundle.data), "program": "sweep", "options": options}
     return subprocess.run(
-        [sys.executable, "-I", "-S", "-c", 'exec(eval(open(0,"rb",0,closefd=False).readline()))'],
-        input=f"{bundle.bootstrap!r}\n{json.dumps(request)}\n".encode() + sent,
+        [sys.executable, "-I", "-S", "-c", f"import os;exec(os.read(0,{len(bundle.bootstrap.encode())}))"],
+        input=bundle.beginning("sweep", options) + sent,
         env={"HOME": str(home)},
         capture_output=True,
         check=False,
@@ -51,7 +50,7 @@ def ask(home: Path, sent: bytes, bundle: Bundle) -> subprocess.CompletedProcess[
 def test_everything_of_ours_that_is_imported_travels() -> None:
     names = files(agent_bundle())
     missing = set()
-    for name in (name for name in names if name.endswith(".py")):
+    for name in (name for name in names if name.endswith(".py") and name != "launcher/__init__.py"):  # imports nothing
         for module in imports_of(ROOT / name):
             path = ROOT / module.replace(".", "/")
             if module.startswith("launcher.") and (path.with_suffix(".py").exists() or path.is_dir()):

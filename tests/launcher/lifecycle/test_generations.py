@@ -21,13 +21,14 @@ from launcher.hosts.agents import Agents
 from launcher.hosts.local import LocalReach
 from launcher.hosts.reach import SWEEP, Program, ReachError
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
-from launcher.private import folders
 from launcher.record import runs
-from launcher.record.report import build_report, load_view
+from launcher.record.reading import load_view
+from launcher.record.report import build_report
 from launcher.spec.policy import Policy
 from launcher.supervise.supervisor import Supervisor
 from launcher.views.summary import summary
 from launcher.wire import adjustments
+from launcher.wire.private import registry
 from launcher.wire.roles import TaskId
 from tests.launcher.agent.harness import FAKE_TASK
 from tests.launcher.hosts.fake import listed
@@ -89,7 +90,7 @@ class Cluster:
         environ = dict(os.environ)
         far = Far(environ)
         agents = Agents(lambda host: far, self.run_id, plan.policy, alone=False)
-        home = folders.make(self.run_id, self.run_id)
+        home = registry.make(self.run_id, self.run_id)
         assert home is not None
         self.supervisor = Supervisor(self.run_folder, plan, listed, agents, run_id=self.run_id, home=home)
 
@@ -108,7 +109,8 @@ class Cluster:
         except OSError:
             return False
         return any(
-            words.startswith(f"tflaunch keeper {home.path}".encode()) for home in folders.every(f"{self.run_id}@{host}")
+            words.startswith(f"tflaunch keeper {home.path}".encode())
+            for home in registry.every(f"{self.run_id}@{host}")
         )
 
 

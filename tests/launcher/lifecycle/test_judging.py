@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from launcher import lifecycle
+from launcher.lifecycle.state.deadlines import LATE_S
 from launcher.record import events
 from launcher.record.states import Outcome, TaskState
 from launcher.spec.policy import Policy
 from launcher.wire import protocol
-from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
+from tests.launcher.lifecycle.test_lifecycle import ALL, Run, make_plan
 
 TRAINERS = ("chief:0", "worker:0", "worker:1")
 
@@ -52,6 +53,18 @@ def test_a_run_in_which_nobody_trains_has_failed(report: protocol.Message, why: 
     ended = end(run)
     assert ended.outcome is Outcome.FAILED and ended.cause is not None and ended.cause.kind == "untrained"
     assert "no trainer has trained a step" in ended.cause.message and why in ended.cause.message
+
+
+@pytest.mark.parametrize("adjustments", [(), ALL])
+def test_a_ps_that_does_not_listen_is_named_to_those_who_wait_outside(adjustments: tuple[str, ...]) -> None:
+    run = Run(make_plan(adjustments=adjustments)).begin()
+    run.started("ps:0", "evaluator:0", *(TRAINERS if adjustments else ()))
+    for _ in range(3):
+        run.after(LATE_S)
+    told = [item.event for item in run.actions if isinstance(item, lifecycle.Record)]
+    words = [event.message for event in told if isinstance(event, events.Noticed) and event.task == "ps:0"]
+    named = "ps:0 does not listen at its address yet; not started before it does: chief:0, worker:0, worker:1"
+    assert words == ([] if adjustments else [f"{named} (policy.start_timeout_s: 300)"])
 
 
 def test_an_empty_input_trains_nobody() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import lifecycle
+from launcher.lifecycle.state.deadlines import LATE_S
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.record import events
 from launcher.record.states import Outcome, Phase, StopHow, TaskState
@@ -423,6 +424,8 @@ def test_an_evaluation_after_ctrl_c_has_the_grace_time(is_draining: bool) -> Non
     assert run.state.phase is Phase.DRAINING
     if is_draining:
         run.happen(lifecycle.StopAsked, how=StopHow.INTERRUPT)
+    else:
+        assert "waiting for evaluator:0, up to 7 s" in str(run.actions)
     run.after(7)
     assert "evaluator:0" in run.stops()
     assert run.end_stopping().outcome is Outcome.INTERRUPTED
@@ -518,6 +521,19 @@ def test_second_interrupt_stops_at_once() -> None:
     assert run.end_stopping().outcome is Outcome.INTERRUPTED
 
 
+@pytest.mark.parametrize("how", [StopHow.TERMINATE, StopHow.HANGUP, StopHow.INTERRUPT])
+@pytest.mark.parametrize("is_said_to_all", [True, False])
+def test_an_end_that_is_announced_to_several_processes_comes_once(how: StopHow, is_said_to_all: bool) -> None:
+    """A scheduler tells each of them; a user who says it again is in a hurry."""
+    plan = make_plan()
+    hosts = (replace(host, traits=replace(host.traits, says_when_to_end=is_said_to_all)) for host in plan.hosts)
+    run = Run(replace(plan, hosts=tuple(hosts))).until_training()
+    run.happen(lifecycle.StopAsked, how=StopHow.TERMINATE)
+    run.happen(lifecycle.StopAsked, how=how)
+    is_at_once = run.lifecycle.state.phase is Phase.STOPPING
+    assert is_at_once is (not is_said_to_all or how is StopHow.INTERRUPT)
+
+
 def test_stop_before_anything_started_ends_the_run() -> None:
     run = Run(make_plan())
     run.allocate()
@@ -557,6 +573,7 @@ def test_a_deadline_counts_from_the_beginning_and_ends_what_has_not_started() ->
 def test_a_ps_that_never_listens_times_out() -> None:
     run = Run(make_plan()).begin()
     run.started(*ONE_OF_EACH)
+    run.after(LATE_S)
     assert run.lifecycle.next_wakeup() == math.inf, "nobody is known to need it"
     run.report("worker:0", protocol.Uses(what=protocol.SESSION))
     run.after(run.lifecycle.next_wakeup() - run.now)

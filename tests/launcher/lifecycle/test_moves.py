@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from launcher import lifecycle
@@ -49,8 +49,9 @@ class Cluster(Run):
 
     def loses(self, host: str, *, dead_in_s: float = 10.0) -> None:
         policy = self.state.plan.policy
-        down_at = self.now + dead_in_s - policy.lease_s * 7 / 6 - policy.grace_s - 5.0
-        self.happen(lifecycle.HostLost, host=host, message="no answer", silent_s=80.0, down_at=down_at)
+        killing_s = min(1.0, policy.lease_s / 6)
+        leased_from = self.now + dead_in_s - policy.lease_s - killing_s - policy.grace_s - 5.0
+        self.happen(lifecycle.HostLost, host=host, message="no answer", silent_s=80.0, leased_from=leased_from)
 
     def those_told_to_end(self, code: int | None = 0) -> None:
         """Whoever was asked to end does."""
@@ -163,7 +164,13 @@ def test_it_is_over_when_everybody_trains_and_says_what_it_has_cost() -> None:
     ]
     assert run.recorded(events.MoveOver) == [
         events.MoveOver(
-            hosts=("c",), generation=2, tasks=places, detected_s=80.0, recovered_s=90.5, steps_rolled_back=70
+            hosts=("c",),
+            generation=2,
+            tasks=places,
+            detected_s=80.0,
+            recovered_s=90.5,
+            steps_rolled_back=70,
+            idle_s=dict.fromkeys(sorted(TRAINERS), 10.0),
         )
     ]
     assert "c" not in places.values()
@@ -338,6 +345,7 @@ def stories(draw: st.DrawFn) -> list[tuple[str, str, object]]:
 
 
 @settings(max_examples=int(os.environ.get("TFLAUNCH_EXAMPLES", "60")))
+@example([(kind, "chief:0", (0, None)) for kind in ("renewed", "stop", "lost", "tick")], Success.CHIEF, ALL)
 @given(stories(), st.sampled_from(Success), st.sampled_from([ALL, ()]))
 def test_whatever_hosts_are_lost_a_run_can_be_ended(
     story: list[tuple[str, str, object]], success: Success, adjustments: tuple[str, ...]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from launcher import lifecycle
+from launcher.lifecycle.state.deadlines import SILENT_S
 from launcher.record import events
 from launcher.record.states import StopHow
 from launcher.spec.policy import Policy
 from launcher.wire import protocol
 from launcher.wire.roles import Role
-from tests.launcher.lifecycle.test_lifecycle import Run, make_plan
+from tests.launcher.lifecycle.test_lifecycle import ALL, Run, make_plan
 
 
 def recoveries(run: Run) -> list[events.Recovered]:
@@ -151,13 +154,32 @@ def test_a_worker_that_finds_nothing_left_to_do_has_recovered() -> None:
     assert [event.task for event in recoveries(run)] == ["worker:0"]
 
 
-def test_a_task_that_cannot_say_that_it_trains_has_recovered_when_it_has_succeeded() -> None:
-    run = Run(make_plan(adjustments=())).until_training()
-    dies(run, "worker:0")
-    run.started("worker:0")
-    assert recoveries(run) == []
-    run.exits("worker:0", 0)
-    assert [event.task for event in recoveries(run)] == ["worker:0"]
+@pytest.mark.parametrize(("adjustments", "after_s"), [((), 0.0), (ALL, SILENT_S)], ids=["cannot say", "says nothing"])
+@pytest.mark.parametrize("task", ["worker:0", "evaluator:0", "ps:0"])
+def test_a_task_that_says_nothing_of_what_it_does_is_back_when_it_runs(
+    task: str, adjustments: tuple[str, ...], after_s: float
+) -> None:
+    run = Run(make_plan(adjustments=adjustments)).begin()
+    run.started("ps:0", "evaluator:0")
+    run.listening("ps:0")
+    run.started("chief:0", "worker:0", "worker:1")
+    dies(run, task)
+    run.after(1)
+    run.started(task)
+    if task == "ps:0":
+        run.listening(task)
+        after_s = 0.0
+    run.after(after_s)
+    assert [(event.task, event.recovered_s) for event in recoveries(run)] == [(task, 1 + after_s)]
+
+
+def test_a_pause_of_a_task_that_says_nothing_is_over_when_it_goes_on() -> None:
+    run = Run(replace(make_plan(), inject=("pause worker:0 for 5s after 3s",))).begin()
+    run.started("ps:0", "chief:0", "worker:0", "worker:1")
+    run.after(3)
+    run.after(5)
+    over = [item.event for item in run.actions if isinstance(item, lifecycle.Record)]
+    assert [event.recovered_s for event in over if isinstance(event, events.DrillOver)] == [5.0]
 
 
 def test_no_recovery_of_what_never_comes_back() -> None:

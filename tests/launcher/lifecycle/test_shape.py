@@ -7,6 +7,7 @@ import math
 import pytest
 
 from launcher import lifecycle
+from launcher.lifecycle.state.deadlines import SILENT_S
 from launcher.record import events
 from launcher.record.states import Outcome, StopHow, TaskState
 from launcher.spec.policy import DEFAULT_RESTARTS, Policy, Success
@@ -159,9 +160,12 @@ def test_an_evaluator_of_its_own_is_ended_when_there_is_nothing_to_evaluate() ->
         (protocol.Evaluated(global_step=0, metrics={"loss": 1.0}, checkpoint="/m/ckpt-3"), True),
         (protocol.Evaluated(global_step=30, metrics={"loss": 1.0}), True),
         (protocol.Evaluated(global_step=20, metrics={"loss": 1.0}, checkpoint="/m/ckpt-2"), False),
+        (protocol.Waiting(what="checkpoint", done_with="/m/ckpt-3"), True),
+        (protocol.Waiting(what="checkpoint", done_with="/m/ckpt-2"), False),
+        (protocol.Waiting(what="checkpoint"), False),
     ],
 )
-def test_an_evaluator_of_its_own_ends_with_the_last_checkpoint(report: protocol.Evaluated, is_last: bool) -> None:
+def test_an_evaluator_of_its_own_ends_with_the_last_checkpoint(report: protocol.Message, is_last: bool) -> None:
     run = collective(*MEMBERS, "evaluator:0", policy=Policy(evaluator_drain_s=9.0))
     run.report("chief:0", protocol.CheckpointSaved(global_step=30, path="/model/ckpt-3"))
     for task in MEMBERS:
@@ -229,3 +233,52 @@ def test_without_a_chief_the_first_worker_decides() -> None:
     end = run.ended()
     assert run.record("worker:1").state is TaskState.FAILED
     assert end is not None and end.outcome is Outcome.SUCCEEDED
+
+
+def test_a_task_that_says_nothing_of_what_it_does_is_running() -> None:
+    run = Run(make_plan()).begin()
+    run.started("ps:0", "chief:0", "worker:0", "evaluator:0")
+    run.after(SILENT_S)
+    for task in ("ps:0", "chief:0", "worker:0", "evaluator:0"):
+        assert run.record(task).state is TaskState.RUNNING
+    assert run.record("worker:1").state is TaskState.STARTING, "its process is not there yet"
+    run.listening("ps:0")
+    run.trains("chief:0")
+    run.report("worker:0", protocol.Finished(global_step=10, local_steps=0))
+    assert [run.record(task).state for task in ("ps:0", "chief:0", "worker:0")] == [
+        TaskState.READY,
+        TaskState.TRAINING,
+        TaskState.FINISHED,
+    ]
+
+
+@pytest.mark.parametrize("known", ["connects", "uses", "waits"])
+def test_a_task_that_is_known_to_say_more_is_starting(known: str) -> None:
+    run = Run(make_plan()).begin()
+    run.started("chief:0")
+    if known == "connects":
+        run.told(protocol.Connected(task="chief:0", attempt=1))
+    elif known == "waits":
+        run.report("chief:0", protocol.Waiting(what="gate"))
+    else:
+        uses(run, protocol.ESTIMATOR, "worker:0")  # all run one program
+    run.after(SILENT_S)
+    assert run.record("chief:0").state is TaskState.STARTING
+
+
+def test_a_task_that_cannot_say_what_it_does_is_running_at_once() -> None:
+    run = Run(make_plan(adjustments=())).begin()
+    run.started("ps:0", "evaluator:0")
+    assert run.record("evaluator:0").state is TaskState.RUNNING
+    assert run.record("ps:0").state is TaskState.STARTING, "its agent will say"
+
+
+def test_a_silent_start_is_timed_when_it_is_known_to_train() -> None:
+    run = Run(make_plan(policy=Policy(start_timeout_s=60))).begin()
+    run.started("ps:0", "chief:0")
+    run.listening("ps:0")
+    run.after(SILENT_S)
+    assert run.record("chief:0").state is TaskState.RUNNING
+    uses(run, protocol.ESTIMATOR, "chief:0")
+    run.after(60)
+    assert run.end_stopping().outcome is Outcome.TIMED_OUT

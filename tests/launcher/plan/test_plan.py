@@ -193,8 +193,8 @@ def test_a_start_message_is_complete() -> None:
         "TFLAUNCH_RUN": "r-1",
         "TFLAUNCH_TASK": "worker:1",
         "TFLAUNCH_TRAINERS_ON_HOST": "3",
-        "TFLAUNCH_TUNE": "model-dir,session-gate,ready-poll,worker-start,device-filters,final-save,save-on-term,"
-        "preflight,session-close,log-format",
+        "TFLAUNCH_TUNE": "model-dir,session-gate,roaming,ready-poll,worker-start,device-filters,final-save,"
+        "save-on-term,preflight,session-close,log-format",
         "TF_GRPC_REUSE_PORT": "1",
     }
     assert (message.program, message.argv[0], message.cwd) == (("train.py",), "/venv/bin/python", "/work")
@@ -264,6 +264,14 @@ def test_an_adjustment_goes_with_what_it_needs() -> None:
     assert plan.notes == ("worker-start is off, since it needs ready-poll",)
 
 
+def test_two_hosts_that_are_reached_as_one_are_noted() -> None:
+    rest = "command: [t.py]\nmodel_dir: /m\nroles: {ps: {}, chief: {}}\nhosts: "
+    entries = "[{name: a, address: 10.0.0.1, ssh: {host: %s}}, {name: b, address: 10.0.0.2, ssh: {host: h%s}}]"
+    plan = plan_of(rest + entries % ("H", ""))
+    assert plan.notes == ("hosts a and b are reached as one and the same: ssh h",)
+    assert plan_of(rest + entries % ("h", ", port: 2222")).notes == ()
+
+
 def test_the_python_of_ssh_hosts_is_the_deployed_one() -> None:
     plan = plan_of(
         "command: [t.py]\nmodel_dir: /m\npython: {venv: ~/v}\nsync: {to: ~/src}\n"
@@ -317,7 +325,7 @@ def test_exit_codes(outcome: Outcome, kind: str | None, how: str, code: int) -> 
 
 def test_ten_thousand_tasks() -> None:
     plan = plan_of(
-        "command: [t.py]\nmodel_dir: /m\nhosts: [{name: 'n[0001-1000]', address: '10.0.0.[0001-1000]', ssh: {}}]\n"
+        "command: [t.py]\nmodel_dir: /m\nhosts: [{name: 'n[0001-1000]', address: 'n[0001-1000].example', ssh: {}}]\n"
         "roles: {ps: {count: 50}, chief: {}, worker: {count: 9948}, evaluator: {}}"
     )
     bound = bound_plan(plan)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from launcher.record import events as ev
-from launcher.record import report, runs
-from launcher.record.event_log import EventLog
+from launcher.record import reading, report, runs
+from launcher.record.event_log import EventLog, read_events
 from launcher.record.runs import RunFolder
 from launcher.record.view import RunView
 from launcher.views.summary import summary
@@ -29,7 +29,7 @@ def story(folder: RunFolder, events: int | None = None) -> RunView:
     for recorded in list(Story(5, seconds=30).tell())[:events]:
         log.append(recorded.event, recorded.at)
     log.close()
-    return report.load_view(folder)
+    return reading.load_view(folder)
 
 
 def golden(folder: RunFolder, body: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_a_run_whose_supervisor_was_killed_is_lost_and_explained(folder: RunFold
     story(folder, 100)
     with folder.events.open("ab") as stream:
         stream.write(torn)
-    made = report.build_report(report.load_view(folder), folder)
+    made = report.build_report(reading.load_view(folder), folder)
     assert (made["outcome"], made["exit_code"]) == ("lost", None)
     assert made["cause"]["kind"] == "lost" and "pid 4242" in made["cause"]["message"]
     assert made["global_step"] > 0 and made["duration_s"] > 10
@@ -92,16 +92,16 @@ def test_a_live_run_has_no_outcome_yet(folder: RunFolder) -> None:
     assert status["outcome"] is None
     assert status["tasks"][1] == {  # type: ignore[index, call-overload]
         "task": "chief:0", "host": "node01", "pid": 20011, "state": "training", "uses": None, "restarts": 0,
-        "global_step": report.load_view(folder).ordered()[1].global_step, "examples": _examples(folder),
+        "global_step": reading.load_view(folder).ordered()[1].global_step, "examples": _examples(folder),
     }  # fmt: skip
-    view = report.load_view(folder)
+    view = reading.load_view(folder)
     assert report.build_report(view, folder, live=True)["cause"] is None
 
 
 def _examples(folder: RunFolder) -> int:
     return max(
         recorded.event.examples or 0
-        for recorded in report.read_events(folder.events)
+        for recorded in read_events(folder.events)
         if isinstance(recorded.event, ev.Progressed) and recorded.event.task == "chief:0"
     )
 

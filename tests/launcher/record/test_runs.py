@@ -87,6 +87,7 @@ def test_live_is_the_same_process_and_no_other(tmp_path: Path) -> None:
     assert not runs.is_live(folder)
     record = runs.this_supervisor(Path("/tmp/s"))
     runs.write_supervisor(folder, record)
+    assert "an older tflaunch runs it, so that it cannot be told anything" in runs.unreachable(folder)
     assert runs.is_live(folder)
     assert runs.read_supervisor(folder) == record
     assert mode(folder.supervisor) == 0o600

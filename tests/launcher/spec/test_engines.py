@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.plan.model import PlannedHost
 from launcher.plan.plan import Surroundings, build_plan, plan_from_json, plan_to_json
 from launcher.spec import json_schema, parse_spec
 from launcher.spec.engines import GROUP
@@ -36,7 +37,7 @@ def test_listed_is_the_default_and_may_be_written() -> None:
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
-    assert problems("engine: {slrm: {}}") == ["3 engine.slrm: unknown engine 'slrm'; known are listed"]
+    assert problems("engine: {slrm: {}}") == ["3 engine.slrm: unknown engine 'slrm'; did you mean 'slurm'?"]
     assert problems("engine: {list: {}}") == ["3 engine.list: unknown engine 'list'; did you mean 'listed'?"]
     assert problems("engine: {a: {}, b: {}}") == ["3 engine: names 2; write one"]
     assert problems("engine: fleet") == ["3 engine: must be a mapping, got the text 'fleet'"]
@@ -67,9 +68,26 @@ def test_its_hosts_are_planned_on_before_anybody_knows_their_addresses() -> None
 
 
 @pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("names", "ports", "words"),
+    [
+        (("a", "b", "a"), None, "engine 'fleet' gives several hosts one name: a"),
+        ((), None, "engine 'fleet' gives no hosts: its sites() gives a tuple of PlannedHost, one or more"),
+        (("a",), (5000, 5001), "has 2 ports, and host 'a' gets 3 tasks; widen the range"),
+    ],
+)
+def test_what_is_wrong_with_the_hosts_that_it_gives_is_said_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], ports: tuple[int, int] | None, words: str
+) -> None:
+    sites = tuple(PlannedHost(name=name, address="", ports=ports) for name in names)
+    monkeypatch.setattr(fleet.Fleet, "sites", classmethod(lambda cls, keys: sites))
+    assert problems("engine: {fleet: {}}") == [f"3 engine.fleet: {words}"]
+
+
+@pytest.mark.usefixtures("installed")
 def test_the_schema_has_its_keys() -> None:
     engine = json.loads(json.dumps(json_schema()))["properties"]["engine"]["anyOf"][0]["properties"]
-    assert list(engine) == ["listed", "fleet"]
+    assert list(engine) == ["listed", "fleet", "slurm"]
     assert engine["fleet"]["properties"]["hosts"]["description"] == "How many hosts."
 
 

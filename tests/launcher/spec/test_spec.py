@@ -52,7 +52,7 @@ def test_every_shipped_spec_can_be_planned(path: Path) -> None:
 
 def test_the_specs_that_ship() -> None:
     wanted = {"local", "three_hosts_ssh", "docker", "gpu_workers", "endless_stream", "reference"}
-    wanted |= {"collective", "coordinator", "sessions", "no_tensorflow"}
+    wanted |= {"collective", "coordinator", "sessions", "no_tensorflow", "slurm"}
     assert {path.stem for path in SPECS} == wanted
 
 

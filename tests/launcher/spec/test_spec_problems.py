@@ -103,6 +103,12 @@ ONE_PROBLEM = {
     "hosts: [{name: a, address: '10.0.0.1:22'}]": "hosts[0].address: names a port; write the address alone (",
     "hosts: [{name: a, address: '::1'}]": "hosts[0].address: is an IPv6 address",
     "hosts: [{name: a, address: 'a/b'}]": "hosts[0].address: is neither a host name nor an IP address",
+    "hosts: [{name: a, address: a..b}]": "hosts[0].address: is neither a host name nor an IP address",
+    "hosts: [{name: a, address: 10.0.0.256}]": "hosts[0].address: is no IP address of a host: 10.0.0.256",
+    "hosts: [{name: a, address: 10.0.0}]": "hosts[0].address: is no IP address of a host: 10.0.0",
+    "hosts: [{name: a, address: 0.0.0.0}]": "hosts[0].address: is no IP address of a host: 0.0.0.0",
+    "hosts: [{name: 'a[1-9]', address: '10.0.0.[248-256]', ssh: {}}]": "hosts[0].address: is no IP address of a host: "
+    "10.0.0.256",
     "hosts: [{name: a, ports: high}]": "hosts[0].ports: must be a range of ports, such as 20000-20999",
     "hosts: [{name: a, ports: 30-20}]": "hosts[0].ports: has a range that runs backwards: 30-20",
     "hosts: [{name: a, ports: 0-70000}]": "hosts[0].ports: must lie between 1 and 65535",
@@ -111,8 +117,8 @@ ONE_PROBLEM = {
     "hosts: [{name: a, ssh: {port: 0}}]": "hosts[0].ssh.port: must be 1 or more, got 0",
     "hosts: [{name: a, ssh: {}}, {name: a, ssh: {}, address: b}]": "hosts[1].name: 'a' is the name of two hosts",
     "hosts: [{name: 'n[1-2]', ssh: {}, address: b}]": "hosts[0].address: stands for 1 addresses, and the name for 2",
-    "hosts: [{name: a, address: x, ssh: {}}, {name: b, address: x, ssh: {}}]": "hosts[1].address: 'x' is the address "
-    "of host 'a', too; each host needs its own",
+    "hosts: [{name: a, address: x, ssh: {}}, {name: b, address: X, ssh: {}}]": "hosts[1].address: 'X' of host "
+    "'b' is the address of host 'a', too; each needs its own",
     "hosts: [{name: a}, {name: b}]": "hosts[1]: host 'b' has no 'ssh', so its tasks would run on this machine, like "
     "those of 'a'; add 'ssh: {}'",
     "hosts: [{name: a, address: 127.0.0.1}, {name: b, ssh: {}}]": "hosts[0].address: '127.0.0.1' can be reached from "
@@ -250,3 +256,13 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no file; name a cluster spec"):
         read_spec(tmp_path)
+
+
+@pytest.mark.parametrize(("written", "meant"), [("modeldir", "model_dir"), ("ROLE", "role"), ("indx", "index")])
+def test_a_misspelt_placeholder_is_no_word_of_the_program(written: str, meant: str) -> None:
+    (problem,) = problems(GOOD.replace("train.py", f'train.py, "--out={{{written}}}"'))
+    assert problem == f"c.yaml:1: command: has {{{written}}}, which is not filled in; did you mean {{{meant}}}?"
+
+
+def test_other_braces_are_the_program_s_own() -> None:
+    parse_spec(GOOD.replace("train.py", """train.py, '{"role": "{lr}"}', "{model}", "{0}", "{index}" """), "c.yaml")

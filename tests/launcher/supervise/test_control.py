@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from launcher.private import folders
-from launcher.private.folder import CONTROL_SOCKET
 from launcher.supervise.control import Control, Own
+from launcher.wire.private import registry
+from launcher.wire.private.folder import CONTROL_SOCKET
 
 
 def test_a_supervisor_that_ends_with_a_request_unread_has_just_ended() -> None:
     """A run may be over before its client has said that it owns it; the kernel then resets the connection."""
-    home = folders.make("control", "control")
+    home = registry.make("control", "control")
     assert home is not None
     with home.listen(CONTROL_SOCKET) as server:
         line = Control(f"{home.path}/{CONTROL_SOCKET}")

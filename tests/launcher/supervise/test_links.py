@@ -18,8 +18,9 @@ from launcher.agent.host.options import Options
 from launcher.hosts.reach import Program
 from launcher.plan.model import PlannedHost
 from launcher.spec.hosts import FAR
-from launcher.supervise.links import AgentLink, OutputFiles
+from launcher.supervise.links import AgentLink
 from launcher.supervise.orders import Orders
+from launcher.supervise.output_files import OutputFiles
 from launcher.wire import protocol
 from tests.launcher.hosts.fake import FakeReach, fake_agents
 
@@ -240,3 +241,77 @@ def test_an_agent_that_only_answers_pings_owes_an_answer(tmp_path: Path) -> None
     link.send(protocol.Stop(task="worker:0", attempt=1, grace_s=0.1))
     asyncio.run(asyncio.wait_for(link.run(), 30))
     assert lost == ["its agent answers, but owes the end of worker:0 for too long"]
+
+
+def test_a_host_may_be_asked_for_more_ports_before_it_has_answered() -> None:
+    made = orders()
+    made.note(protocol.Reserve(generation=1, tasks=("ps:1",)), 0.0)
+    made.note(protocol.Reserve(generation=1, tasks=("worker:4",)), 0.0)
+    assert made.hear(protocol.Reserved(generation=1, ports={"ps:1": 2001})) == ""
+    assert made.overdue(100.0) == "its ports", "those of worker:4"
+    assert made.hear(protocol.Reserved(generation=1, ports={"worker:4": 2002})) == ""
+    assert made.overdue(100.0) == ""
+    assert "one port for each" in made.hear(protocol.Reserved(generation=1, ports={"ps:1": 1, "worker:4": 2}))
+
+
+def far_link(agent: Agent, lost: list[float], reach: FakeReach, *, patience_s: float) -> AgentLink:
+    host = replace(HOST, traits=FAR)
+    link = AgentLink(
+        host, fake_agents(reach), "run", OutputFiles(lambda task: Path("unused")), orders(), patience_s=patience_s
+    )
+    link.on_lost = lambda host, message, advice: lost.append(time.monotonic() - link.heard_at)
+    return link
+
+
+def test_an_agent_hears_which_of_its_words_have_arrived() -> None:
+    told: list[float] = []
+    enough = asyncio.Event()
+
+    async def agent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        welcome = protocol.changed(protocol.decode(WELCOME), at=5.0)
+        writer.write(protocol.encode(welcome) + protocol.encode(protocol.Pong(at=7.0)))
+        while line := await reader.readline():
+            if isinstance(message := protocol.decode(line), protocol.Heard):
+                told.append(message.at)
+                if len(told) == 2:
+                    enough.set()
+
+    async def talk() -> None:
+        link = far_link(agent, [], FakeReach(lambda host, reader, writer: agent(reader, writer)), patience_s=5.0)
+        running = asyncio.create_task(link.run())
+        await asyncio.wait_for(enough.wait(), 30)
+        running.cancel()
+
+    asyncio.run(talk())
+    assert told == [5.0, 7.0]
+
+
+def test_a_host_that_is_not_reached_any_more_is_given_up_a_lease_after_its_last_word() -> None:
+    """Although opening the next line hangs."""
+
+    class Hanging(FakeReach):
+        async def ensure_agent(self, host: PlannedHost, options: Options, *, limit_s: float = math.inf) -> Program:
+            if self.opened["a"]:
+                await asyncio.sleep(3600)
+            return await super().ensure_agent(host, options, limit_s=limit_s)
+
+    async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        said = protocol.Event(
+            seq=1,
+            incarnation="fake",
+            at=0.0,
+            body=protocol.Started(generation=1, task="worker:0", attempt=1, pid=1, start="fork"),
+        )
+        writer.write(WELCOME + protocol.encode(said))
+        await writer.drain()
+        writer.close()
+
+    lost: list[float] = []
+
+    async def talk() -> None:
+        link = far_link(hangs_up, lost, Hanging(lambda host, reader, writer: hangs_up(reader, writer)), patience_s=1.0)
+        await asyncio.wait_for(link.run(), 30)
+
+    asyncio.run(talk())
+    assert lost and lost[0] >= 1.0

@@ -13,11 +13,11 @@ from typing import Any
 
 from launcher.hosts.engine import Answers, Engine, Needs
 from launcher.plan.model import PlannedHost
-from launcher.private import folders
 from launcher.record import runs
 from launcher.spec.engines import NoKeys
 from launcher.supervise.supervisor import Supervisor
 from launcher.wire import protocol
+from launcher.wire.private import registry
 from launcher.wire.roles import Role
 from tests.launcher.hosts.fake import FakeReach, fake_agents, listed
 from tests.launcher.lifecycle.test_lifecycle import make_plan
@@ -47,7 +47,7 @@ def test_an_agent_that_dies_with_an_answer_is_asked_again_when_it_is_back(tmp_pa
             writer.close()
 
         plan = make_plan(adjustments=("session-gate",))
-        home = folders.make(f"supervisor-{os.getpid()}", "supervisor")
+        home = registry.make(f"supervisor-{os.getpid()}", "supervisor")
         assert home is not None
         agents = fake_agents(FakeReach(serve))
         supervisor = Supervisor(runs.RunFolder(tmp_path), plan, listed, agents, run_id="run", home=home)
@@ -73,7 +73,7 @@ def test_a_host_that_speaks_for_others_ends_the_run(tmp_path: Path) -> None:
             if isinstance(protocol.decode(line), protocol.Finish):
                 return
 
-    home = folders.make(f"supervisor-{os.getpid()}", "supervisor")
+    home = registry.make(f"supervisor-{os.getpid()}", "supervisor")
     assert home is not None
     agents = fake_agents(FakeReach(serve))
     supervisor = Supervisor(runs.RunFolder(tmp_path), make_plan(), listed, agents, run_id="run", home=home)
@@ -138,7 +138,7 @@ def engine_story(tmp_path: Path, tell: Callable[[Scripted, FakeReach], Awaitable
         return engines[0]
 
     async def story() -> int:
-        home = folders.make(f"supervisor-{os.getpid()}", "supervisor")
+        home = registry.make(f"supervisor-{os.getpid()}", "supervisor")
         assert home is not None
         run = replace(plan, hosts=hosts, tasks=tasks)
         supervisor = Supervisor(runs.RunFolder(tmp_path), run, engine_for, fake_agents(reach), run_id="run", home=home)

@@ -99,8 +99,7 @@ def test_it_cannot_start(tflaunch):
         "tflaunch: tflaunch-1",
         "cause     chief:0",
         '["COLUMN", "price"]',
-        "TflaunchError",
-        "ps",
+        "UsageError: there is no script train.py",
     ):
         assert expected in done.stdout, done.stdout
 
@@ -139,6 +138,50 @@ def test_my_job(tflaunch):
         assert time.monotonic() < deadline, alive(run_id)
         time.sleep(0.01)
     assert json.loads((folder / REPORT).read_text())["outcome"] == "interrupted"
+
+
+XDIST = """
+import time
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("number", range(4))
+def test_right(tflaunch, number):
+    run = tflaunch(*{good}, workers=2)
+    assert run.succeeded and run.report["global_step"] == 10 and len(run.report["tasks"]) == 5
+
+@pytest.mark.parametrize("number", range(2))
+def test_endless(tflaunch, number):
+    run = tflaunch.start({fake!r}, "chief=gate,ready,step=1,hang", ps=0, workers=0, evaluator=False)
+    while run.report["global_step"] != 1:
+        time.sleep(0.01)
+    Path(f"up-{{number}}").write_text(str(run.run_dir))
+    run.wait()
+"""
+
+
+@pytest.mark.e2e
+def test_with_xdist(tmp_path: Path) -> None:
+    """Several at a time, each with its own; and nothing is left where pytest is killed in the middle."""
+    (tmp_path / "test_it.py").write_text(XDIST.format(good=GOOD.format(script=str(FAKE)), fake=str(FAKE)))
+    nothing = subprocess.DEVNULL
+    argv = pytest_argv("-q", "-n2", "--basetemp", str(tmp_path / "tmp"), "-k")
+    done = subprocess.run(
+        [*argv, "right"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout
+    with subprocess.Popen([*argv, "endless"], cwd=tmp_path, env=environment(), stdout=nothing, stderr=nothing) as tests:
+        deadline = time.monotonic() + 120
+        while not all((tmp_path / f"up-{number}").exists() for number in range(2)):
+            assert tests.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        folders = [Path((tmp_path / f"up-{number}").read_text()) for number in range(2)]
+        run_ids = [json.loads((folder / "events.jsonl").read_text().splitlines()[0])["run_id"] for folder in folders]
+        assert all(map(alive, run_ids))
+        os.kill(tests.pid, signal.SIGKILL)
+    while any(map(alive, run_ids)) or not all((folder / REPORT).exists() for folder in folders):
+        assert time.monotonic() < deadline, [alive(run_id) for run_id in run_ids]
+        time.sleep(0.01)
 
 
 def wheel_of_ours(folder: Path) -> Path:

@@ -164,4 +164,4 @@ def test_a_byte_that_is_no_utf8_is_named(
     folder.mkdir(parents=True)
     (folder / "events.jsonl").touch()
     tflaunch(["ls"])
-    assert capfd.readouterr().out.startswith(r"caf\xe9-2026")
+    assert capfd.readouterr().out.splitlines()[1].startswith(r"caf\xe9-2026")

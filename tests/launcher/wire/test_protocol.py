@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 import pytest
 
 from launcher.record import events
-from launcher.wire import messages, protocol, shapes
+from launcher.wire import messages, protocol
+from launcher.wire.forms import shapes
 
 
 def test_an_object_with_a_kind_of_its_own_stays_an_object() -> None:

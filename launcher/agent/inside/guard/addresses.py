@@ -10,7 +10,8 @@ import os
 import socket
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from launcher.wire.forms.named import NamedTuple
 
 VARIABLE = "TFLAUNCH_GUARD"
 KEY_BYTES = 32

@@ -22,12 +22,12 @@ DECLARE(send)
 DECLARE(sendmsg)
 
 struct newcomer {
-  int fd;
+  int fd; /* the connection; once it is wrapped, the socket in which it lies */
   struct sockaddr_storage from;
   socklen_t from_size;
   int64_t deadline_ms;
   size_t left; /* of its key; 0: it waits for the program to accept it, or for its end if it was wrong */
-  bool wrong;
+  bool wrong, wrapped;
 };
 
 struct keeper {
@@ -107,17 +107,41 @@ static bool hear(struct keeper *keeper, struct newcomer *newcomer) {
   return size > 0;
 }
 
-/* Passes a connection on to the program, and where it came from; false if the program has enough to accept for now. */
-static bool let_in(struct keeper *keeper, struct newcomer *newcomer) {
+/* Sends a descriptor, with the address that its connection came from. */
+static bool pass_on(int through, const struct newcomer *newcomer) {
   union {
     struct cmsghdr header;
     char space[CMSG_SPACE(sizeof(int))];
   } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-  struct iovec from = {.iov_base = &newcomer->from, .iov_len = newcomer->from_size};
+  struct iovec from = {.iov_base = (void *)&newcomer->from, .iov_len = newcomer->from_size};
   struct msghdr message = {.msg_iov = &from, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
   memcpy(CMSG_DATA(&control.header), &newcomer->fd, sizeof newcomer->fd);
-  guard_keep_alive(newcomer->fd, &keeper->own.rules);
-  return REAL(sendmsg)(keeper->inside, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
+  return REAL(sendmsg)(through, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+/* Puts a connection into a socket of its own, which is what the program is sent. Were it sent the connection, there would
+ * be a moment in which both of us have it, and what the program closes in that moment stays in its epoll sets: they
+ * would tell of a descriptor that is closed, or another connection's by now. */
+static bool wrap(struct newcomer *newcomer) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) return false;
+  newcomer->wrapped = pass_on(pair[0], newcomer);
+  close(pair[0]);
+  close(newcomer->wrapped ? newcomer->fd : pair[1]);
+  if (newcomer->wrapped) newcomer->fd = pair[1];
+  return newcomer->wrapped;
+}
+
+/* Passes a connection on to the program; false if it has enough to accept for now, or there are no descriptors. */
+static bool let_in(struct keeper *keeper, struct newcomer *newcomer) {
+  if (!newcomer->wrapped) {
+    guard_keep_alive(newcomer->fd, &keeper->own.rules);
+    if (!wrap(newcomer)) {
+      keeper->resting = true;
+      return false;
+    }
+  }
+  return pass_on(keeper->inside, newcomer) || errno != EAGAIN;
 }
 
 /* Deals with one newcomer; true if it is not among them any more: let in, cut off, or gone by itself. */
@@ -181,7 +205,7 @@ static void wait_for_news(struct keeper *keeper) {
     if (newcomer->deadline_ms < until) until = newcomer->deadline_ms;
   }
   bool has_room = keeper->count < keeper->most || without_key;
-  keeper->polls[0] = (struct pollfd){.fd = keeper->inside, .events = keeper->count > without_key ? POLLOUT : 0};
+  keeper->polls[0] = (struct pollfd){.fd = keeper->inside, .events = keeper->count > without_key && !keeper->resting ? POLLOUT : 0};
   keeper->polls[1] = (struct pollfd){.fd = keeper->listener, .events = has_room && !keeper->resting ? POLLIN : 0};
   keeper->resting = false;
   poll(keeper->polls, 2 + keeper->count, until == INT64_MAX ? -1 : until > now ? (int)(until - now) : 0);

@@ -3,7 +3,8 @@
  *
  * TFLAUNCH_DEADLINE names a file of eight bytes: until when this host is believed to be part of the run, in nanoseconds of
  * CLOCK_BOOTTIME, which counts the time in which a machine sleeps. TFLAUNCH_HOLDER is a line of .tflaunch-holders, a file
- * in each folder that was trained in: whose name stands there, but not in the last line, has lost the folder. Both are
+ * in each folder that was trained in: whose name stands there, but not in the last line, has lost the folder. So has a
+ * task of which a line says that this attempt has departed: the holder's name, TFLAUNCH_TASK and TFLAUNCH_ATTEMPT. All are
  * looked at before a file is renamed, removed or opened to be written as a whole, which is how checkpoints are made.
  */
 #include "guard.h"
@@ -18,6 +19,8 @@
 
 #define DEADLINE "TFLAUNCH_DEADLINE"
 #define HOLDER "TFLAUNCH_HOLDER"
+#define TASK "TFLAUNCH_TASK"
+#define ATTEMPT "TFLAUNCH_ATTEMPT"
 #define HOLDERS ".tflaunch-holders"
 #define MOST_BYTES 16384
 
@@ -55,11 +58,20 @@ static bool is_late(void) {
   return now.tv_sec * INT64_C(1000000000) + now.tv_nsec > __atomic_load_n(until, __ATOMIC_RELAXED);
 }
 
+/* Whether a line of ``text``, its newlines included, is there and not the last one. */
+static bool is_former(const char *text, const char *line) {
+  const char *last = NULL;
+  for (const char *at = text; (at = strstr(at, line)); at++) last = at;
+  return last && last[strlen(line)] != '\0';
+}
+
 /* Whether another one has the folder in which ``path`` is, and we had it. */
 static bool is_replaced(const char *path) {
-  char text[MOST_BYTES], line[256], *name = strrchr(path, '/');
-  const char *holder = getenv(HOLDER);
+  char text[MOST_BYTES], line[256], own[512], *name = strrchr(path, '/');
+  const char *holder = getenv(HOLDER), *task = getenv(TASK), *attempt = getenv(ATTEMPT);
   if (!holder || snprintf(line, sizeof line, "\n%s\n", holder) >= (int)sizeof line) return false;
+  if (!task || !attempt || snprintf(own, sizeof own, "\n%s %s %s\n", holder, task, attempt) >= (int)sizeof own)
+    own[0] = '\0';
   int size = snprintf(text, sizeof text, "%.*s%s", name ? (int)(name - path) + 1 : 0, path, HOLDERS);
   int file = size < (int)sizeof text ? open(text, O_RDONLY | O_CLOEXEC) : -1;
   if (file < 0) return false;
@@ -67,9 +79,7 @@ static bool is_replaced(const char *path) {
   ssize_t length = read(file, text + 1, sizeof text - 2);
   close(file);
   text[length < 0 ? 1 : length + 1] = '\0';
-  const char *last = NULL;
-  for (const char *at = text; (at = strstr(at, line)); at++) last = at;
-  return last && last[strlen(line)] != '\0';
+  return is_former(text, line) || (own[0] && is_former(text, own));
 }
 
 static void check(int folder, const char *path) {

@@ -20,10 +20,15 @@ def path() -> str:
     return f"{__file__.rpartition('/')[0]}/{name(os.uname().machine)}"
 
 
+def needs_link() -> bool:
+    """Whether LD_PRELOAD cannot name it where it is."""
+    return any(letter in path() for letter in _SEPARATORS)
+
+
 def loadable(home: Path) -> str:
     """Its path as LD_PRELOAD can name it: through a link in ``home`` if need be."""
     own = path()
-    if not any(letter in own for letter in _SEPARATORS):
+    if not needs_link():
         return own
     link = home / _LINK
     link.unlink(missing_ok=True)

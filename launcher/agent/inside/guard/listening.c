@@ -121,26 +121,41 @@ EXPORTED int listen(int fd, int backlog) {
   return result;
 }
 
-/* Takes the next connection that was let in. As accept does, it waits where the descriptor may block. */
-static int take(int fd, struct sockaddr *from, socklen_t *from_size, int flags) {
+/* Receives a descriptor, and the address that goes with it. */
+static int receive(int fd, struct sockaddr_storage *name, socklen_t *name_size, int flags) {
   union {
     struct cmsghdr header;
     char space[CMSG_SPACE(sizeof(int))];
   } control;
-  struct sockaddr_storage name;
-  struct iovec part = {.iov_base = &name, .iov_len = sizeof name};
+  struct iovec part = {.iov_base = name, .iov_len = sizeof *name};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  ssize_t size = recvmsg(fd, &message, flags & SOCK_CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+  ssize_t size = recvmsg(fd, &message, flags);
   struct cmsghdr *header = size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-  int taken;
+  int received;
   if (!header) {
     if (size >= 0) errno = size ? EMFILE : EINVAL; /* it was dropped for want of a descriptor; the door is closed */
     return -1;
   }
-  memcpy(&taken, CMSG_DATA(header), sizeof taken);
+  memcpy(&received, CMSG_DATA(header), sizeof received);
+  *name_size = size;
+  return received;
+}
+
+/* Takes the next connection that was let in, out of its wrapping. As accept does, it waits where the descriptor may
+ * block. */
+static int take(int fd, struct sockaddr *from, socklen_t *from_size, int flags) {
+  struct sockaddr_storage name;
+  socklen_t size;
+  int wrapping = receive(fd, &name, &size, MSG_CMSG_CLOEXEC);
+  if (wrapping < 0) return -1;
+  int taken = receive(wrapping, &name, &size, MSG_DONTWAIT | (flags & SOCK_CLOEXEC ? MSG_CMSG_CLOEXEC : 0));
+  int error = errno;
+  close(wrapping);
+  errno = error;
+  if (taken < 0) return -1;
   if (flags & SOCK_NONBLOCK) fcntl(taken, F_SETFL, fcntl(taken, F_GETFL) | O_NONBLOCK);
   if (from && from_size) {
-    memcpy(from, &name, *from_size < (socklen_t)size ? *from_size : (socklen_t)size);
+    memcpy(from, &name, *from_size < size ? *from_size : size);
     *from_size = size;
   }
   return taken;

@@ -1,3 +1,3 @@
 """Adjustments of the evaluator."""
 
-__all__ = ["evaluator"]
+__all__ = ["evaluator", "own_loops"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.task import Task
-from launcher.wire.protocol import Ready, Waiting
+from launcher.wire.protocol import Ready, Wait, Waiting
 
 TRAINING = "tensorflow_estimator.python.estimator.training"
 _LOOK_EVERY_S = 0.5
@@ -135,7 +135,7 @@ class _Evaluation:
         self._wait(not_before - monotonic())
         if self._has_news(known):
             return
-        self._channel.send(Waiting(what="checkpoint"))
+        self._channel.send(Waiting(what=Wait.CHECKPOINT))
         while not self._has_news(known) and not self._wait(_LOOK_EVERY_S):
             pass
         self._channel.send(Waiting(what=""))

@@ -40,7 +40,7 @@ class Formatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-class Handler(logging.StreamHandler[Any]):
+class Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not generic before Python 3.11
     """Writes to standard error what no other handler of its logger, or of the root, shows."""
 
     def __init__(self, logger: logging.Logger) -> None:

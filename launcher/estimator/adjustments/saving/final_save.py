@@ -12,7 +12,7 @@ import importlib
 from typing import Any
 
 from launcher.estimator.adjustments.sessions.trainer import MONITORED_SESSION, Hook, Trainer, loss_errors
-from launcher.wire.protocol import Step, Waiting
+from launcher.wire.protocol import Step, Wait, Waiting
 
 _LOOK_EVERY_S = 1.0
 _RUN_TIMEOUT_MS = 30_000
@@ -29,7 +29,7 @@ class FinalSave(Hook):
         self._trainer.finish(session)
         if not self._trainer.is_chief or self._may_leave():
             return
-        self._channel.send(Waiting(what="barrier"))
+        self._channel.send(Waiting(what=Wait.BARRIER))
         while not self._channel.wait(self._may_leave, _LOOK_EVERY_S):
             session = self._look_after(session)
         self._channel.send(Waiting(what=""))
@@ -42,6 +42,8 @@ class FinalSave(Hook):
     def _look_after(self, session: Any) -> Any:
         """Report and save what the workers train; the session to go on with, a new one if this one is broken."""
         errors: Any = importlib.import_module("tensorflow.python.framework.errors_impl")
+        if self._trainer.task.has_moved_servers:
+            return self._recover()
         try:
             options = _run_options()
             step = int(session.run(self._trainer.global_step_tensor, options=options))

@@ -3,14 +3,17 @@
 A Saver keeps the newest few checkpoints and deletes the others (``Saver._MaybeDeleteOldCheckpoints`` in
 ``tensorflow/python/training/saver.py``), whoever reads them. An evaluation reads one at its beginning and, to export,
 at its end, which may be minutes later. Here the evaluator notes in the model_dir which checkpoint it has taken, then
-looks whether that is still there; the chief puts off the deletion of a noted one until another is noted.
+looks whether that is still there; the chief puts off the deletion of a noted one until another is noted. At its end the
+evaluator takes its note away.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
@@ -28,6 +31,7 @@ def note_what_is_read(patches: Patches, task: Task) -> None:
         return
     management: Any = importlib.import_module(MANAGEMENT)
     noted: dict[str, str] = {}
+    atexit.register(_take_notes_away, noted, os.getpid())
 
     def latest_checkpoint(original: Callable[..., Any], estimator: Any) -> Any:
         for _ in range(_TRIES):
@@ -71,6 +75,14 @@ def _note(model_dir: str, path: str) -> None:
         gfile.rename(f"{target}.new", target, overwrite=True)
     except _errors().OpError:  # a model_dir that may only be read: nobody deletes anything there
         return
+
+
+def _take_notes_away(noted: Mapping[str, str], pid: int) -> None:
+    """Those of this process, which a child of it may have inherited."""
+    for model_dir, path in noted.items():
+        if pid == os.getpid() and _is_noted(os.path.join(model_dir, _name(path))):  # noqa: PTH118
+            with contextlib.suppress(_errors().OpError):
+                _gfile().remove(os.path.join(model_dir, NOTE))  # noqa: PTH118
 
 
 def _is_noted(prefix: str) -> bool:

@@ -78,6 +78,15 @@ class Trainer:
                 self.global_step = int(session.run(self.global_step_tensor))
         return self.global_step or 0
 
+    def save(self, session: Any) -> None:
+        """Write a checkpoint now, if this training has any."""
+        hooks: Any = importlib.import_module("tensorflow.python.training.basic_session_run_hooks")
+        step = self.read_global_step(session)
+        for hook in self.monitored._hooks:
+            if isinstance(hook, hooks.CheckpointSaverHook):
+                hook._timer.update_last_triggered_step(step)
+                hook._save(session, step)
+
     def finish(self, session: Any) -> None:
         """Report ``Finished``, once."""
         if self._is_finished:
@@ -203,7 +212,7 @@ class Sessions:
 
 def _begin_by_hand(task: Task, session_creator: Any) -> Training | None:
     """A training without an Estimator, which begins and ends with its session."""
-    if task.training is not None or task.is_beside or not task.role or not _trains():
+    if task.training is not None or task.is_beside or not task.role or not trains():
         return None
     if not getattr(session_creator, "_master", None) and not task.is_alone:
         given_cluster.check_alone(task)
@@ -213,7 +222,7 @@ def _begin_by_hand(task: Task, session_creator: Any) -> Training | None:
     return task.training
 
 
-def _trains() -> bool:
+def trains() -> bool:
     """Whether the graph has a step to do, and not only something to predict or to evaluate."""
     ops: Any = importlib.import_module("tensorflow.python.framework.ops")
     graph = ops.get_default_graph()

@@ -7,5 +7,7 @@ __all__ = [
     "given_cluster",
     "model_dirs",
     "preflight",
+    "roaming",
     "servers",
+    "shares",
 ]

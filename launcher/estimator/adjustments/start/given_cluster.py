@@ -41,7 +41,7 @@ def check_server(task: Task, definition: Any) -> None:
     """``definition``: the ServerDef of a server that is to be started. Raises TfConfigError."""
     if _is_given(task) and (definition.job_name, definition.task_index) == (task.role, task.index):
         found = {job.name: dict(job.tasks) for job in definition.cluster.job}
-        own, given = found[task.role].get(task.index), _addresses(task.cluster.get(task.role)).get(task.index)
+        own, given = found[task.role].get(task.index), addresses(task.cluster.get(task.role)).get(task.index)
         if own != given:
             raise _refusal(task, f"starts a server at {own} instead of {given}")
 
@@ -78,8 +78,8 @@ def _is_given(task: Task) -> bool:
 
 
 def _compare(task: Task, found: Mapping[str, Any]) -> None:
-    given = {role: _addresses(value) for role, value in task.cluster.items() if role != _EVALUATOR}
-    wanted = {role: _addresses(value) for role, value in found.items() if role != _EVALUATOR}
+    given = {role: addresses(value) for role, value in task.cluster.items() if role != _EVALUATOR}
+    wanted = {role: addresses(value) for role, value in found.items() if role != _EVALUATOR}
     if wanted == given:
         return
     for role in sorted({*given, *wanted}):
@@ -88,7 +88,7 @@ def _compare(task: Task, found: Mapping[str, Any]) -> None:
             raise _refusal(task, f"looks for {role} at {theirs}, which is at {', '.join(given.get(role, {}).values())}")
 
 
-def _addresses(value: Any) -> dict[int, str]:
+def addresses(value: Any) -> dict[int, str]:
     """Of one role, in either of the forms that a ClusterSpec takes."""
     if isinstance(value, Mapping):
         return {int(index): str(address) for index, address in value.items()}
@@ -96,7 +96,7 @@ def _addresses(value: Any) -> dict[int, str]:
 
 
 def _refusal(task: Task, what: str) -> TfConfigError:
-    sizes = ", ".join(f"{len(_addresses(value))} {role}" for role, value in sorted(task.cluster.items()))
+    sizes = ", ".join(f"{len(addresses(value))} {role}" for role, value in sorted(task.cluster.items()))
     return TfConfigError(
         f"TF_CONFIG was changed or removed after the start: {task.role}:{task.index} of a cluster of {sizes} {what}. "
         "Let the script take TF_CONFIG as it is given to each task, and change nothing in it"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
-from launcher.estimator.adjustments.start import given_cluster
+from launcher.estimator.adjustments.start import given_cluster, roaming
 from launcher.estimator.task import Task
 
 SERVER = "tensorflow.python.training.server_lib"
@@ -29,7 +29,12 @@ def share(patches: Patches, task: Task) -> None:
         given_cluster.check_server(task, wanted)
         first = task.servers.get(_address(wanted))
         if first is None:
-            original(server, *args, **kwargs)
+            started = roaming.server_def(task, wanted)
+            if started is wanted:
+                original(server, *args, **kwargs)
+            else:
+                original(server, started, start=kwargs.get("start", args[5] if len(args) > 5 else True))
+                server._server_def = wanted
             if address := _address(wanted):
                 task.servers[address] = server
         elif first.server_def.cluster != wanted.cluster:

@@ -1,10 +1,9 @@
 """Files of data, and the rows that are in them."""
 
 __all__ = [
+    "arrow",
     "columns",
-    "csv_lines",
     "feature_spec",
-    "files",
     "framing",
     "index",
     "inference",
@@ -13,5 +12,6 @@ __all__ = [
     "raw",
     "row_groups",
     "shards",
-    "sources",
+    "storage",
+    "text",
 ]

@@ -11,19 +11,26 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
 
 from launcher.estimator.streaming.errors import BadDataError, where
 from launcher.estimator.streaming.formats.checksums import MASK_DELTA, masked_crc
-from launcher.estimator.streaming.formats.files import Compression, open_data
+from launcher.estimator.streaming.formats.storage.files import PARQUET_MAGIC, open_data
+from launcher.estimator.streaming.formats.storage.unpacking import Compression
 
 HEAD_BYTES = 12
 TAIL_BYTES = 4
 FRAME_BYTES = HEAD_BYTES + TAIL_BYTES
 READ_BYTES = 1 << 20
+BLOCK_BYTES = 16 << 20
+"""A block of records ends there, however few they are."""
+SMALL_BYTES, USUAL_BYTES = 4096, 512
+"""What is read at once where few records are wanted, and for each of them."""
+MOST_RECORD_BYTES = 512 << 20
+"""So much memory is worth believing a length; a row group of a million rows of 26 ids takes a sixth of it."""
 
 _HEAD = struct.Struct("<QI")
 _WORD = struct.Struct("<I")
@@ -31,10 +38,11 @@ _WORD = struct.Struct("<I")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawBlock:
-    """Records that follow each other in a file; ``first``: the number of the first one."""
+    """Records that follow each other in a file; ``first``: the number of the first one. Of Parquet: one record batch,
+    and the number of its first row."""
 
     first: int
-    records: list[bytes]
+    records: list[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +53,10 @@ class BadRecord:
     offset: int | None
     record: int | None
     reason: str
+    line: int | None = None
 
     def __str__(self) -> str:
-        return f"{where(self.path, self.offset, self.record)}: {self.reason}"
+        return f"{where(self.path, self.offset, self.record, self.line)}: {self.reason}"
 
 
 OnBad = Callable[[BadRecord], None]
@@ -75,10 +84,12 @@ def read_blocks(
     ``on_bad`` and left out; where a length is damaged, or the file ends too early, so is the rest of the file.
     """
     end = None if records is None else first_record + records
-    with open_data(path, compression) as file:
+    at_once = READ_BYTES if records is None else min(READ_BYTES, max(SMALL_BYTES, records * USUAL_BYTES))
+    with open_data(path, compression, buffer_bytes=at_once) as file:
         if byte_offset:
             file.seek(byte_offset)
         scanner = _Scanner(path, file, first_record, byte_offset, on_bad)
+        scanner.at_once = at_once
         while end is None or scanner.number < end:
             wanted = block_records if end is None else min(block_records, end - scanner.number)
             block = scanner.block(wanted)
@@ -113,12 +124,14 @@ def _intact(records: Sequence[bytes], buffer: bytes, ends: Sequence[int]) -> int
 
 
 class _Scanner:
-    """Walks over the frames of one file. ``number``: of the next record; ``lost``: the rest cannot be read."""
+    """Walks over the frames of one file. ``number``: of the next record; ``lost``: the rest cannot be read;
+    ``at_once``: bytes that are read at least."""
 
     def __init__(self, path: str, file: BinaryIO, first_record: int, offset: int, on_bad: OnBad | None) -> None:
         self.path = path
         self.number = first_record
         self.lost = False
+        self.at_once = READ_BYTES
         self._file = file
         self._on_bad = on_bad
         self._buffer = b""
@@ -141,10 +154,12 @@ class _Scanner:
         """Up to ``wanted`` records, None at the end. Ends early at a bad record that is left out."""
         first = self.number
         found: list[bytes] = []
-        while len(found) < wanted:
+        size = 0
+        while len(found) < wanted and size < BLOCK_BYTES:
             start = self._offset + self._position
             records, damaged = self._whole_records(wanted - len(found))
             found += records
+            size += sum(map(len, records))
             if damaged:
                 offset = start + sum(map(len, records)) + FRAME_BYTES * len(records)
                 self.bad("its checksum is wrong, the data is damaged", offset, self.number - 1)
@@ -187,6 +202,9 @@ class _Scanner:
         if self._crc_of_length(length) != length_crc:
             self._lose(self._why_no_length())
             return False
+        if length > MOST_RECORD_BYTES:
+            self._lose(f"a record of {length:,} bytes: more than {MOST_RECORD_BYTES >> 20} MiB are not read")
+            return False
         return self._need(FRAME_BYTES + length)
 
     def _crc_of_length(self, length: int) -> int:
@@ -206,7 +224,7 @@ class _Scanner:
         self._buffer, self._position = rest, 0
         while have < wanted:
             try:
-                more = self._file.read(max(READ_BYTES, min(wanted - have, 64 * READ_BYTES)))
+                more = self._file.read(max(self.at_once, min(wanted - have, 64 * READ_BYTES)))
             except (OSError, EOFError, zlib.error) as error:
                 self._lose(f"cannot be read further: {error or type(error).__name__}")
                 return False
@@ -232,6 +250,8 @@ class _Scanner:
     def _why_no_length(self) -> str:
         if self.number == 0 and self._buffer[self._position : self._position + 2] == b"\x1f\x8b":
             return "this is a gzip file, but it is declared as not compressed"
+        if self.number == 0 and self._buffer[self._position : self._position + 4] == PARQUET_MAGIC:
+            return "this is a Parquet file, but it is read as TFRecord"
         if self.number == 0:
             return "this is not a TFRecord file, or its first bytes are damaged"
         return "the checksum of its length is wrong, the file is damaged"

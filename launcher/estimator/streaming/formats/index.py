@@ -1,4 +1,4 @@
-"""Where the records of a plain TFRecord file begin, found once and kept in a small file.
+"""Files as shards. Where the records of a plain TFRecord file begin is found once and kept in a small file.
 
 The index is written beside the data as ``.NAME.index``, or where that is not possible into the user's cache folder. It
 holds the file's size, time of change, and a checksum of its first and last bytes: where one differs it is made anew.
@@ -6,6 +6,8 @@ holds the file's size, time of change, and a checksum of its first and last byte
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import struct
@@ -17,15 +19,18 @@ from typing import BinaryIO
 
 from launcher.estimator.streaming.errors import BadDataError
 from launcher.estimator.streaming.formats.checksums import masked_crc
-from launcher.estimator.streaming.formats.files import is_local, open_data
 from launcher.estimator.streaming.formats.framing import HEAD_BYTES, TAIL_BYTES
 from launcher.estimator.streaming.formats.shards import Shard
-from launcher.estimator.streaming.formats.sources import list_files
+from launcher.estimator.streaming.formats.storage.files import PARQUET_MAGIC, first_bytes, is_local, open_data
+from launcher.estimator.streaming.formats.storage.sources import is_data_file, list_files
 
 VERSION = 1
 MAX_OFFSETS = 65_536
 """Beyond that only every second, fourth, … record is noted."""
 EDGE_BYTES = 4096
+WALK_BYTES = 1 << 16
+
+_LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,22 +47,35 @@ class Index:
 def list_shards(sources: Sequence[str], *, slice_records: int | None = None) -> tuple[Shard, ...]:
     """Every file of ``sources`` as shards, in the order of :func:`list_files`.
 
-    ``slice_records``: plain TFRecord files with more records than this are cut into shards of so many; None leaves all
-    files whole. A file that cannot be cut, damaged ones included, stays whole: what is wrong with it is found when it
-    is read. Raises SourceError.
+    ``slice_records``: plain TFRecord and Parquet files with more records or rows than this are cut into shards of so
+    many; None leaves TFRecord files whole, and cuts Parquet files at 131,072 rows. A file that cannot be cut, damaged
+    ones included, stays whole: what is wrong with it is found when it is read. Raises SourceError.
     """
     files = list_files(sources)
-    if slice_records is None:
-        return tuple(Shard(path=path) for path in files)
     return tuple(shard for path in files for shard in slice_file(path, slice_records))
 
 
-def slice_file(path: str, slice_records: int) -> tuple[Shard, ...]:
-    """A file as shards of ``slice_records``; whole if it is not larger, or not a sound, plain, local TFRecord file."""
+def slice_file(path: str, slice_records: int | None) -> tuple[Shard, ...]:
+    """A file as shards of ``slice_records``; whole if it is not larger, or neither a sound Parquet file nor a sound,
+    plain, local TFRecord file."""
     try:
+        if _is_parquet(path):
+            from launcher.estimator.streaming.formats.arrow.parquet_ranges import ROWS_IN_A_SHARD, parquet_shards
+
+            return parquet_shards(path, slice_records or ROWS_IN_A_SHARD)
+        if slice_records is None:
+            return (Shard(path=path),)
         return _slices(path, slice_records) if is_local(path) else (Shard(path=path),)
     except (BadDataError, OSError):
         return (Shard(path=path),)
+
+
+def _is_parquet(path: str) -> bool:
+    """By the name where that says it, so that thousands of other files are not opened for it."""
+    name = path.rpartition("/")[2]
+    if is_data_file(name) or is_data_file(name.lstrip("._")):
+        return name.endswith(".parquet")
+    return first_bytes(path)[:4] == PARQUET_MAGIC
 
 
 def _slices(path: str, slice_records: int) -> tuple[Shard, ...]:
@@ -65,14 +83,10 @@ def _slices(path: str, slice_records: int) -> tuple[Shard, ...]:
         index = find_index(path, file)
         if index.records <= slice_records:
             return (Shard(path=path),)
+        firsts = range(0, index.records, slice_records)
         return tuple(
-            Shard(
-                path=path,
-                first_record=first,
-                records=min(slice_records, index.records - first),
-                byte_offset=_offset(path, file, index, first),
-            )
-            for first in range(0, index.records, slice_records)
+            Shard(path=path, first_record=at, records=min(slice_records, index.records - at), byte_offset=offset)
+            for at, offset in zip(firsts, _offsets(path, file, index, firsts), strict=True)
         )
 
 
@@ -103,22 +117,32 @@ def make_index(path: str, file: BinaryIO, fingerprint: tuple[int, int, int]) -> 
     return Index(records=count, stride=stride, offsets=tuple(offsets), fingerprint=fingerprint)
 
 
-def _offset(path: str, file: BinaryIO, index: Index, record: int) -> int:
-    known = record // index.stride
-    for number, offset in enumerate(_walk(path, file, index.offsets[known], known * index.stride)):
-        if known * index.stride + number == record:
-            return offset
-    raise BadDataError(path, "it has changed while it was read", record=record)
+def _offsets(path: str, file: BinaryIO, index: Index, records: range) -> Iterator[int]:
+    """Where these records begin. Walks on from the last one, or from a nearer one that is noted."""
+    walk: Iterator[int] = iter(())
+    number = index.records  # of the next record of the walk
+    for record in records:
+        known = record // index.stride
+        if number > record or known * index.stride > number:
+            number, walk = known * index.stride, _walk(path, file, index.offsets[known], known * index.stride)
+        offset = next(itertools.islice(walk, record - number, None), -1)
+        if offset < 0:
+            raise BadDataError(path, "it has changed while it was read", record=record)
+        yield offset
+        number = record + 1
 
 
 def _walk(path: str, file: BinaryIO, offset: int, record: int) -> Iterator[int]:
     """Where each record from this one on begins."""
     size = os.fstat(file.fileno()).st_size
+    block, begins = b"", offset
     while offset < size:
-        file.seek(offset)
-        head = file.read(HEAD_BYTES)
-        length = struct.unpack_from("<Q", head)[0] if len(head) == HEAD_BYTES else size
-        if len(head) == HEAD_BYTES and masked_crc(head[:8]) != struct.unpack_from("<I", head, 8)[0]:
+        if not begins <= offset <= begins + len(block) - HEAD_BYTES:
+            file.seek(offset)
+            block, begins = file.read(WALK_BYTES), offset
+        head = block[offset - begins : offset - begins + HEAD_BYTES]
+        length = _LENGTH.unpack_from(head)[0] if len(head) == HEAD_BYTES else size
+        if len(head) == HEAD_BYTES and _crc(head[:8]) != head[8:]:
             raise BadDataError(
                 path, "the checksum of its length is wrong, the file is damaged", offset=offset, record=record
             )
@@ -127,6 +151,12 @@ def _walk(path: str, file: BinaryIO, offset: int, record: int) -> Iterator[int]:
         yield offset
         offset += HEAD_BYTES + length + TAIL_BYTES
         record += 1
+
+
+@functools.lru_cache(4096)
+def _crc(length: bytes) -> bytes:
+    """Lengths repeat."""
+    return struct.pack("<I", masked_crc(length))
 
 
 def _fingerprint(file: BinaryIO) -> tuple[int, int, int]:

@@ -1,16 +1,15 @@
-"""What a file holds, found by looking at it: its format and its features."""
+"""What data holds, found by looking at it: its format and its features."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from launcher.estimator.streaming.errors import BadDataError
-from launcher.estimator.streaming.formats.csv_lines import read_header, read_lines
 from launcher.estimator.streaming.formats.feature_spec import (
     ROWS,
     Column,
@@ -20,38 +19,109 @@ from launcher.estimator.streaming.formats.feature_spec import (
     lengths_name,
     spec_path,
 )
-from launcher.estimator.streaming.formats.files import Compression
 from launcher.estimator.streaming.formats.framing import BadRecord, read_blocks
 from launcher.estimator.streaming.formats.options import Format
+from launcher.estimator.streaming.formats.shards import partitions_of
+from launcher.estimator.streaming.formats.storage.files import PARQUET_MAGIC, first_bytes, open_plain
+from launcher.estimator.streaming.formats.storage.remote import system_of
+from launcher.estimator.streaming.formats.storage.sources import is_data_file, is_text_file
+from launcher.estimator.streaming.formats.storage.unpacking import Compression
+from launcher.estimator.streaming.formats.text.form import USUAL, TextForm
+from launcher.estimator.streaming.formats.text.lines import read_header, sample_lines
+from launcher.estimator.streaming.formats.text.sniffing import find_form, is_text
 
 SAMPLE_RECORDS = 1000
+MOST_FILES = 64
+"""Of which the types are inferred, from the first to the last."""
 
 _KINDS: dict[str, Kind] = {"int64_list": "int64", "float_list": "float32", "bytes_list": "bytes"}
 
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
+Notice = Callable[[str], None]
+
+
+def log(text: str) -> None:
+    """The usual notice."""
+    logging.getLogger("tensorflow").warning("Input: %s", text)
+
 
 def find_format(path: str, compression: Compression = "auto") -> Format:
-    """CSV by the name, else by the first record. Raises BadDataError."""
-    if path.endswith((".csv", ".csv.gz")):
+    """Parquet by its first bytes, CSV by the name or where the name says nothing by them, else by the first record.
+    Raises BadDataError."""
+    if first_bytes(path)[:4] == PARQUET_MAGIC:
+        return "parquet"
+    if is_text_file(path):
+        return "csv"
+    if not is_data_file(path.rpartition("/")[2]) and is_text(path, compression):
         return "csv"
     return "row_groups" if ROWS in _first_examples(path, compression, 1)[0].features.feature else "example"
 
 
-def find_spec(path: str, format: Format, compression: Compression = "auto") -> FeatureSpec:
-    """The spec beside a file, else one inferred from its first records. Raises StreamingError."""
-    beside = spec_path(path)
-    if tf.io.gfile.exists(beside):
-        with tf.io.gfile.GFile(beside) as file:
-            return from_json(file.read(), beside)
-    return infer_spec(path, format, compression)
+def find_spec(
+    paths: str | Sequence[str], format: Format, compression: Compression = "auto", *, notice: Notice = log
+) -> FeatureSpec:
+    """The spec beside the first of some files, else one inferred from them. Raises StreamingError."""
+    first = paths if isinstance(paths, str) else paths[0]
+    beside = spec_path(first)
+    if system_of(beside).exists(beside):
+        with open_plain(beside) as file:
+            return from_json(file.read().decode(), beside)
+    return infer_spec(paths, format, compression, notice=notice)
 
 
-def infer_spec(path: str, format: Format, compression: Compression = "auto") -> FeatureSpec:
-    """The features of a file's first thousand records. Raises BadDataError."""
+def infer_spec(
+    paths: str | Sequence[str], format: Format, compression: Compression = "auto", *, notice: Notice = log
+) -> FeatureSpec:
+    """The features of a file, or of several together: of Parquet by the footers, else by a sample of each.
+
+    ``notice``: told what becomes another type than one might think, and how many values are missing. Raises
+    BadDataError.
+    """
+    chosen = _some([paths] if isinstance(paths, str) else list(paths))
+    form = USUAL
     if format == "csv":
-        return _spec_of_csv(path, compression)
-    examples = _first_examples(path, compression, 1 if format == "row_groups" else SAMPLE_RECORDS)
+        form, said = find_form(chosen[0], compression)
+        columns, more = _csv_columns(chosen, compression, form)
+        said += more
+    elif format == "parquet":
+        from launcher.estimator.streaming.formats.arrow.parquet_types import parquet_columns
+
+        columns, said = parquet_columns(chosen)
+    else:
+        columns, said = _example_columns(chosen, format, compression)
+    for text in said:
+        notice(text)
+    names = {column.name for column in columns}
+    folders = _partition_columns([paths] if isinstance(paths, str) else paths)
+    return FeatureSpec(columns=(*columns, *(column for column in folders if column.name not in names)), text=form)
+
+
+def _partition_columns(paths: Sequence[str]) -> list[Column]:
+    """What all the files have in the names of their folders: whole numbers, else text."""
+    found = [partitions_of(path) for path in paths]
+    columns = []
+    for name in [name for name in found[0] if all(name in values for values in found)]:
+        values = {values[name] for values in found}
+        whole = all(value is None or _WHOLE.fullmatch(value) for value in values)
+        default = None if None not in values else 0 if whole else ""
+        columns.append(Column(name=name, kind="int64" if whole else "bytes", default=default, partition=True))
+    return columns
+
+
+def _some(paths: list[str]) -> list[str]:
+    """All of a few; of many some, the first and the last among them."""
+    if len(paths) <= MOST_FILES:
+        return paths
+    return [paths[place * (len(paths) - 1) // (MOST_FILES - 1)] for place in range(MOST_FILES)]
+
+
+def _example_columns(paths: Sequence[str], format: Format, compression: Compression) -> tuple[list[Column], list[str]]:
+    count = 1 if format == "row_groups" else SAMPLE_RECORDS
+    examples = [example for path in paths for example in _first_examples(path, compression, count)]
     names = sorted({name for example in examples for name in example.features.feature if not name.startswith("#")})
-    return FeatureSpec(columns=tuple(_column(path, name, examples) for name in names))
+    found = [_column(paths[0], name, examples) for name in names]
+    return [column for column, _ in found], [note for _, note in found if note]
 
 
 def _first_examples(path: str, compression: Compression, count: int) -> list[tf.train.Example]:
@@ -74,20 +144,27 @@ def _first_examples(path: str, compression: Compression, count: int) -> list[tf.
     return examples
 
 
-def _column(path: str, name: str, examples: Sequence[tf.train.Example]) -> Column:
+def _column(path: str, name: str, examples: Sequence[tf.train.Example]) -> tuple[Column, str]:
     kinds: set[str] = set()
-    lengths: set[int | None] = set()
+    lengths: list[int | None] = []
     for example in examples:
         features = example.features.feature
         kind = features[name].WhichOneof("kind") if name in features else None
         if kind:
             kinds.add(kind)
         values = len(getattr(features[name], kind).value) if kind else 0
-        lengths.add(_per_row(features, name, values))
+        lengths.append(_per_row(features, name, values))
     if len(kinds) != 1:
         raise BadDataError(path, f"feature {name!r} is of several types: {', '.join(sorted(kinds)) or 'none'}")
-    length = lengths.pop() if len(lengths) == 1 else None
-    return Column(name=name, kind=_KINDS[kinds.pop()], length=length or None)
+    found = _KINDS[kinds.pop()]
+    if set(lengths) == {0, 1}:
+        default = "" if found == "bytes" else 0
+        note = (
+            f"{name}: {lengths.count(0):,} of {len(lengths):,} values are missing; they are read as its default, "
+            f"{default!r}: write another one in the feature spec, or length null for lists"
+        )
+        return Column(name=name, kind=found, default=default), note
+    return Column(name=name, kind=found, length=lengths[0] or None if len(set(lengths)) == 1 else None), ""
 
 
 def _per_row(features: tf.train.Features, name: str, values: int) -> int | None:
@@ -97,43 +174,22 @@ def _per_row(features: tf.train.Features, name: str, values: int) -> int | None:
     return None if lengths_name(name) in features else values // max(1, rows)
 
 
-def _spec_of_csv(path: str, compression: Compression) -> FeatureSpec:
-    header = read_header(path, compression)
-    block = next(read_lines(path, compression=compression, block_records=SAMPLE_RECORDS), None)
-    if block is None:
-        raise BadDataError(path, "it has a header and no rows", offset=0)
-    lines = _fields_of(path, [bytes(line) for line in block.records])
-    rows = [fields for fields in lines if len(fields) == len(header)]  # readers judge the others, each by itself
-    if not rows:
-        raise BadDataError(path, f"its lines have up to {max(map(len, lines))} fields, its header {len(header)}")
-    columns = zip(*rows, strict=True)
-    return FeatureSpec(
-        columns=tuple(Column(name=n, kind=_kind_of(texts)) for n, texts in zip(header, columns, strict=True))
-    )
+def _csv_columns(paths: Sequence[str], compression: Compression, form: TextForm) -> tuple[list[Column], list[str]]:
+    from launcher.estimator.streaming.formats.arrow.csv_types import Seen, text_columns
 
-
-def _fields_of(path: str, lines: Sequence[bytes]) -> list[list[str]]:
-    """Lines that nobody can read are passed over, unless there are no others."""
-    found: list[list[str]] = []
-    problems: list[tuple[int, str]] = []
-    for number, line in enumerate(lines):
-        try:
-            found += csv.reader([line.decode()])
-        except (UnicodeDecodeError, csv.Error) as error:
-            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            problems.append((number, reason))
-    if not found:
-        number, reason = problems[0] if problems else (0, "it is empty")
-        raise BadDataError(path, reason, record=number)
-    return found
-
-
-def _kind_of(texts: Sequence[str]) -> Kind:
-    array = np.array(texts)
-    for kind, dtype in (("int64", np.int64), ("float32", np.float32)):
-        try:
-            array.astype(dtype)
-        except (ValueError, OverflowError):
-            continue
-        return "int64" if kind == "int64" else "float32"
-    return "bytes"
+    header = read_header(paths[0], compression, form)
+    seen = {name: Seen() for name in header}
+    lines = 0
+    for path in paths:
+        names = read_header(path, compression, form)
+        for block in sample_lines(path, compression, form):
+            lines += len(block)
+            table = text_columns(names, block, form)
+            for name in seen.keys() & {*names}:
+                seen[name].add(table.column(name).combine_chunks())
+    if not lines:
+        raise BadDataError(paths[0], "it has a header and no rows", offset=0)
+    if not any(one.values for one in seen.values()):
+        raise BadDataError(paths[0], f"none of its lines has as many fields as its header, {len(header)}")
+    found = [seen[name].column(name) for name in header]
+    return [column for column, _ in found], [note for _, notes in found for note in notes]

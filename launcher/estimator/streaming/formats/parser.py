@@ -15,20 +15,46 @@ import numpy as np
 import tensorflow as tf
 
 from launcher.estimator.streaming.formats.columns import Array, Ints, Ragged, Rows, Values
-from launcher.estimator.streaming.formats.feature_spec import ROWS, Column, FeatureSpec, lengths_name
+from launcher.estimator.streaming.formats.feature_spec import (
+    ROWS,
+    Column,
+    FeatureSpec,
+    example_feature,
+    lengths_name,
+    stacked,
+    unstacked,
+)
 
 ROW_BITS = 20
 """Bits of a row's number that say which row of its record it is, in row groups."""
 
-_DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
-_NUMPY = {"int64": np.int64, "float32": np.float32, "bytes": object}
+DTYPES = {"int64": tf.int64, "uint64": tf.int64, "float32": tf.float32, "float64": tf.float64, "bytes": tf.string}
+"""Of the tensors in a batch."""
+_IN_EXAMPLES = DTYPES | {"float64": tf.float32}
 
 
 _NO_EXAMPLE = "it is no tf.Example"
 
 
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A record (in Parquet: a row) that cannot be parsed, by its lease and its number in the file."""
+
+    lease: int
+    number: int
+    reason: str
+
+
 class UnreadableError(Exception):
-    """At least one of several records cannot be parsed; the text says why."""
+    """At least one of several records cannot be parsed; the text says why.
+
+    ``bad``: which, where the parser knows; ``rest`` are the rows of the others then.
+    """
+
+    def __init__(self, reason: str, *, bad: Sequence[Bad] = (), rest: Rows | None = None) -> None:
+        super().__init__(reason)
+        self.bad = bad
+        self.rest = rest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +67,9 @@ class Batch:
 
     def cut(self, start: int, stop: int) -> Batch:
         return Batch(records=self.records[start:stop], leases=self.leases[start:stop], numbers=self.numbers[start:stop])
+
+    def take(self, places: Ints) -> Batch:
+        return Batch(records=self.records[places], leases=self.leases[places], numbers=self.numbers[places])
 
 
 class Parser(Protocol):
@@ -63,7 +92,7 @@ class ExampleParser:
     def parse(self, batch: Batch) -> Rows:
         fetched = self._session.run(batch.records)
         others: dict[str, Values] = dict(fetched.others)
-        for column in _others(self._spec):
+        for column in unstacked(self._spec):
             if column.length is None:
                 others[column.name] = Ragged(fetched.others[column.name], fetched.lengths[column.name])
         return _rows(fetched, others, batch.leases, batch.numbers, len(batch.records))
@@ -77,7 +106,7 @@ class RowGroupParser:
 
     def __init__(self, spec: FeatureSpec, *, threads: int) -> None:
         self._spec = spec
-        flat = {c.name: tf.io.RaggedFeature(_DTYPES[c.kind]) for c in spec.columns}
+        flat = {c.name: tf.io.RaggedFeature(_IN_EXAMPLES[c.kind]) for c in spec.columns}
         flat |= {lengths_name(c.name): tf.io.RaggedFeature(tf.int64) for c in spec.columns if c.length is None}
         self._session = _Session(flat | {ROWS: tf.io.FixedLenFeature([], tf.int64)}, spec, threads)
 
@@ -89,7 +118,7 @@ class RowGroupParser:
         others: dict[str, Values] = {}
         for column in self._spec.columns:
             self._check(column, fetched, rows)
-        for column in _others(self._spec):
+        for column in unstacked(self._spec):
             values = fetched.others[column.name]
             if column.length is None:
                 others[column.name] = Ragged(values, fetched.others[lengths_name(column.name)])
@@ -144,7 +173,8 @@ class _Session:
             self._records = v1.placeholder(tf.string, [None])
             parsed = tf.io.parse_example(self._records, dict(features))
             flat = {name: value.values if _is_ragged(value) else value for name, value in parsed.items()}
-            ints, floats = scalar_names(spec, "int64"), scalar_names(spec, "float32")
+            flat |= {c.name: tf.cast(flat[c.name], tf.float64) for c in spec.columns if c.kind == "float64"}
+            ints, floats = stacked(spec, "ints"), stacked(spec, "floats")
             rest = [name for name in flat if name not in {*ints, *floats, ROWS}]
             lists = {name: value.row_lengths() for name, value in parsed.items() if _is_ragged(value)}
             self._lengths_of = list(lists)
@@ -186,20 +216,8 @@ class _Session:
         self._session.close()
 
 
-def scalar_names(spec: FeatureSpec, kind: str) -> list[str]:
-    """The scalar columns of a kind."""
-    return [column.name for column in spec.columns if column.length == 1 and column.kind == kind]
-
-
-def _others(spec: FeatureSpec) -> Sequence[Column]:
-    return [c for c in spec.columns if c.length != 1 or c.kind == "bytes"]
-
-
 def _feature(column: Column) -> Any:
-    dtype = _DTYPES[column.kind]
-    if column.length is None:
-        return tf.io.RaggedFeature(dtype)
-    return tf.io.FixedLenFeature([] if column.length == 1 else [column.length], dtype)
+    return tf.io.RaggedFeature(_IN_EXAMPLES[column.kind]) if column.length is None else example_feature(column)
 
 
 def _is_ragged(value: Any) -> bool:

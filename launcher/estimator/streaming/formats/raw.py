@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from launcher.estimator.streaming.errors import BadDataError
-from launcher.estimator.streaming.formats.csv_lines import read_lines
 from launcher.estimator.streaming.formats.framing import BadRecord, RawBlock, read_blocks
 from launcher.estimator.streaming.formats.options import ReadingOptions
 from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.formats.text.lines import read_lines
 
 RECORDS_IN_TURN = 256
 GROUPS_IN_TURN = 4
+PIECE_ROWS = 1024
+"""Of Parquet: what is shuffled together before its rows are."""
 
 
 def open_shard(shard: Shard, options: ReadingOptions, check: Callable[[Shard], None]) -> Iterator[RawBlock]:
@@ -19,8 +21,17 @@ def open_shard(shard: Shard, options: ReadingOptions, check: Callable[[Shard], N
     skip = options.on_bad_record == "skip"
     try:
         check(shard)
-        if options.format == "csv":
-            yield from read_lines(shard.path, compression=options.compression, block_records=RECORDS_IN_TURN)
+        if options.format == "parquet":
+            from launcher.estimator.streaming.formats.arrow.parquet_files import read_rows
+
+            yield from read_rows(shard, options.spec.in_files, piece_rows=PIECE_ROWS)
+        elif options.format == "csv":
+            yield from read_lines(
+                shard.path,
+                compression=options.compression,
+                form=options.spec.text,
+                block_records=RECORDS_IN_TURN,
+            )
         else:
             yield from read_blocks(
                 shard.path,

@@ -53,12 +53,16 @@ def spec_of_arrays(columns: Mapping[str, Values]) -> FeatureSpec:
 def _column_of(name: str, values: Values) -> Column:
     flat = values.values if isinstance(values, Ragged) else values
     length = None if isinstance(values, Ragged) else 1 if flat.ndim == 1 else int(flat.shape[1])
+    if flat.dtype == np.uint64:
+        return Column(name=name, kind="uint64", length=length)
     if flat.dtype.kind in "iub":
         return Column(name=name, kind="int64", length=length)
     return Column(name=name, kind="float32" if flat.dtype.kind == "f" else "bytes", length=length)
 
 
 def _check(column: Column, values: Values, rows: int) -> None:
+    if column.kind not in _FEATURES:
+        raise StreamingError(f"feature {column.name!r}: TFRecord has no {column.kind}; write float32 in the spec")
     if len(values) != rows or isinstance(values, Ragged) is not (column.length is None):
         raise StreamingError(
             f"feature {column.name!r} has {len(values)} rows of another kind than the spec and {rows} rows"
@@ -74,6 +78,7 @@ def _cut(values: Values, start: int, stop: int) -> Values:
 
 
 def _ints(values: Array) -> tf.train.Feature:
+    values = values.view(np.int64) if values.dtype == np.uint64 else values
     return tf.train.Feature(int64_list=tf.train.Int64List(value=values.tolist()))
 
 
@@ -86,4 +91,4 @@ def _bytes(values: Array) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
 
 
-_FEATURES = {"int64": _ints, "float32": _floats, "bytes": _bytes}
+_FEATURES = {"int64": _ints, "uint64": _ints, "float32": _floats, "bytes": _bytes}

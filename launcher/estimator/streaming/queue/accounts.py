@@ -7,6 +7,8 @@ from typing import Protocol
 
 from launcher.estimator.streaming.queue.queue import Held, Queue
 
+LEAST_AHEAD, MOST_AHEAD = 2, 64
+
 
 @dataclass
 class Account:
@@ -20,6 +22,21 @@ class Account:
     @property
     def is_done(self) -> bool:
         return self.total is not None and self.trained >= self.total
+
+
+@dataclass
+class Pace:
+    """How many leases to have ahead: twice what was taken since the last contact with the queue, and at least half as
+    many as before, since contacts do not take turns with what is taken. Small shards are read faster than a contact
+    takes; of large ones two are enough, and few are begun again after a failure."""
+
+    ahead: int = LEAST_AHEAD
+    taken: int = 0
+
+    def contact(self) -> None:
+        if self.taken:  # a contact that follows at once says nothing
+            self.ahead = min(MOST_AHEAD, max(LEAST_AHEAD, 2 * self.taken, self.ahead // 2))
+            self.taken = 0
 
 
 class Upkeep(Protocol):

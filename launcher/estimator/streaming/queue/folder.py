@@ -16,19 +16,25 @@ old files while no chief runs (chmod, chown, mv) gives them a new ctime: they ar
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from launcher.estimator.streaming.errors import SourceError
+from launcher.estimator.streaming.formats.feature_spec import SPEC_FILE
 from launcher.estimator.streaming.formats.shards import Shard
-from launcher.estimator.streaming.formats.sources import is_data_file
+from launcher.estimator.streaming.formats.storage.remote import errors, system_of
+from launcher.estimator.streaming.formats.storage.sources import is_data_file
 from launcher.estimator.streaming.queue import queue as queues
 from launcher.estimator.streaming.queue.queue import Queue, Ticket
 
 _SETTLED_NS = 2_000_000_000
 _UNFINISHED = (".tmp", ".part")
+_BESIDE = (SPEC_FILE, "schema.json")
+_MOST_STRAYS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -67,28 +73,44 @@ class Mark:
         return file.appeared_ns <= self.bound and (file.modified_ns, file.name) <= self.at
 
 
-class FolderFeeder:
-    """Feeds what appears in a folder. ``listing`` gives its files now; ``clock_ns`` is the wall clock.
+class StrayError(Exception):
+    """A file that is no part of the data; the text says why."""
 
-    Ends when nothing has come for ``idle_s`` and everything is trained (None: never).
-    """
+
+def whole(path: str) -> tuple[Shard, ...]:
+    """A file as one shard."""
+    return (Shard(path=path),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """How a folder is watched. ``idle_s``: it ends when nothing has come for so long and everything is trained (None:
+    never). ``window``: tickets that are kept pending. ``on_stray``: what is not data is passed over, or ends training.
+    ``cut``: a file's shards; raises StrayError."""
+
+    idle_s: float | None = None
+    window: int = 256
+    scan_s: float = 0.5
+    on_stray: Literal["skip", "fail"] = "skip"
+    cut: Callable[[str], tuple[Shard, ...]] = whole
+
+
+class FolderFeeder:
+    """Feeds what appears in a folder. ``listing`` gives its files now; ``clock_ns`` is the wall clock."""
 
     def __init__(
         self,
         folder: str,
+        how: Watching,
         *,
-        idle_s: float | None = None,
-        window: int = 256,
-        scan_s: float = 0.5,
         listing: Callable[[str], Sequence[File]] | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = folder.rstrip("/")
-        self._idle_s = idle_s
-        self._window = window
-        self._scan_s = scan_s
-        self._listing = listing or list_folder
+        self._how = how
+        self._cut = functools.lru_cache(4 * how.window)(self._shards_of)  # a change of the queue is tried again
+        self._listing = listing or (lambda folder: list_folder(folder, self._stray))
         self._clock_ns = clock_ns
         self._files: Sequence[File] | None = None
         self._seen: dict[str, tuple[str, int, int]] = {}
@@ -99,11 +121,12 @@ class FolderFeeder:
         self._is_idle = False
         self._notice = notice
         self._complaint = ""
+        self._strays: set[str] = set()
 
     def look(self) -> None:
         """List the folder, if that is due."""
         now = self._clock_ns()
-        if now - self._scanned_ns >= self._scan_s * 1e9:
+        if now - self._scanned_ns >= self._how.scan_s * 1e9:
             self._scanned_ns = now
             try:
                 self._files = self._listing(self._folder)
@@ -124,24 +147,32 @@ class FolderFeeder:
             if batch.bound > mark.bound:
                 mark = Mark(done=mark.bound, bound=batch.bound)
             for file in batch.files:
-                if len(queue.pending) + len(tickets) >= self._window:
+                if len(queue.pending) + len(tickets) >= self._how.window:
                     break
                 if (file.modified_ns, file.name) > mark.at:
                     mark = Mark(done=mark.done, bound=mark.bound, at=(file.modified_ns, file.name))
-                    tickets.append(self._ticket(file))
+                    tickets += self._cut(file)
             else:
                 continue
             break
         self._watch_idleness(queue, bool(tickets))
         if not tickets and self._is_idle == queue.ended:
             return queue
-        reason = f"nothing has come for {self._idle_s:g} s" if self._is_idle else ""
+        reason = f"nothing has come for {self._how.idle_s:g} s" if self._is_idle else ""
         return queues.feed(queue, tickets, write_mark(mark), ended=self._is_idle, reason=reason)
 
     def _complain(self, error: OSError) -> None:
         if str(error) != self._complaint:
             self._complaint = str(error)
             self._notice(f"the folder {self._folder} cannot be listed: {error}")
+
+    def _stray(self, name: str, why: str = "its name is not that of data") -> None:
+        """Passed over, and named once. Raises SourceError where it is to end training."""
+        if self._how.on_stray == "fail":
+            raise SourceError(f"{self._folder}/{name} is no data: {why}; on_stray='skip' passes over such files")
+        if name not in self._strays and len(self._strays) < _MOST_STRAYS:
+            self._strays.add(name)
+            self._notice(f"{self._folder}/{name} is passed over: {why}")
 
     @property
     def waiting(self) -> int:
@@ -186,14 +217,20 @@ class FolderFeeder:
         self._batches = [batch for batch in self._batches if batch.bound >= mark.bound]
         return list(self._batches)
 
-    def _ticket(self, file: File) -> Ticket:
-        return Ticket(shard=Shard(path=f"{self._folder}/{file.name}"), modified_s=file.modified_ns / 1e9)
+    def _shards_of(self, file: File) -> list[Ticket]:
+        try:
+            shards = self._how.cut(f"{self._folder}/{file.name}")
+        except StrayError as error:
+            self._stray(file.name, str(error))
+            return []
+        return [Ticket(shard=shard, modified_s=file.modified_ns / 1e9) for shard in shards]
 
     def _watch_idleness(self, queue: Queue, has_fed: bool) -> None:
         now = self._clock_ns()
         if has_fed or queue.pending or queue.held:
             self._active_ns = now
-        if self._idle_s is not None and now - self._active_ns > self._idle_s * 1e9:
+        idle_s = self._how.idle_s
+        if idle_s is not None and now - self._active_ns > idle_s * 1e9:
             self._is_idle = True
 
 
@@ -209,19 +246,22 @@ def write_mark(mark: Mark) -> dict[str, Any]:
     return {"done": mark.done, "bound": mark.bound, "at": list(mark.at)}
 
 
-def list_folder(folder: str) -> list[File]:
-    """The complete data files of a folder, in no order. Raises OSError.
+def list_folder(folder: str, passed_over: Callable[[str], None] = lambda _: None) -> list[File]:
+    """The complete data files of a folder, in no order. Raises OSError. ``passed_over``: told each name that is neither
+    theirs, nor that of an unfinished file, nor one that stands beside data.
 
-    Where there is no ctime (a folder that only ``tf.io.gfile`` reaches), the time of the last change stands in.
+    Where there is no ctime (a folder elsewhere), the time of the last change stands in.
     """
     if "://" in folder:
-        return _list_remote(folder)
+        return _list_remote(folder, passed_over)
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_complete(entry.name):
                 with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                     found.append(_file(entry.name, entry.stat()))
+            elif is_stray(entry.name) and entry.is_file():
+                passed_over(entry.name)
     return found
 
 
@@ -233,16 +273,21 @@ def is_complete(name: str) -> bool:
     return is_data_file(name) and not name.startswith((".", "_")) and not name.endswith(_UNFINISHED)
 
 
-def _list_remote(folder: str) -> list[File]:
-    import tensorflow as tf
+def is_stray(name: str) -> bool:
+    """Whether a name is one that somebody may think to be read, and that is not."""
+    return not (is_complete(name) or name.startswith((".", "_")) or name.endswith(_UNFINISHED) or name in _BESIDE)
 
+
+def _list_remote(folder: str, passed_over: Callable[[str], None]) -> list[File]:
     try:
-        about = {
-            name: tf.io.gfile.stat(f"{folder}/{name}") for name in tf.io.gfile.listdir(folder) if is_complete(name)
-        }
-    except tf.errors.OpError as error:
-        raise OSError(error.message) from error
+        found = system_of(folder).listing(folder)
+    except errors() as error:
+        raise OSError(str(error)) from error
+    for name, _, _ in found:
+        if is_stray(name):
+            passed_over(name)
     return [
-        File(modified_ns=item.mtime_nsec, name=name, appeared_ns=item.mtime_nsec, size=item.length)
-        for name, item in about.items()
+        File(modified_ns=changed_ns, name=name, appeared_ns=changed_ns, size=size)
+        for name, changed_ns, size in found
+        if is_complete(name)
     ]

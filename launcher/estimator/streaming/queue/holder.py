@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from launcher.estimator.streaming.queue import queue as queues
-from launcher.estimator.streaming.queue.accounts import Account, Upkeep
+from launcher.estimator.streaming.queue.accounts import Account, Pace, Upkeep
 from launcher.estimator.streaming.queue.client import Client, RolledBackError
 from launcher.estimator.streaming.queue.journal import Journal
 from launcher.estimator.streaming.queue.queue import Done, Held, Queue
@@ -22,7 +22,6 @@ from launcher.estimator.streaming.reading.leases import Lease, Pause
 
 _POLL_S = 0.2
 _TAKE_S = 0.4
-_AHEAD = 2
 _FAILURE_S = 15.0
 _CLOSE_S = 2.0
 
@@ -31,7 +30,7 @@ class Holder:
     """The leases of one session.
 
     ``upkeep``: what the chief does at each contact besides (feeding, taking leases from those who are gone).
-    ``most_leases``: beyond so many unacknowledged ones nothing more is taken. ``told`` is given the queue after each
+    ``most_leases``: with so many unacknowledged ones nothing more is taken. ``told`` is given the queue after each
     contact; ``waited_s``: how long the trainer waited for input between steps.
     """
 
@@ -45,6 +44,7 @@ class Holder:
         most_leases: int = 128,
         beat_s: float = 5.0,
         is_stopping: Callable[[], bool] = lambda: False,
+        is_winding_down: Callable[[], bool] = lambda: False,
         told: Callable[[Queue], None] | None = None,
     ) -> None:
         self.id = holder
@@ -56,6 +56,7 @@ class Holder:
         self._most_leases = most_leases
         self._beat_s = beat_s
         self._is_stopping = is_stopping
+        self._is_winding_down = is_winding_down
         self._told = told
         self._changed = threading.Condition()
         self._contacting = threading.Lock()
@@ -70,6 +71,7 @@ class Holder:
         self._beat_at = 0.0
         self._paused = False
         self._taking = 0
+        self._pace = Pace()
         self._thread = threading.Thread(target=self._run, name="tflaunch-queue", daemon=True)
 
     def start(self) -> None:
@@ -93,19 +95,19 @@ class Holder:
             return None
         if self._failed_at and monotonic() - self._failed_at > _FAILURE_S:
             return None  # the trainer waits inside TensorFlow, and must come out to learn of it
-        if not self._available or len(self._accounts) > self._most_leases:
+        if not self._available:
             self._paused = True
             return Pause.NOTHING_NOW
         self._paused = False
         held = self._available.popleft()
+        self._pace.taken += 1
         self._changed.notify_all()
         return Lease(id=held.lease, shard=held.ticket.shard)
 
     def ended(self, lease: int, rows: int) -> None:
         """See ``leases.Leases``."""
         with self._changed:
-            account = self._accounts.get(lease)
-            if account is not None:
+            if (account := self._accounts.get(lease)) is not None:
                 account.total = rows
                 self._settle(lease, account)
 
@@ -118,11 +120,13 @@ class Holder:
                     return
 
     def _may_answer(self) -> bool:
-        may_take = bool(self._available) and len(self._accounts) <= self._most_leases
-        return may_take or self._is_at_end()
+        # At the most leases nothing comes before some are trained: what was read has to be handed on first.
+        is_full = len(self._accounts) >= self._most_leases and not self._paused
+        return bool(self._available) or is_full or self._is_at_end()
 
     def _is_at_end(self) -> bool:
-        return self._nothing_can_come() or self._leases_no_more or self._closed or self._is_stopping()
+        ends = self._leases_no_more or self._closed or self._is_stopping()
+        return ends or self._nothing_can_come() or (not self._available and self._is_winding_down())
 
     def _nothing_can_come(self) -> bool:
         """Everything is done, but for what this holder is about."""
@@ -145,8 +149,7 @@ class Holder:
             self._journal.step(rows, ids, by=by)
         with self._changed:
             for lease, count in rows.items():
-                account = self._accounts.get(lease)
-                if account is not None:
+                if (account := self._accounts.get(lease)) is not None:
                     account.trained += count
                     self._settle(lease, account)
 
@@ -160,7 +163,8 @@ class Holder:
                     raise self._failure
                 if self._accounts or self._closed:
                     break
-                if (self.queue is not None and self.queue.is_over) or self._leases_no_more or is_over():
+                ends = self._leases_no_more or self._is_winding_down() or is_over()
+                if ends or (self.queue is not None and self.queue.is_over):
                     return False
                 self._changed.wait(_POLL_S)
         self.waited_s += monotonic() - began
@@ -214,15 +218,13 @@ class Holder:
                 self._changed.wait_for(self._has_work, _POLL_S)
 
     def _has_work(self) -> bool:
-        return bool(self._done) or self._closed or (self._wanted() > 0 and self._may_get_more())
-
-    def _may_get_more(self) -> bool:
-        return self.queue is not None and bool(self.queue.pending)
+        may_get_more = self.queue is not None and bool(self.queue.pending)
+        return bool(self._done) or self._closed or (self._wanted() > 0 and may_get_more)
 
     def _wanted(self) -> int:
-        if self._leases_no_more or len(self._accounts) >= self._most_leases or self._is_stopping():
-            return 0
-        return max(0, _AHEAD - len(self._available))
+        ends = self._leases_no_more or self._is_stopping() or self._is_winding_down()
+        ahead = min(self._pace.ahead - len(self._available), self._most_leases - len(self._accounts))
+        return 0 if ends else max(0, ahead)
 
     def _guarded(self) -> None:
         try:
@@ -256,6 +258,7 @@ class Holder:
             return queues.beat(queue, self.id) if beats else queue
 
         queue = self._client.update(change)
+        self._pace.contact()
         if beats:
             self._beat_at = monotonic()
         self._take_over(queue, done)

@@ -15,6 +15,7 @@ is done leaves no trace but counts, and the feeder (``feeding.py``) hands in a f
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -274,6 +275,13 @@ def _ticket_out(ticket: Ticket) -> list[Any]:
 
 
 def _ticket_in(item: Sequence[Any]) -> Ticket:
-    path, first_record, records, byte_offset, epoch, modified_s = item
+    return _ticket(*item)
+
+
+@functools.lru_cache(4096)
+def _ticket(
+    path: str, first_record: int, records: int | None, byte_offset: int, epoch: int, modified_s: float
+) -> Ticket:
+    """Most of a state's tickets are those of the state before."""
     shard = Shard(path=path, first_record=first_record, records=records, byte_offset=byte_offset)
     return Ticket(shard=shard, epoch=epoch, modified_s=modified_s)

@@ -96,9 +96,11 @@ class Sitting:
             most_leases=self.place.most_leases,
             beat_s=self.place.holder_timeout_s / 6,
             is_stopping=lambda: self._task.is_stopping,
+            is_winding_down=lambda: self._task.is_winding_down,
             told=self.numbers.see if self.place.is_chief else None,
         )
         self.holder.start()
+        self._task.has_leases = True
         if self._has_finished:  # the chief waits for the others, and has lost its session meanwhile
             self.holder.finish()
         session.run(self.graph.initializer)
@@ -223,6 +225,7 @@ class Sitting:
                 )
 
     def close(self) -> None:
+        self._task.has_leases = False
         if self.holder is not None:
             self.holder.close()
         self._session = self._client = None

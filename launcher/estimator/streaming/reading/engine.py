@@ -26,7 +26,7 @@ import numpy as np
 
 from launcher.estimator.streaming.formats.columns import Rows
 from launcher.estimator.streaming.formats.framing import RawBlock
-from launcher.estimator.streaming.formats.options import ReadingOptions
+from launcher.estimator.streaming.formats.options import BY_GROUPS, ReadingOptions
 from launcher.estimator.streaming.formats.parser import Batch
 from launcher.estimator.streaming.formats.raw import open_shard
 from launcher.estimator.streaming.reading.cores import input_cores
@@ -34,7 +34,7 @@ from launcher.estimator.streaming.reading.gathering import Batcher, Gatherer
 from launcher.estimator.streaming.reading.leases import Lease, Leases
 from launcher.estimator.streaming.reading.ledger import Ledger
 from launcher.estimator.streaming.reading.malloc import keep_freed_memory
-from launcher.estimator.streaming.reading.parsing import Parsing
+from launcher.estimator.streaming.reading.row_batches import Parsing
 from launcher.estimator.streaming.reading.shuffling import ShuffleBuffer
 
 GROUPS_TOGETHER = 16
@@ -91,7 +91,7 @@ class Engine:
         self._batcher = Batcher(options.batch_examples)
         self._ready: deque[Rows] = deque()
         self._over = False
-        groups = options.format == "row_groups"
+        groups = options.format in BY_GROUPS
         self._together = GROUPS_TOGETHER if groups else options.batch_examples
         self._gatherer = Gatherer(records=self._together, size_bytes=BATCH_BYTES)
         size = -(-options.shuffle_rows // USUAL_GROUP_ROWS) if groups else options.shuffle_rows

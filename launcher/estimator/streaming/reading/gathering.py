@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class Gatherer:
     def __init__(self, *, records: int, size_bytes: int) -> None:
         self._wanted = records
         self._wanted_bytes = size_bytes
-        self._records: list[bytes] = []
+        self._records: list[Any] = []
         self._tags: list[tuple[int, int, int]] = []  # lease, first number, how many
         self._bytes = 0
 
@@ -31,7 +32,7 @@ class Gatherer:
             part = block.records[start : start + self._wanted - len(self._records)]
             self._records += part
             self._tags.append((lease, block.first + start, len(part)))
-            self._bytes += sum(map(len, part))
+            self._bytes += sum(map(_size, part))
             start += len(part)
             if len(self._records) >= self._wanted or self._bytes >= self._wanted_bytes:
                 yield self._take()
@@ -41,15 +42,17 @@ class Gatherer:
         return self._take() if self._records else None
 
     def _take(self) -> Batch:
-        records = np.empty(len(self._records), object)
-        records[:] = self._records
         batch = Batch(
-            records=records,
+            records=np.fromiter(self._records, object, len(self._records)),
             leases=np.concatenate([np.full(count, lease, np.int64) for lease, _, count in self._tags]),
             numbers=np.concatenate([np.arange(first, first + count) for _, first, count in self._tags]),
         )
         self._records, self._tags, self._bytes = [], [], 0
         return batch
+
+
+def _size(record: Any) -> int:
+    return len(record) if isinstance(record, bytes) else int(record.nbytes)
 
 
 class Batcher:

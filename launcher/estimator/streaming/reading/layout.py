@@ -9,14 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from launcher.estimator.streaming.formats.columns import Array, Ragged, Rows
-from launcher.estimator.streaming.formats.feature_spec import Column
+from launcher.estimator.streaming.formats.feature_spec import Column, stacked, unstacked
 from launcher.estimator.streaming.formats.options import ReadingOptions
-from launcher.estimator.streaming.formats.parser import scalar_names
+from launcher.estimator.streaming.formats.parser import DTYPES
 
 LEASE = "_lease"
 ROW = "_row"
-
-_DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
 
 
 class Layout:
@@ -25,16 +23,16 @@ class Layout:
     def __init__(self, options: ReadingOptions) -> None:
         spec = options.spec
         self._batch = options.batch_examples
-        self._ints = [*scalar_names(spec, "int64"), LEASE, ROW]
-        self._floats = scalar_names(spec, "float32")
-        self._others = [column for column in spec.columns if column.length != 1 or column.kind == "bytes"]
+        self._ints = [*stacked(spec, "ints"), LEASE, ROW]
+        self._floats = stacked(spec, "floats")
+        self._others = unstacked(spec)
         self._has_lists = any(column.length is None for column in self._others)
 
     def signature(self) -> tuple[tf.TensorSpec, ...]:
         parts = [tf.TensorSpec([None, len(self._ints), None], tf.int64)]
         parts += [tf.TensorSpec([None, len(self._floats), None], tf.float32)] if self._floats else []
         for column in self._others:
-            dtype = _DTYPES[column.kind]
+            dtype = DTYPES[column.kind]
             if column.length is None:
                 parts += [tf.TensorSpec([None], dtype), tf.TensorSpec([None], tf.int64)]
             else:

@@ -17,17 +17,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from launcher.estimator.streaming.tools import tools
+    from launcher.estimator.streaming.tools import commands
 
-    commands = {
-        "convert": tools.convert,
-        "count": tools.count,
-        "head": tools.head,
-        "verify": tools.verify,
-        "audit": tools.audit,
+    known = {
+        "convert": commands.convert,
+        "count": commands.count,
+        "head": commands.head,
+        "verify": commands.verify,
+        "audit": commands.audit,
     }
     try:
-        return commands[options.command](options)
+        return known[options.command](options)
     except StreamingError as error:
         sys.stderr.write(f"streaming: error: {error}\n")
         return error.exit_code
@@ -41,13 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m launcher.estimator.streaming",
-        description="Tools for training data: TFRecord files of tf.Example or of row groups, and CSV, also gzipped.",
+        description="Tools for training data: Parquet, TFRecord of tf.Example or of row groups, and CSV; also gzipped.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    convert = commands.add_parser("convert", help="CSV or TFRecord of tf.Example to row groups")
+    convert = commands.add_parser("convert", help="data of any format to row groups or Parquet")
     _sources(convert)
     convert.add_argument("--out", required=True, metavar="FOLDER", help="one file for each source, and the spec")
-    convert.add_argument("--rows", type=_positive, default=1024, help="rows per row group (default: 1024)")
+    convert.add_argument("--to", choices=("row_groups", "parquet"), default="row_groups", help="default: row_groups")
+    convert.add_argument("--rows", type=_positive, help="rows of a row group (default: 1024, Parquet: 65536)")
     convert.add_argument("--spec", metavar="FILE", help="a feature_spec.json (default: inferred from the first file)")
     convert.add_argument("--gzip", action="store_true", help="compress the files")
     _on_bad(convert)
@@ -68,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _sources(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sources", nargs="+", metavar="SOURCE", help="file, glob or folder")
+    command.add_argument("sources", nargs="+", metavar="SOURCE", help="file, glob, folder, or @FILE of such lines")
 
 
 def _on_bad(command: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ def _on_bad(command: argparse.ArgumentParser) -> None:
         "--on-bad-record",
         choices=("fail", "skip"),
         default="fail",
-        help="fail at the first (default), or leave them out, count and print them",
+        help="fail at the first (default), or leave them out, count them and print the first",
     )
 
 

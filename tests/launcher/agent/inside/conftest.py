@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.agent.inside.guard import build
-from launcher.agent.ports import ports
+from launcher.agent.ports import reserving
 from tests.launcher.agent.inside.guarded import KEY, Guarded, write
 
 
@@ -25,7 +25,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def port() -> Iterator[int]:
     """A port that nobody else gets, held as those of a run are."""
-    held = ports.reserve(None, None)
+    held = reserving.reserve(None, None)
     yield held.number
     held.release()
 

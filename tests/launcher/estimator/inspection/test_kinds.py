@@ -111,6 +111,9 @@ def test_folders(tmp_path: Path) -> None:
         (tmp_path / version / "saved_model.pb").write_bytes(SAVED_MODEL)
     found = what_is(str(tmp_path))
     assert (found.kind, found.path.name) == (Kind.SAVED_MODEL, "10")
+    (tmp_path / "current").symlink_to(found.path)
+    again = what_is(str(tmp_path))
+    assert (again.path.name, again.notes) == ("10", found.notes), "a link to one of them is no further one"
     assert "holds 2 SavedModels" in found.notes[0]
 
 

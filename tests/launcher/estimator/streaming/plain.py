@@ -33,6 +33,8 @@ OPTIONS = {
     "folder": None,
     "idle_s": None,
     "holder_timeout_s": 60.0,
+    "found": False,
+    "slice_records": None,
 }
 
 
@@ -105,13 +107,31 @@ def make_stream(options: dict[str, Any]) -> Stream:
     if options["folder"]:
         source = Folder(path=options["folder"], stop_when_idle_s=options["idle_s"])
     else:
-        source = Files(sources=tuple(options["sources"]), epochs=options["epochs"], seed=options["seed"])
+        source = Files(
+            sources=tuple(options["sources"]),
+            epochs=options["epochs"],
+            seed=options["seed"],
+            slice_records=options["slice_records"],
+        )
+    audit = Path(options["audit"]) if options["audit"] else None
+    if options["found"]:
+        return Stream(source, audit=audit, batch_examples=options["batch"], shuffle_rows=4 * options["batch"])
     return Stream(
         source,
         lambda leases: read(leases, batch_rows=options["batch"], step_s=options["step_s"]),
-        audit=Path(options["audit"]) if options["audit"] else None,
+        audit=audit,
         holder_timeout_s=options["holder_timeout_s"],
     )
+
+
+class Slowly(tf.estimator.SessionRunHook):  # type: ignore[misc]
+    """A step takes so long."""
+
+    def __init__(self, step_s: float) -> None:
+        self._step_s = step_s
+
+    def after_run(self, run_context: Any, run_values: Any) -> None:
+        time.sleep(self._step_s)
 
 
 def train(options: dict[str, Any]) -> None:
@@ -122,7 +142,8 @@ def train(options: dict[str, Any]) -> None:
         model_dir=options["model_dir"], save_checkpoints_steps=options["save_steps"], log_step_count_steps=None
     )
     estimator = tf.estimator.Estimator(model_fn, config=config)
-    spec = make_stream(options).train_spec(max_steps=options["max_steps"])
+    hooks = [Slowly(options["step_s"])] if options["found"] else []
+    spec = make_stream(options).train_spec(max_steps=options["max_steps"], hooks=hooks)
     if "TF_CONFIG" in os.environ:
         tf.estimator.train_and_evaluate(estimator, spec, tf.estimator.EvalSpec(spec.input_fn, steps=1))
     else:

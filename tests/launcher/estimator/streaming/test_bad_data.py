@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from launcher.estimator.streaming.formats.checksums import masked_crc
 from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
 from launcher.estimator.streaming.formats.framing import BadRecord, frame
 from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.formats.text import lines as csv_lines
 from launcher.estimator.streaming.reading.leases import ShardLeases
 from tests.launcher.estimator.streaming.data import ID_SPEC, batches, example, id_columns, ids_of, options, write_groups
 from tests.launcher.estimator.streaming.data import write_ids as write
@@ -141,6 +144,75 @@ def test_skipped_data_is_told_and_the_rest_is_read(
     assert leases.rows == {0: len(left), 1: 3}
 
 
+def test_a_record_of_absurd_length_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    length = (1 << 63).to_bytes(8, "little")
+    path.write_bytes(length + masked_crc(length).to_bytes(4, "little") + bytes(1000))
+    with pytest.raises(tf.errors.OpError, match="record 0 at byte 0: a record of 9,223,372,036,854,775,808 bytes"):
+        batches([str(path)], options())
+
+
+def test_a_line_without_an_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_lines, "MOST_LINE_BYTES", 1 << 20)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"id,label\n1,1\n" + b"0" * (8 << 20)))
+    with pytest.raises(tf.errors.OpError, match="record 1: the line is longer than 1 MiB"):
+        batches([str(path)], options(format="csv"))
+
+
+def test_what_unpacks_to_a_thousand_times_its_size_takes_no_memory(tmp_path: Path) -> None:
+    """A line, a quoted field and a record of 1 GB, in files of some kilobytes; in a process of its own, since the
+    most memory that a process has had is never forgotten."""
+    length = (1 << 30).to_bytes(8, "little")
+    starts = {
+        "line.csv": b"",
+        "quoted.csv": b'"\n',
+        "record.tfrecord": length + masked_crc(length).to_bytes(4, "little"),
+    }
+    for name, start in starts.items():
+        with pa.CompressedOutputStream(str(tmp_path / name), "zstd") as file:
+            file.write((b"id,label\n" if name.endswith(".csv") else b"") + start)
+            for _ in range(1 << (7 if name == "quoted.csv" else 10)):
+                file.write(bytes(1 << 20) if name != "quoted.csv" else b"a" * ((1 << 20) - 1) + b"\n")
+    program = (
+        "import resource, sys\n"
+        "from launcher.estimator.streaming.errors import BadDataError\n"
+        "from launcher.estimator.streaming.formats.framing import read_blocks\n"
+        "from launcher.estimator.streaming.formats.text.lines import read_lines\n"
+        "import pyarrow\n"
+        "for path in sys.argv[1:]:\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "    try:\n"
+        "        for block in (read_lines if path.endswith('.csv') else read_blocks)(path):\n"
+        "            pass\n"
+        "    except BadDataError as error:\n"
+        "        print(error)\n"
+        "    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)\n"
+    )
+    paths = [str(tmp_path / name) for name in starts]
+    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True)
+    line, first, *quoted, record, last = done.stdout.splitlines()
+    assert "record 0: the line is longer than 16 MiB: is this CSV?" in line
+    assert "record 0 at byte 0: a record of 1,073,741,824 bytes: more than 512 MiB are not read" in record
+    assert int(first) < 200 and int(last) < 200 and int(quoted[-1]) < 400
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbfid,label\r\n1,1\r\n", b"id,label\n1,1", b'"id","label"\n"1",1\n'])
+def test_what_other_programs_write_as_csv_is_read(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    assert ids_of(batches([str(path)], options(format="csv"))) == [1]
+
+
+def test_a_nul_in_a_text_is_kept_and_in_a_number_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id,label\na\0b,1\n")
+    text = FeatureSpec(columns=(Column(name="id", kind="bytes"),))
+    assert batches([str(path)], options(format="csv", spec=text))[0]["id"].tolist() == [b"a\0b"]
+    with pytest.raises(tf.errors.OpError, match=r"line 2, record 0 at byte 9: column 'id'"):
+        batches([str(path)], options(format="csv"))
+
+
 def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "b.tfrecord.gz", range(1000)))
     path.write_bytes(path.read_bytes()[:-50])
@@ -151,10 +223,10 @@ def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("1,x", "could not convert string 'x' to int64"),
+        ("1,x", "column 'id': 'x' is no int64"),
         ("1", "the line has 1 fields, the header 2"),
         ("1,2,3", "the line has 3 fields, the header 2"),
-        ('1,"2', "a quoted field goes on in the next line"),
+        ('1,"2', "a quoted field does not end"),
     ],
 )
 def test_a_bad_line_of_csv_is_named(tmp_path: Path, line: str, says: str) -> None:
@@ -163,7 +235,7 @@ def test_a_bad_line_of_csv_is_named(tmp_path: Path, line: str, says: str) -> Non
     offset = len("label,id\n0,0\n1,1\n")
     with pytest.raises(tf.errors.OpError) as caught:
         batches([str(path)], options(format="csv"))
-    assert f"BadDataError: {path}: record 2 at byte {offset}: {says}" in str(caught.value)
+    assert f"BadDataError: {path}: line 4, record 2 at byte {offset}: {says}" in str(caught.value)
     told: list[BadRecord] = []
     found = batches([str(path)], options(format="csv", on_bad_record="skip", on_skipped=told.append))
     assert (sorted(ids_of(found)), len(told)) == ([0, 1, 4], 1)

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from launcher.estimator.streaming.queue.folder import File, FolderFeeder, is_complete, list_folder, read_mark
+from launcher.estimator.streaming.errors import SourceError
+from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.queue.folder import (
+    File,
+    FolderFeeder,
+    StrayError,
+    Watching,
+    is_complete,
+    list_folder,
+    read_mark,
+)
 from launcher.estimator.streaming.queue.queue import Queue, decode, encode
 
 S = 1_000_000_000
@@ -30,7 +40,8 @@ class Folder:
         self.files[name] = File(name=name, modified_ns=modified_ns, appeared_ns=appeared_ns, size=size)
 
     def feeder(self, **options: float) -> FolderFeeder:
-        return FolderFeeder("/in", listing=self.list, clock_ns=lambda: self.now, window=3, **options)  # type: ignore[arg-type]
+        how = Watching(window=3, **options)  # type: ignore[arg-type]
+        return FolderFeeder("/in", how, listing=self.list, clock_ns=lambda: self.now)
 
     def list(self, folder: str) -> list[File]:
         if self.broken:
@@ -167,3 +178,49 @@ def test_a_real_folder_is_listed_with_the_moment_of_the_rename(tmp_path: Path) -
     assert file.appeared_ns > 1_000_000 * S
     with pytest.raises(OSError):
         list_folder(str(tmp_path / "missing"))
+
+
+def test_what_is_no_data_by_its_name_is_named_once_and_passed_over(tmp_path: Path) -> None:
+    for name in ("a.parquet", "b.tfrecord", "notes.txt", "c.tfrecord.tmp", "_SUCCESS", ".d", "feature_spec.json"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    said: list[str] = []
+    now = [10**19]
+    feeder = FolderFeeder(str(tmp_path), Watching(), clock_ns=lambda: now[0], notice=said.append)
+    for _ in range(3):
+        now[0] += S
+        feeder.look()
+    queue = feeder.feed(Queue(token="t"))
+    assert sorted(Path(ticket.shard.path).name for ticket in queue.pending) == ["a.parquet", "b.tfrecord"]
+    assert said == [f"{tmp_path}/notes.txt is passed over: its name is not that of data"]
+
+
+def test_a_file_of_another_format_is_a_stray_and_may_end_the_training(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.parquet", "b.parquet", "c.parquet")):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (number, number))
+
+    def cut(path: str) -> tuple[Shard, ...]:
+        if path.endswith("b.parquet"):
+            raise StrayError("it is CSV")
+        return (Shard(path=path, records=1), Shard(path=path, first_record=1, records=1))
+
+    def feed(how: Watching) -> tuple[list[str], list[str]]:
+        said: list[str] = []
+        now = [10**19]
+        feeder = FolderFeeder(str(tmp_path), how, clock_ns=lambda: now[0], notice=said.append)
+        for _ in range(3):
+            now[0] += S
+            feeder.look()
+        queue = feeder.feed(feeder.feed(Queue(token="t")))
+        return [Path(ticket.shard.path).name for ticket in queue.pending], said
+
+    fed, said = feed(Watching(cut=cut))
+    assert fed == ["a.parquet", "a.parquet", "c.parquet", "c.parquet"]
+    assert said == [f"{tmp_path}/b.parquet is passed over: it is CSV"]
+    with pytest.raises(SourceError, match=r"b.parquet is no data: it is CSV; on_stray='skip' passes over"):
+        feed(Watching(cut=cut, on_stray="fail"))
+    (tmp_path / "b.parquet").unlink()
+    (tmp_path / "notes.txt").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"notes.txt is no data: its name is not that of data"):
+        feed(Watching(on_stray="fail"))

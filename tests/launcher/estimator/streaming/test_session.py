@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
 from launcher.estimator.streaming.queue import journal as journals
+from launcher.estimator.streaming.queue import queue as queues
 from launcher.estimator.streaming.queue.client import RolledBackError
 from launcher.estimator.streaming.queue.session import Sitting
+from launcher.estimator.streaming.reading.leases import Pause
 from launcher.estimator.streaming.tools.audit import read_audit
+from launcher.wire.protocol import StopTraining
 from tests.launcher.estimator.streaming.memory import Cluster, NoSession, step, take
 
 SESSION = NoSession()
@@ -251,3 +255,65 @@ def test_a_journal_that_is_no_audit_stays_small(tmp_path: Path, monkeypatch: pyt
     assert told.rows(slice(None))[29] == 30
     assert told.rows(slice(told.finished_before(6)))[29] == 30
     assert told.finished_before(4) < len(told.steps)
+
+
+def test_a_trainer_that_leaves_trains_what_it_holds_and_nobody_trains_that_again(cluster: Cluster) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    held = take(worker)
+    worker._task.channel.stop = StopTraining(reason="fewer workers are wanted", leaves=True)
+    assert worker._task.is_winding_down
+    step(worker, {held.id: list(range(cluster.rows))})
+    worker.holder.ended(held.id, cluster.rows)
+    train_rest(cluster, worker)  # what it had taken ahead
+    wait_until(lambda: not worker.holder.wait_for_input(lambda: False))
+    worker.finish()
+    worker.close()
+    train_rest(cluster, chief)
+    chief.finish()
+    counts = cluster.cells.queue.counts
+    assert (counts.examples, counts.duplicates, counts.returned) == (40, 0, 0)
+
+
+def test_small_shards_are_leased_many_at_once_and_large_ones_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a contact with the parameter server costs is not paid for each of them."""
+    cluster = Cluster(tmp_path, shards=1000, rows=5)
+    trainers: list[Any] = []
+    swaps: list[int] = []
+    swap = cluster.cells.swap
+
+    def slow_swap(session: Any, expected: bytes, new: bytes, *, saves: bool = False) -> bool:
+        """Takes as long as the trainer needs for all that it has."""
+        while trainers and trainers[0].holder._available:
+            sleep(0.0005)
+        swaps.append(len(queues.decode(new).held))
+        return swap(session, expected, new, saves=saves)
+
+    monkeypatch.setattr(cluster.cells, "swap", slow_swap)
+    chief = opened(cluster, "chief:0")
+    trainers.append(chief)
+    assert chief.holder is not None
+    first = take(chief)
+    assert max(swaps) <= 3
+    for number in range(1000):
+        lease = first if number == 0 else take(chief)
+        chief.holder.ended(lease.id, 5)
+        step(chief, {lease.id: list(range(5))})
+    chief.finish()
+    assert cluster.cells.queue.counts.tickets == 1000 and cluster.cells.queue.is_over
+    assert len(swaps) < 250
+    cluster.close()
+
+
+def test_at_the_most_leases_what_was_read_is_handed_on_at_once(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, shards=300, rows=5)
+    chief = opened(cluster, "chief:0")
+    assert chief.holder is not None
+    held = [take(chief) for _ in range(128)]
+    assert chief.holder.take() is Pause.NOTHING_NOW
+    for lease in held:
+        chief.holder.ended(lease.id, 5)
+        step(chief, {lease.id: list(range(5))})
+    assert take(chief).id not in {lease.id for lease in held}
+    cluster.close()

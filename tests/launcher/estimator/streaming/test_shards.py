@@ -7,7 +7,8 @@ import pytest
 from launcher.estimator.streaming.errors import SourceError
 from launcher.estimator.streaming.formats.index import list_shards
 from launcher.estimator.streaming.formats.shards import Shard
-from launcher.estimator.streaming.formats.sources import is_data_file, list_files
+from launcher.estimator.streaming.formats.storage.remote import glob_regex
+from launcher.estimator.streaming.formats.storage.sources import is_data_file, list_files
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
 
@@ -22,6 +23,10 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
         ("a.tfrecord-00001-of-00008.gz", True),
         ("a b{c}é.csv", True),
         ("a.csv.gz", True),
+        ("a.tsv.zst", True),
+        ("a.tfrecord.lz4", True),
+        ("part-0.parquet", True),
+        ("_part-0.parquet", False),
         (".a.tfrecord", False),
         ("_a.tfrecord", False),
         ("a.tfrecord.tmp", False),
@@ -48,6 +53,51 @@ def test_files_folders_and_globs_give_each_file_once(tmp_path: Path) -> None:
     sources = [odd, str(tmp_path / "folder" / "b*"), str(tmp_path / "folder")]
     assert list_files(sources) == (odd, b, a)
     assert list_shards([a]) == (Shard(path=a),)
+
+
+def test_folders_are_searched_to_their_last_level(tmp_path: Path) -> None:
+    for name in ("dt=1/part.parquet", "dt=2/part.parquet", "dt=2/deep/b.csv", "_temporary/0/part.parquet", ".x/a.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [path[len(str(tmp_path)) + 1 :] for path in list_files([f"{tmp_path}/"])]
+    assert found == ["dt=1/part.parquet", "dt=2/deep/b.csv", "dt=2/part.parquet"]
+
+
+def test_two_stars_stand_for_any_folders_and_lists_for_what_they_name(tmp_path: Path) -> None:
+    for name in ("dt=1/a.csv", "dt=2/deep/b.csv", "c.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    a, b, c = (str(tmp_path / name) for name in ("dt=1/a.csv", "dt=2/deep/b.csv", "c.csv"))
+    assert list_files([f"{tmp_path}/**/*.csv"]) == (c, a, b)
+    assert list_files([f"{tmp_path}/dt=*/**"]) == (a, b)
+    (tmp_path / "train.txt").write_text(f"# the first week\n\ndt=2\n{c}\n*.csv\n")
+    assert list_files([f"@{tmp_path}/train.txt"]) == (b, c)
+    (tmp_path / "train.txt").write_text("none.csv\n")
+    with pytest.raises(SourceError, match=f"{tmp_path}/none.csv: there is no such file"):
+        list_files([f"@{tmp_path}/train.txt"])
+    for text in ("", "# nothing\n"):
+        (tmp_path / "train.txt").write_text(text)
+        with pytest.raises(SourceError, match=r"the list .*train.txt"):
+            list_files([f"@{tmp_path}/train.txt"])
+
+
+def test_a_system_of_files_that_there_is_none_of_is_refused_in_words() -> None:
+    with pytest.raises(SourceError, match=r"no data: hdfs://there/a.csv: hdfs:// is not read here: copy or mount it"):
+        list_files(["hdfs://there/a.csv"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "paths", "others"),
+    [
+        ("b/*.csv", ["b/a.csv"], ["b/c/a.csv", "b/a.tsv"]),
+        ("b/**/*.csv", ["b/a.csv", "b/c/d/a.csv"], ["b/a.tsv", "c/a.csv"]),
+        ("b/part-[0-3]?.parquet", ["b/part-21.parquet"], ["b/part-41.parquet", "b/part-1.parquet"]),
+        ("b/**", ["b/a", "b/c/d"], ["c/a"]),
+    ],
+)
+def test_globs_elsewhere_are_globs_of_a_shell(pattern: str, paths: list[str], others: list[str]) -> None:
+    found = glob_regex(pattern)
+    assert all(found.fullmatch(path) for path in paths) and not any(found.fullmatch(path) for path in others)
 
 
 @pytest.mark.parametrize("source", ["missing", "none-*.tfrecord", "empty"])

@@ -116,3 +116,34 @@ def test_a_distribution_strategy_is_refused() -> None:
     config = tf.estimator.RunConfig(train_distribute=tf.distribute.MirroredStrategy(["/cpu:0"]))
     with pytest.raises(StreamingError, match="leave train_distribute out"):
         refuse_config(config)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_each_row_of_parquet_is_trained_once_an_epoch_in_whatever_ranges(tmp_path: Path, stopped: bool) -> None:
+    """Row groups that are cut and row groups that are joined, in folders of days, and a stop in between."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for day, (first, last, rows_of_group) in enumerate([(0, 50, 50), (50, 90, 3), (90, 91, 1)]):
+        path = tmp_path / "data" / f"dt=2026-01-0{day + 1}" / "part-0.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"x": list(range(first, last))}), path, row_group_size=rows_of_group)
+    config = tf.estimator.RunConfig(model_dir=str(tmp_path / "model"), save_checkpoints_steps=5)
+
+    def train(max_steps: int | None) -> None:
+        source = Files(sources=(str(tmp_path / "data"),), epochs=2, slice_records=7, seed=7)
+        stream = Stream(source, audit=tmp_path / "audit", batch_examples=4, shuffle_rows=16)
+        spec = stream.train_spec(max_steps=max_steps)
+        estimator = tf.estimator.Estimator(plain.model_fn, config=config)
+        estimator.train(
+            spec.input_fn, hooks=list(spec.hooks), saving_listeners=spec.saving_listeners, max_steps=max_steps
+        )
+
+    if stopped:
+        train(6)
+    train(None)
+    audit = read_audit(tmp_path / "audit")
+    assert len(audit.trained) == 91
+    if stopped:
+        assert min(audit.trained.values()) >= 2 and audit.duplicates == audit.counts["duplicates"]
+    else:
+        assert set(audit.trained.values()) == {2}
+        assert saved({"model_dir": str(tmp_path / "model")}, "total") == 2 * sum(range(91))

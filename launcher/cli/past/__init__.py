@@ -1,0 +1,3 @@
+"""Commands for runs that are over: gone on with, compared, removed."""
+
+__all__ = ["commands"]

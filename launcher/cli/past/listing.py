@@ -1,0 +1,212 @@
+"""tflaunch ls: runs as a table, chosen and sorted by what is known of them. Making and choosing rows is pure."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.cli.looking import tidy_up
+from launcher.cli.slurm import there
+from launcher.record import report, runs
+from launcher.views.spans import crop, duration, number, pad, width_of
+from launcher.views.terminal import say, say_json
+from launcher.wire.errors import UsageError
+from launcher.wire.protocol import JsonValue
+from launcher.wire.text import one_line
+
+_CAUSE_CELLS = 60
+_SHOWN = 4  # parameters, and metrics
+_DEEPEST = 3
+_CONDITION = re.compile(r"\s*([^<>=!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*?)\s*")
+_Key = tuple[int, float, str]
+_TESTS: Mapping[str, Callable[[_Key, _Key], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "=": operator.eq,
+    "!=": operator.ne,
+}
+_OWN = ("run", "outcome", "ended", "duration_s", "global_step")
+
+Status = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """``sort``: a name, with a minus before it from the largest on; ``where``: such as ``auc>0.7``; ``metrics``: those
+    to be shown, all if none."""
+
+    sort: str = ""
+    where: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+
+def ls(folder: Path, wishes: Wishes, *, as_json: bool) -> int:
+    """Lists the runs in a folder and in those below it, the newest first unless sorted."""
+    tidy_up(kill=False)
+    if (folder / "events.jsonl").exists():
+        raise UsageError(f"{folder} is a run itself; see it with: tflaunch status {folder}")
+    found = below(folder)
+    rows = chosen(
+        [{**(there.status(each) or report.status_of(each)), "folder": str(each.path)} for each in found], wishes
+    )
+    if as_json:
+        say_json(rows)
+        return 0
+    if not rows:
+        none = f"--where leaves none of {len(found)} runs in" if found else "no runs in"
+        say(f"{none} {folder.absolute()}", err=True)
+    for line in table(rows, wishes.metrics, folder):
+        say(line)
+    return 0
+
+
+def below(folder: Path, depth: int = _DEEPEST) -> list[runs.RunFolder]:
+    """The runs in a folder, newest first, then those of each folder in it that is no run itself, such as a sweep's.
+    Links are not followed down."""
+    found = list(runs.list_runs(folder))
+    try:
+        inside = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
+    except OSError:
+        return found
+    known = {each.path for each in found}
+    for entry in inside:
+        if depth > 1 and entry.absolute() not in known:
+            found += below(entry, depth - 1)
+    return found
+
+
+# --- which, in which order -------------------------------------------------------------------------------------------
+
+
+def value_of(row: Status, name: str) -> object:
+    """What a run has under a name: of its own facts, of its metrics, of its parameters; None if nothing."""
+    name = {"step": "global_step", "duration": "duration_s"}.get(name, name)
+    if name in _OWN:
+        return row.get(name)
+    for group in ("metrics", "parameters"):
+        values = row.get(group)
+        if isinstance(values, Mapping) and name in values:
+            return values[name]
+    return None
+
+
+def chosen(rows: Sequence[dict[str, JsonValue]], wishes: Wishes) -> list[dict[str, JsonValue]]:
+    """Raises UsageError for a condition that is none, or a name that no run has."""
+    tests = [_condition(text) for text in wishes.where]
+    names = [name for name, _, _ in tests] + ([wishes.sort.lstrip("-")] if wishes.sort else [])
+    for name in names:
+        if rows and all(value_of(row, name) is None for row in rows):
+            raise UsageError(f"no run has {name!r}; known are {', '.join(_names(rows))}")
+    kept = [row for row in rows if all(_holds(value_of(row, name), test, wanted) for name, test, wanted in tests)]
+    if not wishes.sort:
+        return kept
+    name = wishes.sort.lstrip("-")
+    with_one = [row for row in kept if value_of(row, name) is not None]
+    with_one.sort(key=lambda row: _key(value_of(row, name)), reverse=wishes.sort.startswith("-"))
+    return with_one + [row for row in kept if value_of(row, name) is None]
+
+
+def _condition(text: str) -> tuple[str, str, str]:
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--where {text!r}: write NAME=VALUE, or with !=, <, >, <= or >= such as 'auc>0.7'")
+    return match[1], match[2], match[3]
+
+
+def _holds(value: object, test: str, wanted: str) -> bool:
+    if value is None:
+        return test == "!="
+    left, right = _key(value), _key(wanted)
+    if left[0] != right[0]:  # a number and a word
+        left, right = (1, 0.0, str(value)), (1, 0.0, wanted)
+    return _TESTS[test](left, right)
+
+
+def _key(value: object) -> _Key:
+    """Numbers by size, before words."""
+    try:
+        return 0, float(str(value)), ""
+    except ValueError:
+        return 1, 0.0, str(value)
+
+
+def _names(rows: Sequence[Status]) -> list[str]:
+    groups = [
+        group for row in rows for group in (row.get("metrics"), row.get("parameters")) if isinstance(group, Mapping)
+    ]
+    return [*_OWN, *sorted({name for group in groups for name in group if name not in _OWN})]
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Status], metrics: Sequence[str], folder: Path) -> list[str]:
+    """A head and a line for each run, in columns; parameters that are the same in all are left out."""
+    if not rows:
+        return []
+    columns: dict[str, list[str]] = {"run": [_name(row, folder) for row in rows]}
+    columns["outcome"] = [str(row["outcome"] or "live") for row in rows]
+    columns["ended"] = [str(row["ended"] or "")[:19].replace("T", " ") for row in rows]
+    columns["took"] = [duration(float(str(row["duration_s"] or 0))) for row in rows]
+    columns["step"] = [f"step {row['global_step']:,}" if row["global_step"] is not None else "" for row in rows]
+    for name in _differing(rows):
+        columns[name] = [one_line(str(_in(row, "parameters").get(name, ""))) for row in rows]
+    for name in metrics or _metrics(rows):
+        columns[name] = [
+            number(_number(_in(row, "metrics").get(name))) if name in _in(row, "metrics") else "" for row in rows
+        ]
+    columns[""] = [short_cause(row) for row in rows]
+    widths = {name: max(map(width_of, [name, *values])) for name, values in columns.items()}
+    right = {"took", "step", *(metrics or _metrics(rows))}
+    lines = [{name: name for name in columns}]
+    lines += [{name: values[at] for name, values in columns.items()} for at in range(len(rows))]
+    return [
+        "  ".join(pad(line[name], widths[name], right=name in right) for name in columns).rstrip() for line in lines
+    ]
+
+
+def _name(row: Status, folder: Path) -> str:
+    """As it stands in the folder, with those between."""
+    path = Path(str(row["folder"]))
+    try:
+        return one_line(str(path.relative_to(folder.absolute())))
+    except ValueError:
+        return one_line(str(row["run"]))
+
+
+def _in(row: Status, group: str) -> Mapping[str, JsonValue]:
+    found = row.get(group)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _number(value: JsonValue) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _differing(rows: Sequence[Status]) -> list[str]:
+    names = dict.fromkeys(name for row in rows for name in _in(row, "parameters"))
+    values = {name: {str(_in(row, "parameters").get(name, "")) for row in rows} for name in names}
+    return [name for name in names if len(values[name]) > 1 and not name.endswith(("dir", "path"))][:_SHOWN]
+
+
+def _metrics(rows: Sequence[Status]) -> list[str]:
+    """Those that most runs have; of these, the ones that tell most of a model first."""
+    names = dict.fromkeys(name for row in rows for name in _in(row, "metrics") if name != "global_step")
+    ranks = ("auc", "accuracy", "loss")
+    return sorted(names, key=lambda name: next((at for at, word in enumerate(ranks) if word in name), len(ranks)))[
+        :_SHOWN
+    ]
+
+
+def short_cause(row: Status) -> str:
+    """Why it failed, up to the first stop; and what else is to be known of it."""
+    note, cause = str(row.get("note") or ""), row.get("cause")
+    if not isinstance(cause, Mapping):
+        return note
+    first = re.split(r"; |\n", one_line(str(cause["message"])), maxsplit=1)[0]
+    return "  ".join(filter(None, (crop(first, _CAUSE_CELLS), note)))

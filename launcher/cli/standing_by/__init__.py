@@ -1,0 +1,1 @@
+"""The command line as a process that stands by for the one that it belongs to."""

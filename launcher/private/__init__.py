@@ -1,3 +1,0 @@
-"""What nobody else may see: private folders, and who is at the other end of a socket in one."""
-
-__all__ = ["folder", "folders", "peers"]
