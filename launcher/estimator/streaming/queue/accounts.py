@@ -8,6 +8,8 @@ from typing import Protocol
 from launcher.estimator.streaming.queue.queue import Held, Queue
 
 LEAST_AHEAD, MOST_AHEAD = 2, 64
+_ROWS_AHEAD = 8192
+_NEWEST = 1 / 8
 
 
 @dataclass
@@ -26,17 +28,36 @@ class Account:
 
 @dataclass
 class Pace:
-    """How many leases to have ahead: twice what was taken since the last contact with the queue, and at least half as
-    many as before, since contacts do not take turns with what is taken. Small shards are read faster than a contact
-    takes; of large ones two are enough, and few are begun again after a failure."""
+    """How many leases to have ahead: twice as many where what was ahead was read before a contact with the queue had
+    brought more, half as many where most of it was left. Of large shards two are enough: together they have 8,192 rows
+    at most, so that all trainers get a share, and few are begun again after a failure.
+
+    ``ran_dry``: the reader has had to wait since the last contact. ``rows``: of a shard, the newest counting most.
+    """
 
     ahead: int = LEAST_AHEAD
-    taken: int = 0
+    ran_dry: bool = False
+    rows: float | None = None
 
-    def contact(self) -> None:
-        if self.taken:  # a contact that follows at once says nothing
-            self.ahead = min(MOST_AHEAD, max(LEAST_AHEAD, 2 * self.taken, self.ahead // 2))
-            self.taken = 0
+    def read(self, rows: int) -> None:
+        """A shard was read to its end."""
+        self.rows = float(rows) if self.rows is None else self.rows + (rows - self.rows) * _NEWEST
+
+    def contact(self, left: int) -> None:
+        """A contact has come to its end, when ``left`` leases were still ahead."""
+        if self.ran_dry:
+            self.ahead *= 2
+        elif left > self.ahead // 2:
+            self.ahead //= 2
+        self.ahead = max(LEAST_AHEAD, min(self.ahead, self._most()))
+        self.ran_dry = False
+
+    def _most(self) -> int:
+        return LEAST_AHEAD if self.rows is None else min(MOST_AHEAD, int(_ROWS_AHEAD / max(self.rows, 1.0)))
+
+    def share(self, queue: Queue, wanted: int) -> int:
+        """How many of the leases that are wanted to take: no more than half of an equal share of what is pending."""
+        return min(wanted, max(LEAST_AHEAD, len(queue.pending) // (2 * max(1, len(queue.holders)))))
 
 
 class Upkeep(Protocol):

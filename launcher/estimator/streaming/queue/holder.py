@@ -63,7 +63,6 @@ class Holder:
         self._available: deque[Held] = deque()
         self._accounts: dict[int, Account] = {}
         self._done: dict[int, Done] = {}
-        self._kept: deque[tuple[int, frozenset[int]]] = deque()
         self._leases_no_more = False
         self._closed = False
         self._failure: Exception | None = None
@@ -90,6 +89,8 @@ class Holder:
                 self._changed.notify_all()
 
     def _take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        if not self._available:
+            self._pace.ran_dry = True
         self._changed.wait_for(self._may_answer, self._patience_s())
         if self._is_at_end():
             return None
@@ -100,7 +101,6 @@ class Holder:
             return Pause.NOTHING_NOW
         self._paused = False
         held = self._available.popleft()
-        self._pace.taken += 1
         self._changed.notify_all()
         return Lease(id=held.lease, shard=held.ticket.shard)
 
@@ -109,6 +109,7 @@ class Holder:
         with self._changed:
             if (account := self._accounts.get(lease)) is not None:
                 account.total = rows
+                self._pace.read(rows)
                 self._settle(lease, account)
 
     def skipped(self, path: str) -> None:
@@ -254,11 +255,10 @@ class Holder:
                 queue = self._upkeep.change(queue)
             if self._leases_no_more:
                 queue = self._give_back(queue)
-            queue = queues.lease(queue, self.id, wanted) if wanted else queue
+            queue = queues.lease(queue, self.id, self._pace.share(queue, wanted)) if wanted else queue
             return queues.beat(queue, self.id) if beats else queue
 
         queue = self._client.update(change)
-        self._pace.contact()
         if beats:
             self._beat_at = monotonic()
         self._take_over(queue, done)
@@ -271,6 +271,7 @@ class Holder:
 
     def _take_over(self, queue: Queue, done: Mapping[int, Done]) -> None:
         with self._changed:
+            self._pace.contact(len(self._available))
             for lease in done:
                 self._done.pop(lease, None)
             known = self._accounts.keys() | self._done.keys()
@@ -284,16 +285,8 @@ class Holder:
                 self._accounts.clear()
             self.queue = queue
             self._changed.notify_all()
-        self._compact(queue, frozenset(done))
+        if self._journal is not None:
+            self._journal.acknowledged(queue.snapshots, done)
+            self._journal.compact({*self._accounts, *self._done})
         if self._told is not None:
             self._told(queue)
-
-    def _compact(self, queue: Queue, done: frozenset[int]) -> None:
-        """Lines of a lease may go when a checkpoint holds its acknowledgement, and the one after it was begun."""
-        if self._journal is None or self._journal.keeps_all:
-            return
-        self._kept.append((queue.snapshots, done))
-        while self._kept and self._kept[0][0] + 2 <= queue.snapshots:
-            self._kept.popleft()
-        kept = frozenset(self._accounts) | frozenset(self._done)
-        self._journal.compact(kept.union(*(leases for _, leases in self._kept)))

@@ -19,7 +19,7 @@ import contextlib
 import json
 import os
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +100,7 @@ class Journal:
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._bytes = 0
         self._tagged = (0, -1)
+        self._acknowledged: deque[tuple[int, frozenset[int]]] = deque()
         self._write(self._header)
 
     def leased(self, held: Sequence[Held]) -> None:
@@ -125,10 +126,20 @@ class Journal:
             self._tagged = (steps, snapshots)
             self._write({"steps": steps, "snapshots": snapshots})
 
-    def compact(self, kept: Collection[int]) -> None:
-        """Drop what concerns leases other than ``kept``, if the file has become large and is no audit."""
+    def acknowledged(self, snapshots: int, leases: Collection[int]) -> None:
+        """The queue has these as done since it has counted so many snapshots. Their lines may go when a checkpoint
+        holds that, and the one after it was begun."""
+        if leases:
+            self._acknowledged.append((snapshots, frozenset(leases)))
+        while self._acknowledged and self._acknowledged[0][0] + 2 <= snapshots:
+            self._acknowledged.popleft()
+
+    def compact(self, held: Collection[int]) -> None:
+        """Drop what concerns leases that are neither ``held`` nor needed by a checkpoint, if the file has become large
+        and is no audit."""
         if self.keeps_all or self._bytes < _COMPACT_BYTES:
             return
+        kept = frozenset(held).union(*(leases for _, leases in self._acknowledged))
         with self._lock:
             lines = [self._header, *_compacted(read(self.path), kept)]
             write_whole(self.path, "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
