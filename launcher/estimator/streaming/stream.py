@@ -90,7 +90,7 @@ class Stream:
         audit: Path | None = None,
         id_column: str | None = None,
         holder_timeout_s: float = 60.0,
-        most_leases: int = 128,
+        most_leases: int | None = None,
         **reading: Any,
     ) -> None:
         if isinstance(source, (Files, Folder)):

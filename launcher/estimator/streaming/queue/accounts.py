@@ -7,9 +7,11 @@ from typing import Protocol
 
 from launcher.estimator.streaming.queue.queue import Held, Queue
 
-LEAST_AHEAD, MOST_AHEAD = 2, 64
+LEAST_AHEAD, MOST_AHEAD = 2, 256
 _ROWS_AHEAD = 8192
+_FEW_HELD, _MOST_HELD, _ROWS_HELD = 128, 1024, 16_384
 _NEWEST = 1 / 8
+_MANY = 16
 
 
 @dataclass
@@ -32,10 +34,14 @@ class Pace:
     brought more, half as many where most of it was left. Of large shards two are enough: together they have 8,192 rows
     at most, so that all trainers get a share, and few are begun again after a failure.
 
-    ``ran_dry``: the reader has had to wait since the last contact. ``rows``: of a shard, the newest counting most.
+    ``most_leases``: what may be unacknowledged at once; None: 128, or as many small ones as make 16,384 rows, up to
+    1,024: a trainer needs some batches on their way. ``taken``: by the reader so far. ``ran_dry``: it has had to wait
+    since the last contact. ``rows``: of a shard, the newest counting most.
     """
 
+    most_leases: int | None = None
     ahead: int = LEAST_AHEAD
+    taken: int = 0
     ran_dry: bool = False
     rows: float | None = None
 
@@ -52,8 +58,22 @@ class Pace:
         self.ahead = max(LEAST_AHEAD, min(self.ahead, self._most()))
         self.ran_dry = False
 
+    @property
+    def most_held(self) -> int:
+        """How many leases may be unacknowledged."""
+        if self.most_leases is not None:
+            return self.most_leases
+        rows = _ROWS_HELD if self.rows is None else max(self.rows, 1.0)
+        return max(_FEW_HELD, min(_MOST_HELD, int(_ROWS_HELD / rows)))
+
     def _most(self) -> int:
-        return LEAST_AHEAD if self.rows is None else min(MOST_AHEAD, int(_ROWS_AHEAD / max(self.rows, 1.0)))
+        if self.rows is None:  # rows are known once a batch is full of them: before, only small shards are many
+            return LEAST_AHEAD if self.taken < _MANY else MOST_AHEAD
+        return min(MOST_AHEAD, int(_ROWS_AHEAD / max(self.rows, 1.0)))
+
+    def is_worth(self, queue: Queue, wanted: int) -> bool:
+        """Whether to ask at once. Where little is pending, the chief, which would bring more, has the right of way."""
+        return bool(wanted and queue.pending) and (queue.ended or self.share(queue, wanted) >= wanted // 4)
 
     def share(self, queue: Queue, wanted: int) -> int:
         """How many of the leases that are wanted to take: no more than half of an equal share of what is pending."""

@@ -21,7 +21,7 @@ from launcher.estimator.streaming.formats.shards import Shard
 from launcher.estimator.streaming.queue import queue as queues
 from launcher.estimator.streaming.queue.queue import Queue, Ticket
 
-WINDOW = 256
+WINDOW, MOST_PENDING = 256, 2048
 
 Roster = tuple[Shard, ...]
 
@@ -83,7 +83,8 @@ class ListFeeder:
         epoch, position, roster = self._bookmark(queue)
         seed = int(queue.bookmark.get("seed", self._seed)) if position else self._seed
         tickets: list[Ticket] = []
-        while len(queue.pending) + len(tickets) < self._window and not self._is_last(epoch):
+        window = max(self._window, min(2 * len(queue.held), MOST_PENDING))
+        while len(queue.pending) + len(tickets) < window and not self._is_last(epoch):
             order = self._order_of(epoch, roster, seed)
             if position >= len(order):
                 epoch, position, roster, seed = epoch + 1, 0, self._fingerprint, self._seed

@@ -30,8 +30,8 @@ class Holder:
     """The leases of one session.
 
     ``upkeep``: what the chief does at each contact besides (feeding, taking leases from those who are gone).
-    ``most_leases``: with so many unacknowledged ones nothing more is taken. ``told`` is given the queue after each
-    contact; ``waited_s``: how long the trainer waited for input between steps.
+    ``most_leases``: with so many unacknowledged ones nothing more is taken; None: as ``Pace`` has it. ``told`` is
+    given the queue after each contact; ``waited_s``: how long the trainer waited for input between steps.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Holder:
         journal: Journal | None,
         *,
         upkeep: Upkeep | None = None,
-        most_leases: int = 128,
+        most_leases: int | None = None,
         beat_s: float = 5.0,
         is_stopping: Callable[[], bool] = lambda: False,
         is_winding_down: Callable[[], bool] = lambda: False,
@@ -53,7 +53,6 @@ class Holder:
         self._client = client
         self._journal = journal
         self._upkeep = upkeep
-        self._most_leases = most_leases
         self._beat_s = beat_s
         self._is_stopping = is_stopping
         self._is_winding_down = is_winding_down
@@ -70,7 +69,7 @@ class Holder:
         self._beat_at = 0.0
         self._paused = False
         self._taking = 0
-        self._pace = Pace()
+        self._pace = Pace(most_leases)
         self._thread = threading.Thread(target=self._run, name="tflaunch-queue", daemon=True)
 
     def start(self) -> None:
@@ -78,29 +77,30 @@ class Holder:
 
     # --- the engine's side
 
-    def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         """See ``leases.Leases``."""
         with self._changed:
             self._taking += 1
             try:
-                return self._take()
+                return self._take(wait)
             finally:
                 self._taking -= 1
                 self._changed.notify_all()
 
-    def _take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
-        if not self._available:
+    def _take(self, wait: bool) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        if wait and not self._available:
             self._pace.ran_dry = True
-        self._changed.wait_for(self._may_answer, self._patience_s())
+        self._changed.wait_for(self._may_answer, self._patience_s() if wait else 0)
         if self._is_at_end():
             return None
         if self._failed_at and monotonic() - self._failed_at > _FAILURE_S:
             return None  # the trainer waits inside TensorFlow, and must come out to learn of it
         if not self._available:
-            self._paused = True
+            self._paused |= wait
             return Pause.NOTHING_NOW
         self._paused = False
         held = self._available.popleft()
+        self._pace.taken += 1
         self._changed.notify_all()
         return Lease(id=held.lease, shard=held.ticket.shard)
 
@@ -122,7 +122,7 @@ class Holder:
 
     def _may_answer(self) -> bool:
         # At the most leases nothing comes before some are trained: what was read has to be handed on first.
-        is_full = len(self._accounts) >= self._most_leases and not self._paused
+        is_full = len(self._accounts) >= self._pace.most_held and not self._paused
         return bool(self._available) or is_full or self._is_at_end()
 
     def _is_at_end(self) -> bool:
@@ -219,12 +219,12 @@ class Holder:
                 self._changed.wait_for(self._has_work, _POLL_S)
 
     def _has_work(self) -> bool:
-        may_get_more = self.queue is not None and bool(self.queue.pending)
-        return bool(self._done) or self._closed or (self._wanted() > 0 and may_get_more)
+        may_get_more = self.queue is not None and self._pace.is_worth(self.queue, self._wanted())
+        return bool(self._done) or self._closed or may_get_more
 
     def _wanted(self) -> int:
         ends = self._leases_no_more or self._is_stopping() or self._is_winding_down()
-        ahead = min(self._pace.ahead - len(self._available), self._most_leases - len(self._accounts))
+        ahead = min(self._pace.ahead - len(self._available), self._pace.most_held - len(self._accounts))
         return 0 if ends else max(0, ahead)
 
     def _guarded(self) -> None:

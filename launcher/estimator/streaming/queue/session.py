@@ -39,7 +39,7 @@ class Place:
     is_audit: bool = False
     id_column: str | None = None
     holder_timeout_s: float = 60.0
-    most_leases: int = 128
+    most_leases: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,23 +150,24 @@ class Engine:
     def _read_everything(self) -> None:
         opened: deque[_Open] = deque()
         turns = self._options.open_files if self._options.shuffle_rows else 1
-        asking, over = True, False
+        over = False
         while not self._closed.is_set():
-            while asking and not over and len(opened) < turns:
-                taken = self._leases.take()
+            while not over and len(opened) < turns:
+                taken = self._leases.take(wait=not opened)
                 if isinstance(taken, Lease):
                     opened.extend(filter(None, [self._open(taken)]))
+                elif taken is None:
+                    over = True
                 else:
-                    asking, over = False, taken is None
-            if opened:  # asked again when a file ends: to ask may block, and there is something to read
-                asking = self._turn(opened) or asking
+                    break
+            if opened:
+                self._turn(opened)
                 self._flush_late()
             elif over:
                 self._flush(_Mark.END)
                 return
             else:
                 self._flush(_Mark.FLUSH)
-                asking = True
 
     def _open(self, lease: Lease) -> _Open | None:
         """None if there is nothing in it."""
@@ -178,8 +179,8 @@ class Engine:
             return None
         return _Open(lease.id, blocks, ahead)
 
-    def _turn(self, opened: deque[_Open]) -> bool:
-        """A block of the next file in turn; whether that file is at its end.
+    def _turn(self, opened: deque[_Open]) -> None:
+        """A block of the next file in turn.
 
         The end is known before the last block is handed on, so that the last rows of a lease never leave before
         ``ended`` can be said.
@@ -187,7 +188,7 @@ class Engine:
         current = opened.popleft()
         block, current.ahead = current.ahead, next(current.blocks, None)
         if block is None:
-            return True
+            return
         current.records += len(block.records)
         if current.ahead is None:
             self._ledger.read(current.lease, current.records)
@@ -197,7 +198,6 @@ class Engine:
             self._waiting_since = time.monotonic()
         for batch in self._gatherer.add(current.lease, block):
             self._hand_on(self._shuffle.exchange(batch))
-        return current.ahead is None
 
     def _hand_on(self, batch: Batch | None) -> None:
         if batch is None:

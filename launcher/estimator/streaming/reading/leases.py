@@ -27,11 +27,12 @@ class Lease:
 class Leases(Protocol):
     """Where an engine gets its shards. Both methods are called from threads of the engine."""
 
-    def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         """The next shard, None at the end of the input.
 
-        May block for half a second at most. After NOTHING_NOW the engine hands on what it holds as a short batch, so
-        that everything leased so far can be trained and acknowledged, and asks again.
+        With ``wait`` it may block for half a second at most, and after NOTHING_NOW the engine hands on what it holds
+        as a short batch, so that everything leased so far can be trained and acknowledged, and asks again. Without,
+        the engine has something to read meanwhile.
         """
         ...
 
@@ -51,7 +52,7 @@ class ShardLeases:
         self.rows: dict[int, int] = {}
         """Rows by lease, for those that have ended."""
 
-    def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         return next(self._leases, None)
 
     def ended(self, lease: int, rows: int) -> None:

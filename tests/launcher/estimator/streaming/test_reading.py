@@ -136,7 +136,7 @@ class Halting:
         self.left = [first, second]
         self.rows: dict[int, int] = {}
 
-    def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         if len(self.left) == 1 and not self.go.wait(0.05):
             return Pause.NOTHING_NOW
         return Lease(id=len(self.left), shard=Shard(path=self.left.pop(0))) if self.left else None
@@ -160,7 +160,7 @@ def test_what_is_held_comes_out_when_nothing_more_is_leased(tmp_path: Path, shuf
 class Idle:
     """Never has anything."""
 
-    def take(self) -> Literal[Pause.NOTHING_NOW]:
+    def take(self, *, wait: bool = True) -> Literal[Pause.NOTHING_NOW]:
         threading.Event().wait(0.05)
         return Pause.NOTHING_NOW
 
@@ -183,12 +183,29 @@ def test_a_session_that_waits_for_input_can_be_closed() -> None:
     raise AssertionError("the engine outlived its session")
 
 
+def test_nobody_waits_for_a_lease_while_there_is_something_to_read(tmp_path: Path) -> None:
+    path = write_ids(tmp_path / "a.tfrecord", range(6))
+
+    class Waits(ShardLeases):
+        said: list[bool] = []
+
+        def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+            self.said.append(wait)
+            return super().take()
+
+    leases = Waits([Shard(path=path)])
+    assert sorted(
+        ids_of(list(read(lambda: leases, options(open_files=4, shuffle_rows=10)).as_numpy_iterator()))
+    ) == list(range(6))
+    assert leases.said == [True, False]
+
+
 def test_rows_do_not_linger(tmp_path: Path) -> None:
     """A shard that goes on and on: its rows come out long before the shuffle buffer is full."""
     path = write_ids(tmp_path / "a.tfrecord", range(300))
 
     class Slow(ShardLeases):
-        def take(self) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
             threading.Event().wait(0.02)
             return super().take()
 
