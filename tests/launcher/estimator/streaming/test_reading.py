@@ -186,18 +186,17 @@ def test_a_session_that_waits_for_input_can_be_closed() -> None:
 def test_nobody_waits_for_a_lease_while_there_is_something_to_read(tmp_path: Path) -> None:
     path = write_ids(tmp_path / "a.tfrecord", range(6))
 
-    class Waits(ShardLeases):
-        said: list[bool] = []
+    said = []
 
+    class Waits(ShardLeases):
         def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
-            self.said.append(wait)
+            said.append(wait)
             return super().take()
 
     leases = Waits([Shard(path=path)])
-    assert sorted(
-        ids_of(list(read(lambda: leases, options(open_files=4, shuffle_rows=10)).as_numpy_iterator()))
-    ) == list(range(6))
-    assert leases.said == [True, False]
+    rows = list(read(lambda: leases, options(open_files=4, shuffle_rows=10)).as_numpy_iterator())
+    assert sorted(ids_of(rows)) == list(range(6))
+    assert said == [True, False]
 
 
 def test_rows_do_not_linger(tmp_path: Path) -> None:
