@@ -1,5 +1,6 @@
-"""What it costs that tasks roam, on the shared job: ``python -m tests.benchmarks.roaming joins hosts rates``.
+"""What it costs that tasks roam: ``python -m tests.benchmarks.roaming [canned] joins hosts rates``.
 
+On the shared job, or with ``canned`` on a canned Estimator. A newcomer shares the processors with all who train.
 ``joins``: from ``scale`` until who was asked for trains, locally: one worker more, then five more, then all but two
 leave. ``hosts`` (root): five hosts of namespaces; that of a parameter server is drained, those of a worker and the
 evaluator, of the chief, and of a parameter server are cut off. ``rates``: steps a second with and without roaming, in
@@ -9,6 +10,7 @@ alternating pairs. Each prints where the time goes, and what it is to be at most
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from tests.hosts.running import Live, spec
 
 PATIENCE_S = 900.0
 LEASE_S, GRACE_S = 20.0, 10.0
+CANNED = Path(__file__).parents[1] / "e2e" / "canned.py"
 WAYS = {"roaming": (), "fixed": ("--tune", "-roaming")}
 ROLES: dict[str, Any] = {
     "ps": {"count": 2, "on": ["b", "e", "c"]},
@@ -78,10 +81,18 @@ class Story:
 lines: list[tuple[float, str]] = []
 
 
-def joins(data: Path) -> None:
-    command = ["python", "-m", "jobs.esmm", "train", "--data", str(data), "--model-dir", "{model_dir}"]
+def shared_job(data: str) -> list[str]:
+    command = ["python", "-m", "jobs.esmm", "train", "--data", data, "--model-dir", "{model_dir}"]
+    return [*command, "--epochs", "100000", "--save-checkpoints-steps", "200"]
+
+
+def canned_job(script: str) -> list[str]:
+    return ["python", script, "--model_dir", "{model_dir}", "--steps", "100000000", "--save_steps", "500"]
+
+
+def joins(command: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="tflaunch-bench-") as folder:
-        run = launcher.start([*command, "--epochs", "100000"], cwd=folder, ps=1, workers=1, evaluator=False)
+        run = launcher.start(command, cwd=folder, ps=1, workers=1, evaluator=False)
         story = Story(run.folder)
         try:
             wait_for(lambda: story.of("task_changed", task="worker:0", state="training"), "the first worker")
@@ -102,6 +113,7 @@ def joins(data: Path) -> None:
 def five_hosts(data_examples: int = 300_000) -> Iterator[Network]:
     with tempfile.TemporaryDirectory(prefix="tflaunch-bench-") as folder, network(Path(folder), list("abcde")) as made:
         generate(made.shared / "data", data_examples)
+        shutil.copy(CANNED, made.shared)
         yield made
 
 
@@ -110,12 +122,11 @@ def generate(folder: Path, examples: int = 300_000) -> None:
     subprocess.run([sys.executable, *argv, "--eval-examples", "20000"], check=True, capture_output=True)
 
 
-def hosts() -> None:
-    command = ["python", "-m", "jobs.esmm", "train", "--data", f"{SHARED}/data", "--model-dir", "{model_dir}"]
+def hosts(command: list[str]) -> None:
     with five_hosts() as made, tempfile.TemporaryDirectory(prefix="tflaunch-bench-") as folder:
         written = spec(
             made,
-            command=[*command, "--epochs", "100000", "--save-checkpoints-steps", "200"],
+            command=command,
             model_dir=f"{SHARED}/model",
             preload=["tensorflow"],
             roles=ROLES,
@@ -164,12 +175,13 @@ def rates(rounds: int = 10, steps: int = 6000) -> None:
 
 
 def main(wanted: list[str]) -> None:
+    is_canned = "canned" in wanted
     with tempfile.TemporaryDirectory(prefix="tflaunch-bench-") as folder:
         if "joins" in wanted:
             generate(Path(folder) / "data")
-            joins(Path(folder) / "data")
+            joins(canned_job(str(CANNED)) if is_canned else shared_job(f"{folder}/data"))
     if "hosts" in wanted:
-        hosts()
+        hosts(canned_job(f"{SHARED}/{CANNED.name}") if is_canned else shared_job(f"{SHARED}/data"))
     if "rates" in wanted:
         rates()
 

@@ -39,6 +39,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model_dir", default=None)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--save_steps", type=int, default=None)
     parser.add_argument("--flag", default="")
     parser.add_argument("--mend-poll", action="store_true")
     args = parser.parse_args()
@@ -50,6 +51,7 @@ def main():
         model_dir=args.model_dir,
         session_config=tf.compat.v1.ConfigProto(allow_soft_placement=True),
         log_step_count_steps=100,
+        **({"save_checkpoints_steps": args.save_steps} if args.save_steps else {}),
     )
     classifier = tf.estimator.DNNClassifier(
         feature_columns=[tf.feature_column.numeric_column("x", shape=(10,))],
