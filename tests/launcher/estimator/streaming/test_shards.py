@@ -110,3 +110,21 @@ def test_a_source_without_files_is_an_error_that_names_it(tmp_path: Path, source
 def test_no_source_is_an_error() -> None:
     with pytest.raises(SourceError, match="no source"):
         list_files([])
+
+
+def test_a_wrong_path_says_where_it_ends_and_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "train" / "part-0.csv").touch()
+    monkeypatch.chdir(tmp_path)
+
+    def said(source: str) -> str:
+        with pytest.raises(SourceError) as caught:
+            list_files([source])
+        return str(caught.value).partition("folder; ")[2] or str(caught.value).partition("matches; ")[2]
+
+    assert said(f"{tmp_path}/data/tran") == f"{tmp_path}/data has no tran: did you mean {tmp_path}/data/train?"
+    assert said("dta/train") == "the working directory has no dta: did you mean data?"
+    assert said("data/train/part-1.csv") == "data/train has no part-1.csv: did you mean data/train/part-0.csv?"
+    assert said("data/trian/*.csv") == "data has no trian: did you mean data/train?"
+    assert said("data/zzz") == "data has no zzz"
+    assert said("data/train/part-0.csv/x") == said("data/*.tfrecord") == ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from launcher.estimator.streaming.errors import BadDataError, SourceError
 from launcher.estimator.streaming.formats.storage.files import is_local, open_plain
@@ -78,7 +80,7 @@ def _files_of(source: str) -> list[str]:
     except errors() as error:
         raise SourceError(f"no data: {source}: {_text(source, error)}") from None
     if not files:
-        raise SourceError(f"no data: {source}: {missing}")
+        raise SourceError(f"no data: {source}: {missing}{_nearest(source)}")
     return files
 
 
@@ -99,6 +101,26 @@ def _below(folder: str) -> Iterator[str]:
         *folders, name = path[len(folder) :].split("/")
         if is_data_file(name) and not any(part.startswith((".", "_")) for part in folders):
             yield path
+
+
+def _nearest(source: str) -> str:
+    """Where a path ends that is there, and what is there instead: ``; /data has no tran: did you mean train?``."""
+    if not is_local(source):
+        return ""
+    there = Path()
+    for part in Path(source).parts:
+        if (there / part).exists():
+            there /= part
+            continue
+        try:
+            names = [] if _GLOB.search(part) else [path.name for path in there.iterdir()]
+        except OSError:  # a file, or not for us to see
+            return ""
+        near = difflib.get_close_matches(part, names, n=1)
+        guess = f": did you mean {there / near[0]}?" if near else ""
+        where = there if there.parts else "the working directory"
+        return "" if _GLOB.search(part) else f"; {where} has no {part}{guess}"
+    return ""
 
 
 def _raise(error: OSError) -> None:
