@@ -37,16 +37,6 @@ def attempts(run: Live) -> dict[str, int]:
     return newest
 
 
-def until_trains_after(run: Live, at: str, task: str) -> str:
-    """When the task has reported a step after that time."""
-
-    def reports() -> list[dict[str, Any]]:
-        return [event for event in run.events("progressed", task=task) if event["at"] > at and event["local_steps"] > 0]
-
-    wait_until(reports, f"for {task} to train: {run.said[-3000:]}", 300.0)
-    return str(reports()[0]["at"])
-
-
 def begin(hosts: Network, live: StartLive, model: str, roles: dict[str, Any] | None = None) -> Live:
     """The shared job, which has saved twice and trains."""
     data = hosts.shared / "data"
@@ -74,9 +64,15 @@ def end(run: Live) -> None:
     assert run.report()["generation"] == 1
 
 
-def until_all_train_after(run: Live, at: str) -> None:
-    for task in ("chief:0", "worker:0", "worker:1"):
-        until_trains_after(run, at, task)
+def local_steps(run: Live, task: str) -> int:
+    return load_view(RunFolder(run.folder)).tasks[TaskId.parse(task)].local_steps or 0
+
+
+def until_all_go_on(run: Live) -> None:
+    """Each of them has trained a step more than now."""
+    steps = {task: local_steps(run, task) for task in ("chief:0", "worker:0", "worker:1")}
+    for task, before in steps.items():
+        wait_until(lambda: local_steps(run, task) > before, f"for {task} to train: {run.said[-3000:]}", 300.0)  # noqa: B023
 
 
 def test_a_host_is_drained(three_hosts: Network, live: StartLive, tmp_path: Path) -> None:
@@ -89,13 +85,9 @@ def test_a_host_is_drained(three_hosts: Network, live: StartLive, tmp_path: Path
     assert {task for task in before if attempts(run)[task] != before[task]} == {"ps:1"}
     (over,) = run.events("move_over")
     assert over["steps_rolled_back"] == 0
-    until_all_train_after(run, over["at"])
+    until_all_go_on(run)
     end(run)
     wait_until_gone(three_hosts)
-
-
-def local_steps(run: Live, task: str) -> int:
-    return load_view(RunFolder(run.folder)).tasks[TaskId.parse(task)].local_steps or 0
 
 
 def test_the_host_of_the_chief(three_hosts: Network, live: StartLive) -> None:
@@ -116,7 +108,7 @@ def test_the_host_of_the_chief(three_hosts: Network, live: StartLive) -> None:
     over = run.wait_for("move_over", timeout_s=600.0)
     assert over["steps_rolled_back"] == 0
     assert {task for task in before if attempts(run)[task] != before[task]} == {"chief:0"}
-    until_all_train_after(run, over["at"])
+    until_all_go_on(run)
     holders = (three_hosts.shared / "chiefless" / HOLDERS).read_text().splitlines()
     assert [line for line in holders if line.endswith(" chief:0 1")], "the former chief has lost the folder"
     end(run)
@@ -135,7 +127,7 @@ def test_hosts_of_a_worker_and_of_a_parameter_server(three_hosts: Network, live:
     three_hosts.host("b").cut()  # ps:1
     wait_until(lambda: len(run.events("move_over")) == 2, f"for the tasks of b: {run.said[-3000:]}", 600.0)
     assert {task for task in after if attempts(run)[task] != after[task]} - {"worker:0", "evaluator:0"} == {"ps:1"}
-    until_all_train_after(run, run.events("move_over")[-1]["at"])
+    until_all_go_on(run)
     end(run)
     for name in "bc":
         three_hosts.host(name).mend()
