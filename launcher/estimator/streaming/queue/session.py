@@ -65,6 +65,7 @@ class Sitting:
         self._make_feeder = make_feeder
         self._client: Client | None = None
         self._session: Any = None
+        self._holds_in: Any = None
         self._journal: Journal | None = None
         self._has_finished = False
         self._was_over = False
@@ -100,6 +101,7 @@ class Sitting:
             told=self.numbers.see if self.place.is_chief else None,
         )
         self.holder.start()
+        self._holds_in = session
         self._task.has_leases = True
         if self._has_finished:  # the chief waits for the others, and has lost its session meanwhile
             self.holder.finish()
@@ -183,7 +185,8 @@ class Sitting:
     def snapshot(self, session: Any) -> None:
         """Make the present state the one that checkpoints hold."""
         client = self._client_of(session)
-        if self.holder is not None:
+        if self.holder is not None and self._holds_in is session:
+            # A checkpoint is saved before a new session enters the queue; a call in the lost one may never return.
             self.holder.flush()
         client.update(queues.snapshot, saves=True)
 
@@ -228,7 +231,7 @@ class Sitting:
         self._task.has_leases = False
         if self.holder is not None:
             self.holder.close()
-        self._session = self._client = None
+        self._session = self._client = self._holds_in = None
         if self.finish in self._task.before_finish:
             self._task.before_finish.remove(self.finish)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
@@ -241,6 +242,31 @@ def test_news_are_acknowledgements_and_no_signs_of_life(cluster: Cluster) -> Non
     chief.holder.ended(lease.id, 10)
     wait_until(lambda: cluster.cells.queue.counts.tickets == 1)
     assert chief.has_news(SESSION)
+
+
+def test_a_checkpoint_of_a_new_session_waits_for_nothing_in_the_lost_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call in a session whose parameter server has left may never return."""
+    chief, lost, new, stuck, over = cluster.sitting("chief:0"), NoSession(), NoSession(), Event(), Event()
+    read = cluster.cells.read
+
+    def never(session: Any) -> bytes:
+        if session is lost and chief.holder is not None:
+            stuck.set()
+            over.wait()
+        return read(session)
+
+    monkeypatch.setattr(cluster.cells, "read", never)
+    chief.open(lost)
+    assert stuck.wait(20)
+    before = cluster.cells.queue.snapshots
+    with ThreadPoolExecutor() as pool:
+        try:
+            pool.submit(chief.snapshot, new).result(20)
+        finally:
+            over.set()
+    assert cluster.cells.queue.snapshots == before + 1
 
 
 def test_a_journal_that_is_no_audit_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
