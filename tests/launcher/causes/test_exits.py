@@ -71,6 +71,10 @@ def raised(text: str, source: str = "raise", path: str = "/work/train.py") -> st
     return f'Traceback (most recent call last):\n  File "{path}", line 5, in main\n    {source}\n{text}\n'
 
 
+def of_raised(text: str) -> causes.Cause:
+    return causes.of_exit("here", protocol.changed(exited(), raised=text))
+
+
 MISMATCH = """x.InvalidArgumentError: Restoring from checkpoint failed. This is most \
 likely due to a mismatch between the current graph and the graph from the checkpoint. Original error:
 
@@ -122,7 +126,7 @@ IMPORT_LIMIT = "ImportError: libtensorflow_cc.so.2: failed to map segment from s
     ],
 )  # fmt: skip
 def test_kinds_of_exceptions(text: str, kind: str, permanent: bool, words: str) -> None:
-    cause = causes.of_exit("here", protocol.Exited(task="chief:0", attempt=1, exit_code=1, signal=None, raised=text))
+    cause = of_raised(text)
     assert (cause.kind, cause.permanent) == (kind, permanent) and kind in causes.KINDS
     assert words in cause.message and cause.advice and "{" not in cause.advice
 
@@ -274,7 +278,7 @@ USER_CODE = """x.TypeError: in user code:
     ],
 )
 def test_what_people_really_do_wrong_is_final_the_first_time(text: str, words: str, advice: str) -> None:
-    cause = causes.of_exit("here", exited(raised(text)))
+    cause = of_raised(raised(text))
     assert cause.permanent and words in cause.message and advice in cause.advice, (cause.message, cause.advice)
 
 

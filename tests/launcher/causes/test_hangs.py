@@ -158,6 +158,24 @@ def test_what_a_trainer_does(values: dict[str, Any], words: str) -> None:
     assert words in causes.does(stands("worker:0", **values))
 
 
+EVERYBODY_WAITS = (stands("ps:0", "", state="T"), stands("chief:0"), stands("worker:0"))
+LATE = stands("ps:0", "", ready=False)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "words"),
+    [
+        (hang(*EVERYBODY_WAITS), "hang", "hang_timeout_s"),
+        (hang(stands("ps:0", ""), stands("chief:0", READER)), "hang", "hang_timeout_s"),
+        (causes.straggler(stands("worker:1", READER)), "hang", "the others' work is saved"),
+        (causes.not_ready((LATE, stands("chief:0")), LATE, 300.0), "timeout", "start_timeout_s"),
+        (causes.drain_timeout(stands("evaluator:0", LOCKED), 900.0), "timeout", "evaluator_drain_s"),
+    ],
+)
+def test_what_nobody_waits_for_any_longer(cause: causes.Cause, kind: str, words: str) -> None:
+    assert cause.kind == kind and words in cause.advice
+
+
 def test_a_variable_that_the_chief_does_not_have_is_named() -> None:
     """The graph of a worker has a variable more: nobody will ever initialise it."""
     late = stands("worker:1", waits_for="session", missing="average_x")
