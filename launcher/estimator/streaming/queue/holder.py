@@ -250,13 +250,15 @@ class Holder:
                 raise RolledBackError("this task's leases were given to others, since it showed no sign of life")
             if self._journal is not None:
                 self._journal.tag(steps, queue.snapshots)
+            queue = (
+                queues.beat(queue, self.id) if beats else queue
+            )  # before the chief, late itself, looks who is silent
             queue = queues.acknowledge(queue, self.id, tuple(done.values()))
             if self._upkeep is not None:
                 queue = self._upkeep.change(queue)
             if self._leases_no_more:
                 queue = self._give_back(queue)
-            queue = queues.lease(queue, self.id, self._pace.share(queue, wanted)) if wanted else queue
-            return queues.beat(queue, self.id) if beats else queue
+            return queues.lease(queue, self.id, self._pace.share(queue, wanted)) if wanted else queue
 
         queue = self._client.update(change)
         if beats:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from launcher.estimator.streaming.queue import holder as holders
 from launcher.estimator.streaming.queue import journal as journals
 from launcher.estimator.streaming.queue import queue as queues
+from launcher.estimator.streaming.queue import upkeep
 from launcher.estimator.streaming.queue.client import RolledBackError
 from launcher.estimator.streaming.queue.session import Sitting
 from launcher.estimator.streaming.reading.leases import Pause
@@ -121,6 +123,26 @@ def test_a_worker_that_never_comes_back_loses_its_shards_to_others(tmp_path: Pat
     worker.open(SESSION)
     assert cluster.cells.queue.counts.duplicates == 5
     cluster.close()
+
+
+def test_a_chief_that_was_stopped_itself_takes_leases_from_nobody(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+    lease, lost_s = take(chief), [0.0]
+    step(chief, {lease.id: list(range(5))})
+    for module in (holders, upkeep):
+        monkeypatch.setattr(module, "monotonic", lambda: monotonic() + lost_s[0])
+    chief.holder._contacting.acquire()
+    lost_s[0] = 2 * cluster.timeout_s
+    worker.holder.flush()  # who was not stopped beats meanwhile
+    chief.holder._contacting.release()
+    chief.holder.flush()
+    step(chief, {lease.id: list(range(5, cluster.rows))})
+    chief.holder.ended(lease.id, cluster.rows)
+    train_together(cluster, worker, chief)
+    chief.finish()
+    assert (cluster.cells.queue.counts.examples, cluster.cells.queue.counts.duplicates) == (40, 0)
 
 
 def test_a_restore_that_a_worker_does_not_notice_takes_its_acknowledgement(cluster: Cluster) -> None:
