@@ -105,9 +105,10 @@ def ask(process: Guarded, port: int, host: str = "127.0.0.1") -> bool:
 
 
 def stranger(port: int, data: bytes = b"", host: str = "127.0.0.1") -> socket.socket:
-    """A connection of somebody who is not guarded, on which ``data`` was sent."""
+    """A connection of somebody who is not guarded, on which ``data`` was sent, if it was not cut off before."""
     connection = socket.create_connection((host, port), timeout=LIMIT_S)
-    connection.sendall(data)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(data)
     return connection
 
 
