@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import sharing
 from tests.e2e.fake_runs import Live, run_id
 from tests.e2e.running import alive
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[None]:
+    """The runs of a module may stand by for one another; see ``sharing.py``."""
+    yield
+    sharing.end()
 
 
 @pytest.fixture

@@ -59,9 +59,12 @@ def tflaunch(*arguments: str, cwd: Path, run: str = "run", limit: str = "", **en
         timeout=TIMEOUT_S,
         check=False,
     )
-    folder = cwd / run
+    return finished(cwd / run, done.returncode, done.stdout, done.stderr)
+
+
+def finished(folder: Path, code: int, stdout: str, stderr: str) -> Finished:
     report = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else None
-    return Finished(code=done.returncode, stdout=done.stdout, stderr=done.stderr, run_dir=folder, report=report)
+    return Finished(code=code, stdout=stdout, stderr=stderr, run_dir=folder, report=report)
 
 
 def alive(run: str) -> list[int]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fake_runs import SCRIPT, Live, run_id
-from tests.e2e.running import alive, tflaunch
+from tests.e2e.running import alive
+from tests.e2e.sharing import tflaunch
 
 TABLE = Path(__file__).parents[2] / "docs" / "policy.md"
 ENDINGS = {
@@ -34,7 +35,7 @@ GOOD = {
 BEFORE = {"ps": "listen,ready,alive", "chief": "gate,ready,step=1", "worker": "gate,ready,step=1", "evaluator": "ready"}
 OUTCOMES = {0: "succeeded", 1: "failed", 4: "timed_out", 143: "interrupted"}
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("shared")]
 
 
 @dataclass(frozen=True, kw_only=True)

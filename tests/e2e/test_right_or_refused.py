@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fake_runs import Live
-from tests.e2e.running import Finished, tflaunch
+from tests.e2e.running import Finished
+from tests.e2e.sharing import tflaunch
 
 HERE = Path(__file__).parent
 SMALL = ("--workers", "1", "--ps", "1", "--plain", "--run-dir", "run")
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e]
+pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e, pytest.mark.usefixtures("shared")]
 
 
 def steps_saved(folder: Path) -> list[int]:
