@@ -88,10 +88,15 @@ shapes: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed
 	$(BIN)/python -m tests.shapes.table $(SHAPES_ARGS)
 	$(LEGACY_VENV)/bin/python -m tests.shapes.table $(SHAPES_ARGS)
 
+# The long tests; with SOAK_S=3600 random drills for so many seconds, and with SOAK_SEED=… SOAK_ONLY=… one of them again.
 soak: $(VENV)/.installed-dev
+ifneq ($(SOAK_S)$(SOAK_ONLY),)
+	$(BIN)/python -m tests.soak $(if $(SOAK_S),--seconds $(SOAK_S)) $(if $(SOAK_SEED),--seed $(SOAK_SEED)) $(if $(SOAK_ONLY),--only $(SOAK_ONLY)) $(SOAK_ARGS)
+else
 	$(BIN)/python -m pytest -m soak $(APART) $(PYTEST_ARGS)
 	TFLAUNCH_EXAMPLES=2000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/launcher/spec tests/launcher/lifecycle
 	TFLAUNCH_EXAMPLES=5000 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/launcher/estimator/streaming/test_round_trips.py
+endif
 
 # tf.estimator's own tests on the newest TensorFlow and on 2.15.1: make test-estimator SUITE=DIR [SUITE_ARGS="--only keras"].
 test-estimator: $(VENV)/.installed-dev $(LEGACY_VENV)/.installed

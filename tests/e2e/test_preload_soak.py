@@ -19,6 +19,7 @@ import pytest
 
 from tests.e2e.fake_runs import Live, events, run_id
 from tests.e2e.running import RUN_VARIABLE
+from tests.soak.facts import note
 
 SEED = int(os.environ.get("TFLAUNCH_SOAK_SEED", 1))
 RUNS = int(os.environ.get("TFLAUNCH_SOAK_PRELOAD_RUNS", 200))
@@ -56,6 +57,7 @@ def test_a_preloaded_process_may_die_at_any_moment(number: int, tmp_path: Path) 
     assert max(starts.values()) == 1, f"{starts.most_common(3)}: {out[-6000:]}"
     run.wait_until_gone()
     print(f"{struck} kills")
+    note(*["kill preload"] * struck)
 
 
 def disturb(run: Live, source: random.Random) -> int:

@@ -22,6 +22,7 @@ import pytest
 
 from tests.e2e.fake_runs import events, run_id, wait_until, words
 from tests.e2e.running import REPORT, alive, environment, tflaunch, tflaunch_argv
+from tests.soak.facts import note
 
 SEED = int(os.environ.get("TFLAUNCH_SOAK_SEED", 1))
 FAKE_RUNS = int(os.environ.get("TFLAUNCH_SOAK_RUNS", 200))
@@ -205,6 +206,7 @@ def test_fake_clusters_end_as_the_policy_says(number: int, terminal: Callable[[]
     run = terminal()
     kills = kills_of(number)
     struck = [kill.victim for kill in kills if strike(run, kill)]
+    note(*(f"kill {victim}" for victim in struck))
     (tmp_path / "go").touch()
     wait_until(run.ended, BOUND_S)
     if not events(run.folder):
@@ -230,6 +232,7 @@ def test_real_clusters_come_through(number: int, tmp_path: Path) -> None:
     assert done.code == 0, (faults, done.stdout[-3000:] + done.stderr[-2000:])
     assert done.report is not None
     assert all(drill["at"] for drill in done.report["drills"]), done.report["drills"]
+    note(*(fault.partition(" at ")[0] for fault in faults))
     assert done.report["metrics"]["global_step"] == done.report["checkpoints"][-1]["global_step"]
     assert len(list((done.run_dir / "model" / "export" / "esmm").glob("[0-9]*/saved_model.pb"))) == 1
     assert alive(run_id(done.run_dir)) == []

@@ -32,6 +32,7 @@ SHARED = "/mnt/shared"
 DEADLINE_S = 60.0
 _OWNERS = Path("/run/tflaunch-test-bridges")
 _ETC = "/run/host"
+_NOBODY = "02:00:00:00:00:01"  # a card that nobody has
 
 _SETUP = """\
 set -e
@@ -143,6 +144,26 @@ class Host:
 
     def mend(self) -> None:
         _run("ip", "link", "set", self.link, "up")
+
+    @contextlib.contextmanager
+    def deaf(self, made: Network) -> Iterator[None]:
+        """What this machine sends to it is lost without a word; what it sends arrives."""
+        nobody = ("lladdr", _NOBODY, "dev", made.bridge, "nud", "permanent")
+        _run("ip", "neigh", "replace", self.address, *nobody)
+        try:
+            yield
+        finally:
+            _run("ip", "neigh", "del", self.address, "dev", made.bridge)
+
+    @contextlib.contextmanager
+    def dumb(self, made: Network) -> Iterator[None]:
+        """What it sends to this machine is lost without a word; what it is sent arrives."""
+        gateway = f"10.231.{made.number}.1"
+        self.run("ip", "neigh", "replace", gateway, "lladdr", _NOBODY, "dev", "eth0", "nud", "permanent")
+        try:
+            yield
+        finally:
+            self.run("ip", "neigh", "del", gateway, "dev", "eth0")
 
     def run(self, *argv: str, check: bool = True) -> str:
         """What a command says inside the host; not by SSH."""

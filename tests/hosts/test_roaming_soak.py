@@ -25,6 +25,7 @@ from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import SHARED, Host, Network
 from tests.hosts.running import Live, StartLive, live, spec, wait_until, wait_until_gone
 from tests.hosts.test_soak import task_processes
+from tests.soak.facts import note
 
 __all__ = ["live", "three_hosts"]
 
@@ -171,6 +172,7 @@ def test_drill(three_hosts: Network, live: StartLive, number: int) -> None:
     run, folder = begin(three_hosts, live, number)
     drill = Drill(number, three_hosts, run)
     drill.carry_out()
+    note(*(f"host: {what.partition(' ')[0]}" for what in drill.done))
     since = time.time()
     wait_until(lambda: run.client.poll() is not None or _all_train_since(run, since), f"after {drill.done}: {run.said}")
     (folder / "go").touch()

@@ -16,6 +16,7 @@ import pytest
 from tests.hosts.fixtures import three_hosts
 from tests.hosts.namespaces import SHARED, Host, Network
 from tests.hosts.running import ROLES, Live, StartLive, live, part_of, spec, wait_until, wait_until_gone
+from tests.soak.facts import note
 
 __all__ = ["live", "three_hosts"]
 
@@ -170,6 +171,7 @@ def test_drill(three_hosts: Network, live: StartLive, number: int) -> None:
     run = begin(three_hosts, live, drill, number)
     for _ in carry_out(run, three_hosts.host(drill.host), drill):
         wait_for_what_follows(run, drill)
+    note(f"host: {drill.fault}" if drill.fault.endswith("cut") else f"host: kill {drill.fault}")
     (three_hosts.shared / f"go-{number}").touch()
     code = run.end()
     wait_until_gone(three_hosts)
