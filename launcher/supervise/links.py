@@ -137,14 +137,18 @@ class AgentLink:
             retry_s = min(_LONGEST_RETRY_S, 2 * retry_s)
 
     async def _open(self, deadline: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A line to the agent. One that had been there before is not tried for longer than it may last."""
+        """A line to the agent. One that had been there before is not tried for longer than it may last, and whatever is
+        in its way may pass: an sshd that is being updated, too, lets nobody in."""
         opening = self._agents.open(self.host)
-        if not self._may_be_over:
-            return await opening
         try:
+            if not self._may_be_over:
+                return await opening
             return await asyncio.wait_for(opening, max(0.0, deadline - time.monotonic()))
         except asyncio.TimeoutError as error:
             raise ReachError(f"nothing was heard of it for {self._patience_s:g} s") from error
+        except ReachError as error:
+            error.final = error.gone or (error.final and not self._incarnation)
+            raise
 
     @property
     def _is_welcomed(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from launcher.agent.host.options import Options
-from launcher.hosts.reach import Program
+from launcher.hosts.reach import Program, ReachError
 from launcher.plan.model import PlannedHost
 from launcher.spec.hosts import FAR
 from launcher.supervise.links import AgentLink
@@ -315,3 +315,33 @@ def test_a_host_that_is_not_reached_any_more_is_given_up_a_lease_after_its_last_
 
     asyncio.run(talk())
     assert lost and lost[0] >= 1.0
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_what_bars_the_way_to_a_host_that_was_reached_before_may_pass(reached: bool) -> None:
+    """As an sshd that is being updated, which lets nobody in; who was never let in is not tried again."""
+    lost: list[float] = []
+
+    class Barred(FakeReach):
+        barred = 0
+
+        async def ensure_agent(self, host: PlannedHost, options: Options, *, limit_s: float = math.inf) -> Program:
+            if len(self.opened) == reached and not self.barred:
+                self.barred += 1
+                raise ReachError("root was not let in", final=True)
+            return await super().ensure_agent(host, options, limit_s=limit_s)
+
+    async def hangs_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(WELCOME)
+        if reach.opened["a"] > reached:
+            enough.set()
+
+    reach, enough = Barred(lambda host, reader, writer: hangs_up(reader, writer)), asyncio.Event()
+
+    async def talk() -> None:
+        running = asyncio.create_task(far_link(says(), lost, reach, patience_s=60.0).run())
+        await asyncio.wait({running, asyncio.create_task(enough.wait())}, timeout=60, return_when="FIRST_COMPLETED")
+        running.cancel()
+
+    asyncio.run(talk())
+    assert (reach.barred, enough.is_set(), bool(lost)) == (1, reached, not reached)
