@@ -39,7 +39,8 @@ def test_what_autograph_generates_is_gone_with_the_run(tmp_path: Path, how: str)
     command = ["bash", "-c", f"{python} program.py; exit $?"] if how == "below a shell" else ["python", str(program)]
     flags = ["--workers", "0", "--ps", "0", "--no-evaluator", "--restarts", "0", "--run-dir", "run", "--plain"]
     flags += [] if how == "forked" else ["--no-preload"]
-    done = tflaunch("local", *flags, "--", *command, cwd=tmp_path, TMPDIR=str(temporary))
+    env = {"TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": ""}  # Python's own files beside them are looked at, too
+    done = tflaunch("local", *flags, "--", *command, cwd=tmp_path, **env)
     said = dict(
         line.split(" ", 1) for line in done.log("chief:0").splitlines() if line.startswith(("gen", "sou", "us"))
     )

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import linecache
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +19,8 @@ def convert_ahead() -> None:
     """Does it, with the options that Keras's layers ask for. Where TensorFlow is another one, it is done later, as
     ever."""
     before = {*sys.modules}
-    with contextlib.suppress(Exception):  # whatever it is, it must not keep an interpreter from its start
+    # Whatever goes wrong, it must not keep an interpreter from its start.
+    with _no_bytecode(), contextlib.suppress(Exception):
         api = importlib.import_module("tensorflow.python.autograph.impl.api")
         converter = importlib.import_module("tensorflow.python.autograph.core.converter")
         dnn = importlib.import_module("tensorflow_estimator.python.estimator.canned.dnn")
@@ -28,6 +30,16 @@ def convert_ahead() -> None:
     for name in sys.modules.keys() - before:
         if name.startswith("__autograph_generated_file"):
             _keep_in_memory(sys.modules[name])
+
+
+@contextlib.contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """It would lie beside the generated files, in /tmp/__pycache__, for ever."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _keep_in_memory(module: ModuleType) -> None:
