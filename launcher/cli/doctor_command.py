@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli.resolve import resolve
+from launcher.deploy.command import as_deployed
 from launcher.doctor import view
 from launcher.doctor.checks import judge
 from launcher.doctor.examine import examine
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 
 def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
     """Looks, prints, and gives the exit code. Blocks for little more than ``timeout_s``."""
-    plan = resolve(request).plan
+    resolved = resolve(request)
+    plan = resolved.plan
     if away := [host.name for host in plan.hosts if not host.address]:
         raise UsageError(
             f"engine {plan.engine!r} gives {away[0]} when a run asks for it: the doctor has nothing to see yet"
         )
-    needs = wanted(plan, run_dirs=str(Path.cwd() / "runs"))
+    plan = as_deployed(plan, resolved.spec, request.spec)
+    pairs = zip(plan.tasks, resolved.plan.tasks, strict=True)
+    deployed = {task.python[0] for task, planned in pairs if task.python and task.python != planned.python}
+    needs = wanted(plan, run_dirs=str(Path.cwd() / "runs"), deployed=deployed)
     facts = _examine(plan, needs, request.environ, timeout_s)
     findings = judge(needs, facts)
     if as_json:

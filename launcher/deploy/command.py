@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.deploy.progress import Bars, Lines
-from launcher.deploy.wanted import Wanted, wanted, with_deployed
+from launcher.deploy.requirements import missing_beside_tensorflow
+from launcher.deploy.wanted import Deployed, Wanted, wanted, with_deployed
 from launcher.plan.model import Plan
 from launcher.spec.types import ClusterSpec
 from launcher.views.terminal import complain
@@ -23,10 +25,12 @@ def wanted_of(spec: ClusterSpec, spec_file: Path | None) -> Wanted:
 def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool) -> Plan:
     """Deploys what the spec wants to hosts that do not share our files; gives the plan that uses it."""
     hosts = tuple(host for host in plan.hosts if not host.traits.shares_files)
-    if not hosts or (spec.sync is None and (spec.python is None or spec.python.venv is None)):
+    if not hosts or not _deploys(spec):
         return plan
     what = wanted_of(spec, spec_file)
     for note in what.code.notes if what.code is not None else ():
+        complain(note)
+    if what.environment is not None and (note := missing_beside_tensorflow(what.environment.files)):
         complain(note)
     from launcher.deploy.hosts import deploy
     from launcher.hosts.known import reaches_of
@@ -34,14 +38,33 @@ def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain:
     bars = sys.stderr.isatty() and not plain
     with Bars(sys.stderr, tuple(host.name for host in hosts)) if bars else Lines(sys.stderr) as progress:
         deployed = asyncio.run(deploy(hosts, what, reaches_of(plan, os.environ), progress))
-    return with_deployed(
-        plan, deployed, keeps_cwd=spec.cwd is not None, venv=spec.python.venv if spec.python is not None else None
-    )
+    return _with(plan, spec, deployed)
+
+
+def as_deployed(plan: Plan, spec: ClusterSpec, spec_file: Path | None) -> Plan:
+    """The plan with what was deployed before, where it is there: nothing is brought."""
+    hosts = tuple(host for host in plan.hosts if not host.traits.shares_files)
+    if not hosts or not _deploys(spec):
+        return plan
+    from launcher.deploy.hosts import look
+    from launcher.hosts.known import reaches_of
+
+    found = asyncio.run(look(hosts, wanted_of(spec, spec_file), reaches_of(plan, os.environ)))
+    return _with(plan, spec, found)
+
+
+def _deploys(spec: ClusterSpec) -> bool:
+    return spec.sync is not None or (spec.python is not None and spec.python.venv is not None)
+
+
+def _with(plan: Plan, spec: ClusterSpec, deployed: Mapping[str, Deployed]) -> Plan:
+    venv = spec.python.venv if spec.python is not None else None
+    return with_deployed(plan, deployed, keeps_cwd=spec.cwd is not None, venv=venv)
 
 
 def deploy_only(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool) -> int:
     """The command ``tflaunch deploy``."""
-    if spec.sync is None and (spec.python is None or spec.python.venv is None):
+    if not _deploys(spec):
         raise UsageError(f"{spec_file}: says nothing about deploying; write sync or python.venv there")
     if all(host.traits.shares_files for host in plan.hosts):
         raise UsageError(f"{spec_file}: has no host with ssh; on this machine nothing is deployed")

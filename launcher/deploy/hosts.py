@@ -55,7 +55,7 @@ async def deploy(
 ) -> dict[str, Deployed]:
     """Where things are, by host. Raises DeployError when every host has been tried and some have failed."""
     work = _Work(wanted, reach_of, progress)
-    results = await asyncio.gather(*(work.host(host) for host in hosts), return_exceptions=True)
+    results = await asyncio.gather(*(work.host(host, work.deploy) for host in hosts), return_exceptions=True)
     errors = [result for result in results if isinstance(result, HostError)]
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, HostError):
@@ -63,6 +63,20 @@ async def deploy(
     if errors:
         raise DeployError(errors)
     return {host.name: result for host, result in zip(hosts, results, strict=True) if isinstance(result, Deployed)}
+
+
+async def look(hosts: Sequence[PlannedHost], wanted: Wanted, reach_of: ReachOf) -> dict[str, Deployed]:
+    """What of it is there already, by host; nothing is changed. Hosts that do not answer are left out."""
+    work = _Work(wanted, reach_of, _Silent())
+    results = await asyncio.gather(*(work.host(host, work.look) for host in hosts), return_exceptions=True)
+    return {host.name: result for host, result in zip(hosts, results, strict=True) if isinstance(result, Deployed)}
+
+
+class _Silent:
+    def say(self, host: str, text: str) -> None: ...
+    def sending(self, host: str, *, sent_bytes: int, total_bytes: int) -> None: ...
+    def done(self, host: str, text: str) -> None: ...
+    def failed(self, host: str) -> None: ...
 
 
 class _Work:
@@ -75,13 +89,13 @@ class _Work:
         self._filling = asyncio.Lock()
         self._wheels: dict[Target, Folder] = {}
 
-    async def host(self, host: PlannedHost) -> Deployed:
+    async def host(self, host: PlannedHost, do: Callable[[str, _Talk], Coroutine[Any, Any, Deployed]]) -> Deployed:
         reach = self._reach_of(host)
         try:
             self._progress.say(host.name, "connecting")
             started = await reach.start(host, DEPLOY, {})
             async with _Talk(host.name, started, self._progress) as talk:
-                return await _unless_silent(self._deploy(host.name, talk), talk, _patience_s(host))
+                return await _unless_silent(do(host.name, talk), talk, _patience_s(host))
         except (ReachError, ConnectionError, ValueError) as error:
             self._progress.failed(host.name)
             raise HostError(host.name, str(error), getattr(error, "advice", "")) from error
@@ -91,7 +105,14 @@ class _Work:
         finally:
             await reach.close(host)
 
-    async def _deploy(self, name: str, talk: _Talk) -> Deployed:
+    async def look(self, name: str, talk: _Talk) -> Deployed:
+        wanted, made, code = self._wanted, self._wanted.environment, self._wanted.code
+        about = {"folder": made.folder, "files": dict(made.files)} if made is not None else {"folder": "", "files": {}}
+        facts = await talk.ask("look", **about, to=wanted.to, digest=code.manifest.digest if code is not None else "")
+        environment = _as_written(made.folder, facts["home"]) if made is not None and facts["complete"] else None
+        return Deployed(_as_written(wanted.to, facts["tree"]) if facts["tree"] else None, environment)
+
+    async def deploy(self, name: str, talk: _Talk) -> Deployed:
         tree = await talk.send(self._wanted.code, self._wanted.to, "code") if self._wanted.code is not None else None
         tree = _as_written(self._wanted.to, tree) if tree is not None else None
         wanted = self._wanted.environment

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+
+from packaging.requirements import InvalidRequirement, Requirement
 
 from launcher.wire.errors import UsageError
 
 FIRST = "requirements.txt"
+_TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel")
+_KERAS_3 = tuple(f"2.{minor}.{patch}" for minor in range(16, 22) for patch in range(3))  # releases of it
+_BESIDE = {"tensorflow-estimator": "tensorflow-estimator==2.15.0", "tf-keras": "tf-keras"}
 _REFERS = re.compile(r"^\s*(-r|--requirement|-c|--constraint)[\s=]*(\S+)\s*(#.*)?$")
 _LOCAL = re.compile(r"^\s*((-e|--editable|-f|--find-links)\b|\.{0,2}/|\S+\s*@\s*file:|file:)")
 
@@ -21,6 +27,28 @@ def read_requirements(path: Path) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     _read(path.resolve(), files, texts, f"python.requirements: {path}")
     return MappingProxyType(texts)
+
+
+def missing_beside_tensorflow(files: Mapping[str, str]) -> str:
+    """What an Estimator needs from TensorFlow 2.16 on, where the requirements leave it to chance: in words for the
+    user; empty where nothing is missing. tflaunch itself brings all of it."""
+    named = {wanted.name.lower().replace("_", "-"): wanted for text in files.values() for wanted in _named(text)}
+    tensorflow = next((wanted for name, wanted in named.items() if name in _TENSORFLOWS), None)
+    if tensorflow is None or "tflaunch" in named or not any(tensorflow.specifier.contains(v) for v in _KERAS_3):
+        return ""
+    missing = [text for name, text in _BESIDE.items() if name not in named]
+    if not missing:
+        return ""
+    return (
+        f"python.requirements: names {tensorflow} without {' and '.join(missing)}, which an Estimator needs from "
+        "TensorFlow 2.16 on"
+    )
+
+
+def _named(text: str) -> Iterator[Requirement]:
+    for line in text.splitlines():
+        with contextlib.suppress(InvalidRequirement):  # pip says what it cannot read
+            yield Requirement(line.partition(" #")[0].partition(" --")[0].rstrip("\\ "))
 
 
 def _read(path: Path, names: dict[Path, str], texts: dict[str, str], where: str) -> str:

@@ -31,7 +31,10 @@ def _import(found: TaskPython, wanted: Wanted) -> Verdict:
         return Level.FAILED, "fails", f"{found.python}: {_said(found)}", _import_advice(found, wanted)
     if found.tensorflow and found.estimator_problem:
         message = f"{found.python}: tf.estimator does not work: {found.estimator_problem}"
-        return Level.WARNING, "no Estimator", message, "pip install tensorflow-estimator==2.15.0 tf-keras there"
+        packages = "tensorflow-estimator==2.15.0 tf-keras"
+        if found.python in wanted.deployed:
+            return Level.WARNING, "no Estimator", message, f"name {packages} in python.requirements, then {_DEPLOY}"
+        return Level.WARNING, "no Estimator", message, f"pip install {packages} there"
     return ok(f"{found.import_s:.1f} s")
 
 
@@ -56,6 +59,8 @@ def _import_advice(found: TaskPython, wanted: Wanted) -> str:
     if found.exit is None:
         return "is the file system that Python lives on slow? Allow more: --timeout-s"
     if "No module named" in found.last_words:
+        if found.python in wanted.deployed:
+            return f"name it in python.requirements, and bring the environment again: {_DEPLOY}"
         return (
             f"install it there: {_DEPLOY}" if wanted.deploys else "install it into that Python, or correct python.path"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from launcher.agent.host.lock import is_remote
@@ -48,8 +48,8 @@ class Need:
 class Wanted:
     """What the plan needs of all hosts, by name, in the plan's order. ``chief``: the host of the chief; ``far_dir``:
     the model_dir, where it is none that hosts could share as a folder; ``shape``: of the cluster, in words;
-    ``deploys``: whether code and environment are to be brought by ``tflaunch deploy``; ``guarded``: whether the ports
-    are to be."""
+    ``deploys``: whether code and environment are to be brought by ``tflaunch deploy``, and ``deployed``: the
+    Pythons that it has brought; ``guarded``: whether the ports are to be."""
 
     needs: Mapping[str, Need]
     chief: str
@@ -57,6 +57,7 @@ class Wanted:
     far_dir: str | None = None
     shape: str = ""
     deploys: bool = False
+    deployed: frozenset[str] = frozenset()
     guarded: bool = True
 
     def talk(self, one: str, other: str) -> bool:
@@ -67,8 +68,9 @@ class Wanted:
         return any(server.has(*servers) and client.has(*TRAINERS) for server, client in ((near, far), (far, near)))
 
 
-def wanted(plan: Plan, *, run_dirs: str) -> Wanted:
-    """What the plan needs. ``run_dirs``: the folder in which the run's own folder would be made."""
+def wanted(plan: Plan, *, run_dirs: str, deployed: Collection[str] = ()) -> Wanted:
+    """What the plan needs. ``run_dirs``: the folder in which the run's own folder would be made; ``deployed``: Pythons
+    that were brought to hosts."""
     path = plan.model_dir.replace("{run_dir}", f"{run_dirs}/doctor") if plan.model_dir is not None else None
     own_folder = plan.model_dir is not None and plan.model_dir.startswith("{run_dir}")
     alone = len(plan.hosts) == 1
@@ -82,6 +84,7 @@ def wanted(plan: Plan, *, run_dirs: str) -> Wanted:
         far_dir=path if path is not None and is_remote(path) else None,
         guarded=adjustments.PORT_GUARD in plan.adjustments,
         deploys=any(key.startswith(_DEPLOYED) for key in plan.origins),
+        deployed=frozenset(deployed),
     )
 
 

@@ -65,7 +65,8 @@ def deploy(
     hosts: Network, cwd: Path, written: Mapping[str, object], command: str = "deploy", *options: str
 ) -> Finished:
     (cwd / "spec.yaml").write_text(yaml.safe_dump(dict(written)))
-    return tflaunch(command, "spec.yaml", "--plain", *options, cwd=cwd, HOME=str(hosts.user_home))
+    plain = [] if command == "doctor" else ["--plain"]
+    return tflaunch(command, "spec.yaml", *plain, *options, cwd=cwd, HOME=str(hosts.user_home))
 
 
 def trees(hosts: Network, host: str) -> dict[str, set[bytes]]:
@@ -104,6 +105,12 @@ def test_code_and_environment_arrive_and_are_used(three_hosts: Network, tmp_path
 
     again = deploy(three_hosts, tmp_path, written)
     assert again.code == 0 and again.stderr.count("code was there, environment was there") == 1, again.stderr
+
+    looked = deploy(three_hosts, tmp_path, written, "doctor", "--json")
+    found = {check["check"]: check for check in json.loads(looked.stdout)["checks"]}
+    assert found["command"]["level"] == "ok", looked.stdout
+    assert re.search(r"/venvs/x/\w+/bin/python: .*No module named 'tensorflow'", found["import"]["message"])
+    assert found["import"]["advice"].startswith("name it in python.requirements, and bring the environment again")
 
     (code / "gone.py").unlink()
     (code / "train.py").write_text((code / "train.py").read_text() + "\n")

@@ -1,6 +1,7 @@
 """The program on a host that ``tflaunch deploy`` talks to: a JSON line for each request, and for each answer.
 
-    look   {folder, files}               python, machine, libc, and the environment's home and whether it is complete
+    look   {folder, files, to, digest}   python, machine, libc, the environment's home and whether it is complete, and
+                                         the tree, empty where it is not there
     tree   {to, digest, entries}         {want: [index…]}, then takes the bytes of those files, then {home}
     venv   {folder, files, wheels}       {say} while it is made, then {home}
 
@@ -68,14 +69,16 @@ def _say_alive() -> None:
             _answer(alive=True)
 
 
-def _look(stream: BinaryIO, *, folder: str, files: dict[str, str]) -> dict[str, Any]:
+def _look(stream: BinaryIO, *, folder: str, files: dict[str, str], to: str = "", digest: str = "") -> dict[str, Any]:
     home = environments.place(folder, files) if folder else ""
+    tree = os.path.join(os.path.expanduser(to), digest) if digest else ""
     return {
         "python": list(sys.version_info[:3]),
         "machine": platform.machine(),
         "libc": platform.libc_ver(sys.executable),
         "home": home,
         "complete": bool(home) and environments.is_complete(home),
+        "tree": tree if os.path.isdir(tree) else "",
     }
 
 

@@ -12,7 +12,7 @@ from launcher.agent.deploy.environments import last_line
 from launcher.agent.deploy.store import DamagedError, entries_of
 from launcher.deploy.ignoring import ignoring
 from launcher.deploy.manifest import Entry, chosen, manifest_of
-from launcher.deploy.requirements import read_requirements
+from launcher.deploy.requirements import missing_beside_tensorflow, read_requirements
 from launcher.deploy.scan import read_folder
 from launcher.deploy.wheels import Target, target_of
 from launcher.wire.errors import UsageError
@@ -202,6 +202,25 @@ def test_requirements_that_hosts_cannot_have_are_refused(line: str, tmp_path: Pa
     (tmp_path / "r.txt").write_text(f"a==1\n{line}\n")
     with pytest.raises(UsageError, match=r"r\.txt:2: hosts have no such path"):
         read_requirements(tmp_path / "r.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("tensorflow\n", ["tensorflow-estimator==2.15.0", "tf-keras"]),
+        ("numpy\ntensorflow-cpu>=2.17  # the newest\ntf_keras\n", ["tensorflow-estimator==2.15.0"]),
+        ("tensorflow==2.21.0 --hash=sha256:abc\n", ["tensorflow-estimator==2.15.0", "tf-keras"]),
+        ("tensorflow==2.15.1\n", []),
+        ("tensorflow<2.16\n", []),
+        ("tensorflow==2.21.0\ntensorflow-estimator==2.15.0\ntf-keras\n", []),
+        ("tensorflow\ntflaunch\n", []),
+        ("torch\n-c other.txt\nhttps://there/x.whl\n", []),
+    ],
+)
+def test_what_an_estimator_needs_besides_is_named(text: str, missing: list[str]) -> None:
+    said = missing_beside_tensorflow({"requirements.txt": text})
+    assert bool(said) == bool(missing)
+    assert all(name in said for name in missing)
 
 
 def test_requirements_that_are_missing_are_named(tmp_path: Path) -> None:
