@@ -64,13 +64,13 @@ def launch(
     return show_run(folder, own=True, as_json=as_json, plain=plain, all_lines=debug, metric=metric)
 
 
-def deploy(request: Request, *, plain: bool) -> int:
+def deploy(request: Request, *, plain: bool, remains: str = "") -> int:
     """Puts onto the hosts what a run of the spec needs there."""
     from launcher.cli.resolve import resolve
     from launcher.deploy.command import deploy_only
 
     resolved = resolve(request)
-    return deploy_only(resolved.plan, resolved.spec, request.spec, plain=plain)
+    return deploy_only(resolved.plan, resolved.spec, request.spec, plain=plain, remains=remains)
 
 
 def _check_hosts(plan: Plan) -> None:

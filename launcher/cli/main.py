@@ -146,13 +146,15 @@ def run_command(context: click.Context, /, **options: Any) -> int:
 @click.argument("spec", type=click.Path(dir_okay=False))
 @host_options
 @click.option("--plain", is_flag=True, envvar="TFLAUNCH_PLAIN", help="No bars.")
+@click.option("--list", "remains", flag_value="list", help="Only list what was deployed before.")
+@click.option("--prune", "remains", flag_value="prune", help="Only remove what was deployed before and is in no use.")
 @click.pass_context
-def deploy(context: click.Context, /, plain: bool, **_: Any) -> int:
+def deploy(context: click.Context, /, plain: bool, remains: str | None, **_: Any) -> int:
     """Puts onto the SSH hosts of SPEC what its sync and python say: only what changed is sent. tflaunch run does the
     same before it starts."""
     from launcher.cli import commands
 
-    return commands.deploy(request_of(context), plain=plain)
+    return commands.deploy(request_of(context), plain=plain, remains=remains or "")
 
 
 @cli.command(short_help="Show what would run.")

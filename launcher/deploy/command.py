@@ -13,7 +13,7 @@ from launcher.deploy.requirements import missing_beside_tensorflow
 from launcher.deploy.wanted import Deployed, Wanted, wanted, with_deployed
 from launcher.plan.model import Plan
 from launcher.spec.types import ClusterSpec
-from launcher.views.terminal import complain
+from launcher.views.terminal import complain, console
 from launcher.wire.errors import UsageError
 
 
@@ -62,11 +62,33 @@ def _with(plan: Plan, spec: ClusterSpec, deployed: Mapping[str, Deployed]) -> Pl
     return with_deployed(plan, deployed, keeps_cwd=spec.cwd is not None, venv=venv)
 
 
-def deploy_only(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool) -> int:
-    """The command ``tflaunch deploy``."""
+def show_remains(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, remove: bool) -> None:
+    """The table of what was deployed before; with ``remove`` what may go is gone. Raises DeployError."""
+    from launcher.deploy.hosts import remains
+    from launcher.hosts.known import reaches_of
+    from launcher.views.inspect_text import size, table
+    from launcher.views.spans import duration
+
+    hosts = tuple(host for host in plan.hosts if not host.traits.shares_files)
+    reach_of = reaches_of(plan, os.environ)
+    found = asyncio.run(remains(hosts, wanted_of(spec, spec_file), reach_of, remove=remove))
+    rows = [
+        (host, item["kind"], item["name"][:16], size(item["bytes"]), duration(item["age_s"]), item["state"])
+        for host, items in found.items()
+        for item in items
+    ]
+    table(console(sys.stdout), "", ("host", "what", "name", "size", "age", "state"), rows)
+
+
+def deploy_only(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool, remains: str = "") -> int:
+    """The command ``tflaunch deploy``. ``remains``: ``list`` or ``prune`` what was deployed before, and deploy
+    nothing."""
     if not _deploys(spec):
         raise UsageError(f"{spec_file}: says nothing about deploying; write sync or python.venv there")
     if all(host.traits.shares_files for host in plan.hosts):
         raise UsageError(f"{spec_file}: has no host with ssh; on this machine nothing is deployed")
-    deploy_plan(plan, spec, spec_file, plain=plain)
+    if remains:
+        show_remains(plan, spec, spec_file, remove=remains == "prune")
+    else:
+        deploy_plan(plan, spec, spec_file, plain=plain)
     return 0

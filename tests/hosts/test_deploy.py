@@ -77,6 +77,12 @@ def trees(hosts: Network, host: str) -> dict[str, set[bytes]]:
     return found
 
 
+def states(listed: Finished) -> dict[str, str]:
+    """By the names of trees; the environment's is empty."""
+    rows = [line.split() for line in listed.stdout.splitlines()[1:] if line.strip()]
+    return {row[2] if row[1] == "code" else "": "in use" if row[-1] == "use" else row[-1] for row in rows}
+
+
 def test_code_and_environment_arrive_and_are_used(three_hosts: Network, tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.mkdir()
@@ -122,6 +128,22 @@ def test_code_and_environment_arrive_and_are_used(three_hosts: Network, tmp_path
     assert len(now) == 2 and b"train.py" in now[new]
     said = (tmp_path / "run" / "logs" / "chief-0.log").read_text()
     assert re.search(rf"uses 1\.0 {HOME}/{TREES}/{new} {HOME}/venvs/x/\w+", said), said
+
+    host, (old,) = three_hosts.host("a"), set(now) - {new}
+    sleeping = host.run("sh", "-c", f"cd {HOME}/{TREES}/{old}; sleep 600 >&- 2>&- & echo $!").strip()
+    listed = deploy(three_hosts, tmp_path, written, "deploy", "--list")
+    assert listed.code == 0 and states(listed) == {old[:16]: "in use", new[:16]: "present", "": "present"}
+    pruned = deploy(three_hosts, tmp_path, written, "deploy", "--prune")
+    assert states(pruned)[old[:16]] == "in use" and set(trees(three_hosts, "a")) == set(now)
+    host.run("kill", sleeping)
+    (tmp_path / "more.txt").write_text("tiny==1.0  # once more\n")
+    listed = deploy(three_hosts, tmp_path, written, "deploy", "--list")
+    assert states(listed) == {old[:16]: "old", new[:16]: "present", "": "old"}
+    pruned = deploy(three_hosts, tmp_path, written, "deploy", "--prune")
+    assert states(pruned) == {old[:16]: "removed", new[:16]: "present", "": "removed"}
+    assert set(trees(three_hosts, "a")) == {new} and not list((host.home / "venvs" / "x").glob("*/bin"))
+    objects = [path for path in (host.home / TREES / ".objects").rglob("*") if path.is_file()]
+    assert {path.stat().st_nlink for path in objects} == {2}, "what was in the old tree alone has gone, too"
     wait_until_gone(three_hosts)
 
 

@@ -68,6 +68,17 @@ def make(home: str, files: Mapping[str, str], wheels: str | None, say: Say) -> N
             mark.write(sys.version)
 
 
+def remove(home: str) -> bool:
+    """Removes an environment, unless somebody is making it."""
+    with open(home + ".lock", "a", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        shutil.rmtree(home)
+    return True
+
+
 def _bundled_pip() -> str | None:
     """The pip that came with this Python, as a program: nothing of it has to be installed. None if it has none."""
     found = importlib.util.find_spec("ensurepip")

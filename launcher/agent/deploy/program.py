@@ -4,6 +4,7 @@
                                          the tree, empty where it is not there
     tree   {to, digest, entries}         {want: [index…]}, then takes the bytes of those files, then {home}
     venv   {folder, files, wheels}       {say} while it is made, then {home}
+    remains {to, digest, folder, files, remove}    {found}: what was deployed before, see ``remains``
 
 ``{error, advice}`` instead of an answer ends the program, as does the end of its input. ``{alive}`` comes between all
 that every two seconds, whatever the program is at: where it does not, the host hangs or the line is dead.
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from launcher.agent.deploy import environments
+from launcher.agent.deploy import environments, remains
 from launcher.agent.deploy.store import DamagedError, Entry, Store, entries_of
 from launcher.wire.protocol import READY_MARKER
 
@@ -105,4 +106,13 @@ def _venv(stream: BinaryIO, *, folder: str, files: dict[str, str], wheels: str |
     return {"home": home}
 
 
-_OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {"look": _look, "tree": _tree, "venv": _venv}
+def _remains(stream: BinaryIO, *, remove: bool, **present: Any) -> dict[str, Any]:
+    return {"found": remains.listed(**present, remove=remove)}
+
+
+_OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "look": _look,
+    "tree": _tree,
+    "venv": _venv,
+    "remains": _remains,
+}

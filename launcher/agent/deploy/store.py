@@ -67,6 +67,22 @@ class Store:
         """Where a tree is, or would be."""
         return os.path.join(self.folder, digest.encode())
 
+    def trees(self) -> list[str]:
+        """The trees that are there, by digest."""
+        return sorted(os.fsdecode(name) for name in os.listdir(self.folder) if _is_ours(name) and name[:1] != b".")
+
+    def remove(self, digest: str) -> None:
+        """Removes a tree, and what is in no other one."""
+        tree, own = self.tree(digest), set()
+        for parent, _, names in os.walk(tree):
+            own |= {os.lstat(os.path.join(parent, name)).st_ino for name in names}
+        shutil.rmtree(tree)
+        for parent, _, names in os.walk(os.path.join(self.folder, _OBJECTS)):
+            for path in (os.path.join(parent, name) for name in names):
+                facts = os.lstat(path)
+                if facts.st_nlink == 1 and facts.st_ino in own:
+                    _unlink(path)
+
     def has_tree(self, digest: str, entries: Iterable[Entry]) -> bool:
         """Whether the tree is there as it was made; files that tasks have put into it do not matter."""
         tree = self.tree(digest)
