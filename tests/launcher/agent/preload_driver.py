@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -207,4 +208,5 @@ def read(output: IO[bytes], pid: int) -> str:
     starts come to us: the one thing that tasks see and others do not."""
     output.seek(0)
     text = output.read().decode("utf-8", "backslashreplace")
-    return text.replace(str(pid), "PID").replace(f"{AGENT / 'below'}:", "")
+    # Alone: the same digits may stand within an address, or within the identity of a thread.
+    return re.sub(rf"\b{pid}\b", "PID", text).replace(f"{AGENT / 'below'}:", "")

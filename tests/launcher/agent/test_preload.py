@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.launcher.agent.preload_cases import PROGRAMS, TENSORFLOW_CASES, cases, cwd_of, normal, program_of
-from tests.launcher.agent.preload_driver import DEADLINE_S, PROGRAM, Ended, Preload, execute, wait
+from tests.launcher.agent.preload_driver import DEADLINE_S, PROGRAM, Ended, Preload, execute, read, wait
 
 # Plain python buffers what it writes into a file; a task flushes every line. The same for all, to compare the order.
 FLUSH_LINES = "import sys\nsys.stdin.reconfigure(line_buffering=True)\nsys.stdout.reconfigure(line_buffering=True)\n"
@@ -201,6 +202,12 @@ def test_two_tasks_draw_different_numbers(modules, env, request):
     pairs = list(zip(first.output.splitlines(), second.output.splitlines(), strict=True))
     assert len(pairs) == (6 if modules == "tensorflow" else 5)
     assert [one for one, other in pairs if one == other] == []
+
+
+def test_the_digits_of_a_pid_may_be_in_an_address():
+    output = io.BytesIO(b"<Thread(1234, started 140123412345678)> at 0x7f1234005678 pid=1234")
+    shown = normal(Ended(status=0, output=read(output, 1234)))
+    assert shown.output == "<Thread(PID, started ADDRESS)> at ADDRESS pid=PID"
 
 
 def test_large_request_comes_by_file(numpy_preload, env):
