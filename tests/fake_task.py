@@ -13,6 +13,7 @@ Words, each done in turn (standard library only, starts in milliseconds):
                                              say so over the task socket
   pass-on=PATH                               listen there, and say what comes over a task socket for each connection
   flood=N                                    N steps over the task socket, as fast as it takes them
+  steps-until=PATH                           train, a step in 50 ms, until there is such a file
   rewrite=FOLDER:N                           replace the file ``checkpoint`` there N times, with the own attempt in it
   gate, barrier, drain, stop, save           wait until told so over the task socket
   obey                                       wait until told to exit over the task socket, and do
@@ -154,6 +155,14 @@ def flood(value: str) -> None:
         step(str(at))
 
 
+def steps_until(path: str) -> None:
+    at = 0
+    while not Path(path).exists():
+        at += 1
+        step(str(at))
+        time.sleep(0.05)
+
+
 def pass_on(path: str) -> None:
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"{path}~")
@@ -210,6 +219,7 @@ WORDS = {
     "finished": lambda value: channel().say(kind="finished", global_step=int(value), local_steps=int(value)),
     "step": step,
     "flood": flood,
+    "steps-until": steps_until,
     "pass-on": pass_on,
     "evaluated": lambda value: channel().say(
         kind="evaluated", global_step=int(value), metrics={"auc": int(value) / 100}

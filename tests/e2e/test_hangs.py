@@ -10,7 +10,8 @@ import pytest
 
 from tests import freezer
 from tests.e2e.fake_runs import Live
-from tests.e2e.running import Finished, tflaunch
+from tests.e2e.running import Finished
+from tests.e2e.sharing import tflaunch
 
 SCRIPT = str(Path(__file__).parent / "fake_cluster.py")
 GOOD = {
@@ -20,7 +21,7 @@ GOOD = {
     "evaluator": "ready,drain",
 }
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("shared")]
 
 
 def run(cwd: Path, roles: dict[str, str], policy: str, *options: str) -> Finished:
@@ -79,7 +80,7 @@ def test_a_chief_that_never_saves_behind_the_barrier_is_timed(tmp_path: Path) ->
 
 FROZEN = {
     **GOOD,
-    "chief": "gate,ready,step=10,wait-file=go,finished=10,barrier,saved=10",
+    "chief": "gate,ready,steps-until=go,finished=100000,barrier,saved=100000",  # does not hang, however long we take
     "worker": "gate,ready,step=9,hang",
 }
 
@@ -104,7 +105,7 @@ def test_a_worker_that_cannot_be_killed_keeps_nobody_from_saving(frozen: Live, t
     code, out = frozen.end()
     assert code == 0, out
     assert "worker:0 on local was killed in vain: process" in out and "is counted as gone" in out
-    assert frozen.report()["global_step"] == 10
+    assert frozen.report()["global_step"] == 100_000
 
 
 def test_a_second_interrupt_ends_a_run_with_a_task_that_cannot_be_killed(frozen: Live) -> None:
