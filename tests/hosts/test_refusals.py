@@ -22,8 +22,8 @@ __all__ = ["three_hosts"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.hosts]
 
-CONNECT_TIMEOUT_S = 6
-SLACK_S = 15.0
+CONNECT_TIMEOUT_S = 6  # of those that do not answer
+ANSWER_TIMEOUT_S = 60  # of the others, who do however busy this machine is
 ONE_PS = {"ps": {"on": ["good"]}, "chief": {"on": ["good"]}, "worker": {"count": 1, "on": ["good"]}}
 # What every Python before 3.10 does with our first words, by a Python that claims to be one.
 OLD_PYTHON = f"""#!/bin/sh
@@ -97,7 +97,8 @@ def test_each_host_is_named_with_its_reason(hosts: Network, tmp_path: Path) -> N
             {"name": "nowhere", "address": "nowhere.invalid", "ssh": {}},
         ]
         for host in written["hosts"]:
-            host["ssh"]["connect_timeout_s"] = CONNECT_TIMEOUT_S
+            answers = host["name"] not in ("down", "silent")
+            host["ssh"]["connect_timeout_s"] = ANSWER_TIMEOUT_S if answers else CONNECT_TIMEOUT_S
         del written["python"]
         written["command"] = ["true"]
         began = time.monotonic()
@@ -108,7 +109,7 @@ def test_each_host_is_named_with_its_reason(hosts: Network, tmp_path: Path) -> N
         lines = [line for line in done.stdout.splitlines() if line.startswith(f"tflaunch | host {name} out of reach: ")]
         assert len(lines) == 1 and re.search(pattern, lines[0]), (name, lines, done.stdout)
     assert "host good" not in done.stdout
-    assert took_s < CONNECT_TIMEOUT_S + SLACK_S
+    assert took_s < ANSWER_TIMEOUT_S, "nobody was waited for but those that do not answer"
     assert done.report is not None and done.report["cause"]["kind"] == "host"
     assert done.report["cause"]["host"] in SAID
     for host in hosts.hosts:
