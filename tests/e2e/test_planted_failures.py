@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import sharing
 from tests.e2e.running import Finished, tflaunch
 
 SCRIPT = Path(__file__).parent / "faulty.py"
@@ -25,7 +26,7 @@ WORDS = {
     "evaluator": "ready,drain",
 }
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("shared")]
 needs_tensorflow = pytest.mark.tensorflow
 
 
@@ -33,7 +34,10 @@ def launch(cwd: Path, run: str, options: tuple[str, ...], script: tuple[str, ...
     first = "local" if not options or options[0].startswith("--") else f"local {options[0]}"
     rest = options if first == "local" else options[1:]
     arguments = [*first.split(" ", 1), "--ps", "1", "--plain", "--run-dir", run, *rest]
-    return tflaunch(*arguments, "--", "python", str(SCRIPT), *script, cwd=cwd, run=run, limit=limit)
+    words = (*arguments, "--", "python", str(SCRIPT), *script)
+    if limit:
+        return tflaunch(*words, cwd=cwd, run=run, limit=limit)
+    return sharing.tflaunch(*words, cwd=cwd, run=run)
 
 
 def cause_of(done: Finished) -> dict[str, str]:
