@@ -81,9 +81,11 @@ def test_two_stars_stand_for_any_folders_and_lists_for_what_they_name(tmp_path: 
             list_files([f"@{tmp_path}/train.txt"])
 
 
-def test_a_system_of_files_that_there_is_none_of_is_refused_in_words() -> None:
-    with pytest.raises(SourceError, match=r"no data: hdfs://there/a.csv: hdfs:// is not read here: copy or mount it"):
-        list_files(["hdfs://there/a.csv"])
+@pytest.mark.parametrize("scheme", ["hdfs", "gs", "unknown"])
+def test_a_system_of_files_that_is_not_read_is_refused_in_words(scheme: str) -> None:
+    says = rf"no data: {scheme}://there/a.csv: {scheme}:// is not read here: copy or mount it; s3:// is"
+    with pytest.raises(SourceError, match=says):
+        list_files([f"{scheme}://there/a.csv"])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ _DATA_FILE = re.compile(
 _TEXT_FILE = re.compile(rf".*\.(csv|tsv){_PACKED}$", re.DOTALL)
 _GLOB = re.compile(r"[*?\[]")
 _LIST = "@"
+_REFUSED = ("gs", "hdfs", "viewfs")
+"""What nobody has tried with this reader. TensorFlow would ask for credentials first, or look for a JVM."""
 
 
 def is_data_file(name: str) -> bool:
@@ -66,6 +68,9 @@ def _lines_of(path: str) -> list[str]:
 
 
 def _files_of(source: str) -> list[str]:
+    scheme = source.partition("://")[0] if "://" in source else ""
+    if scheme in _REFUSED:
+        raise SourceError(f"no data: {source}: {_not_read(scheme)}")
     system = system_of(source)
     try:
         if system.is_folder(source):
@@ -131,8 +136,9 @@ def _raise(error: OSError) -> None:
 def _text(source: str, error: Exception) -> str:
     said = str(getattr(error, "message", None) or error)
     if "scheme" in said and "not implemented" in said:
-        scheme = source.partition("://")[0]
-        return (
-            f"{scheme}:// is not read here: copy or mount it; s3:// is, and what this TensorFlow has a file system for"
-        )
+        return _not_read(source.partition("://")[0])
     return said
+
+
+def _not_read(scheme: str) -> str:
+    return f"{scheme}:// is not read here: copy or mount it; s3:// is, and what this TensorFlow has a file system for"
