@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from launcher.estimator.streaming.formats.parser import DTYPES
 
 LEASE = "_lease"
 ROW = "_row"
+ALIGNMENT_BYTES = 64  # EIGEN_MAX_ALIGN_BYTES: TensorFlow's core/lib/core/ndarray_tensor_types, py_func.cc
 
 
 class Layout:
@@ -52,19 +54,22 @@ class Layout:
             yield self._element(rows.cut(start, start + size) if size < len(rows) else rows)
 
     def batches(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """A dataset of elements as one of batches: dicts of tensors [batch, …]."""
-        return dataset.map(self._with_lists).unbatch().map(self._by_name)
+        """A dataset of elements as one of batches: dicts of tensors [batch, …].
 
-    def _with_lists(self, *parts: tf.Tensor) -> tuple[Any, ...]:
+        By ``flat_map``, since ``unbatch`` takes as long for a batch as all the rest of the way to the trainer.
+        """
+        if self._has_lists:
+            return dataset.map(self._only_batch)
+        return dataset.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts)).map(self._by_name)
+
+    def _only_batch(self, *parts: tf.Tensor) -> dict[str, Any]:
         rest = iter(parts)
-        made = [next(rest)] + ([next(rest)] if self._floats else [])
+        made = [next(rest)[0]] + ([next(rest)[0]] if self._floats else [])
         for column in self._others:
             values = next(rest)
-            if column.length is None:
-                ragged = tf.RaggedTensor.from_row_lengths(values, next(rest), validate=False)
-                values = tf.expand_dims(ragged, 0)
-            made.append(values)
-        return tuple(made)
+            ragged = column.length is None
+            made.append(tf.RaggedTensor.from_row_lengths(values, next(rest), validate=False) if ragged else values[0])
+        return self._by_name(*made)
 
     def _by_name(self, *parts: Any) -> dict[str, Any]:
         rest = iter(parts)
@@ -92,5 +97,15 @@ def _list(column: Column) -> list[int]:
 
 def _by_batch(stacked: Array, size: int) -> Array:
     """[columns, k * size] as [k, columns, size]."""
-    by_batch: Array = stacked.reshape(len(stacked), -1, size).swapaxes(0, 1)
-    return by_batch
+    by_batch = stacked.reshape(len(stacked), -1, size).swapaxes(0, 1)
+    element = _aligned(by_batch.shape, by_batch.dtype)
+    np.copyto(element, by_batch)
+    return element
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An empty array where TensorFlow wants its tensors: it would copy any other."""
+    size_bytes = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size_bytes + ALIGNMENT_BYTES, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT_BYTES
+    return memory[start : start + size_bytes].view(dtype).reshape(shape)

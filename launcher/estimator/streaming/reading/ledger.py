@@ -11,6 +11,8 @@ from launcher.estimator.streaming.formats.columns import Ints
 from launcher.estimator.streaming.formats.shards import Shard
 from launcher.estimator.streaming.reading.leases import Lease, Leases
 
+MOST_RUNS = 64
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -71,7 +73,12 @@ class Ledger:
 
 
 def _counts(leases: Ints) -> list[tuple[int, int]]:
-    if len(leases) and leases[0] == leases[-1] and (leases == leases[0]).all():
-        return [(int(leases[0]), len(leases))]
-    values, counts = np.unique(leases, return_counts=True)
-    return list(zip(values.tolist(), counts.tolist(), strict=True))
+    """How often each is there: by runs where there are few, since to sort takes long."""
+    starts = np.concatenate([[0], np.flatnonzero(leases[1:] != leases[:-1]) + 1]) if len(leases) else leases[:0]
+    if len(starts) > MOST_RUNS:
+        values, counts = np.unique(leases, return_counts=True)
+        return list(zip(values.tolist(), counts.tolist(), strict=True))
+    found: dict[int, int] = {}
+    for lease, count in zip(leases[starts].tolist(), np.diff(starts, append=len(leases)).tolist(), strict=True):
+        found[lease] = found.get(lease, 0) + count
+    return list(found.items())

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from launcher.estimator.streaming.errors import BadDataError
+from launcher.estimator.streaming.formats.arrow.blocks import Blocks
+from launcher.estimator.streaming.formats.arrow.pages import check_pages
 from launcher.estimator.streaming.formats.arrow.types import misfit
 from launcher.estimator.streaming.formats.feature_spec import FeatureSpec
 from launcher.estimator.streaming.formats.framing import RawBlock
@@ -44,9 +46,10 @@ def open_parquet(path: str, *, dictionaries: Sequence[str] = ()) -> Iterator[pq.
 
 
 def read_rows(shard: Shard, spec: FeatureSpec, *, piece_rows: int) -> Iterator[RawBlock]:
-    """The rows of a shard as record batches of up to ``piece_rows``; a block is numbered by its first row in the file.
-    Raises BadDataError, also where a column is not what the spec says."""
-    path, start = shard.path, shard.first_record
+    """The rows of a shard in pieces of up to ``piece_rows``, as Block where they can be one and else as record batches;
+    each is numbered by its first row in the file. Raises BadDataError, also where a column is not what the spec says.
+    """
+    path, start, blocks = shard.path, shard.first_record, Blocks(spec)
     with open_parquet(path, dictionaries=_dictionaries(shard.path, spec)) as file:
         check_columns(path, file.schema_arrow, spec)
         stop = file.metadata.num_rows if shard.records is None else start + shard.records
@@ -54,8 +57,10 @@ def read_rows(shard: Shard, spec: FeatureSpec, *, piece_rows: int) -> Iterator[R
             reason = f"the file has {file.metadata.num_rows} rows, {stop} were expected; was it replaced?"
             raise BadDataError(path, reason)
         for first, batch in _batches(path, file, spec, start, stop):
+            block = blocks.of(batch)
             for at in range(0, len(batch), piece_rows):
-                yield RawBlock(first=first + at, records=[batch.slice(at, piece_rows)])
+                piece = batch.slice(at, piece_rows) if block is None else block.cut(at, piece_rows)
+                yield RawBlock(first=first + at, records=[piece])
 
 
 def check_columns(path: str, schema: pa.Schema, spec: FeatureSpec) -> None:
@@ -74,6 +79,9 @@ def _batches(
     """The record batches between two rows, with the number of their first row."""
     groups, first = _groups(file.metadata, start, stop)
     names = [column.name for column in spec.columns]
+    if is_local(path):
+        with open_plain(path, buffer_bytes=0) as raw:
+            check_pages(path, raw, file.metadata, groups, names)
     at = first
     try:
         batches = file.iter_batches(ROWS_DECODED, row_groups=groups, columns=names, use_threads=False)

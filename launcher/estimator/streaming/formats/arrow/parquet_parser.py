@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from launcher.estimator.streaming.formats.arrow.blocks import Block
 from launcher.estimator.streaming.formats.arrow.texts import fit, from_texts, misfit
 from launcher.estimator.streaming.formats.arrow.types import arrow_type
 from launcher.estimator.streaming.formats.arrow.values import lacking, rows_of
@@ -14,28 +15,30 @@ from launcher.estimator.streaming.formats.parser import Bad, Batch, UnreadableEr
 
 
 class ParquetParser:
-    """A record is a record batch; its number is that of its first row. Thread-safe."""
+    """A record is a record batch or a Block; its number is that of its first row. Thread-safe."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         self._spec = spec
         self._names = [column.name for column in spec.columns]
-        plain = all(column.kind == "int64" and column.length == 1 for column in spec.columns)
-        self._plain = pa.schema([(name, pa.int64()) for name in self._names]) if plain else None
         self._split = [column for column in spec.columns if column.split]
 
     def parse(self, batch: Batch) -> Rows:
         """Raises UnreadableError with the rows that lack a value, and the others."""
-        pieces: list[pa.RecordBatch] = batch.records.tolist()
-        if self._plain is not None and (rows := self._at_once(pieces, batch)) is not None:
-            return rows
+        pieces: list[pa.RecordBatch | Block] = batch.records.tolist()
+        blocks = [piece for piece in pieces if isinstance(piece, Block)]
+        if blocks and len(blocks) == len(pieces):
+            return _joined(blocks, batch)
         bad: list[Bad] = []
         keys: list[tuple[Ints, Ints]] = []
         parts: list[list[pa.Array]] = []
         for place, piece in enumerate(pieces):
             numbers, wrong = batch.numbers[place] + np.arange(len(piece)), dict[int, str]()
-            if self._split:
-                piece, wrong = self._split_texts(piece)
-            arrays = self._arrays(piece)
+            if isinstance(piece, Block):
+                arrays = piece.arrays(self._spec)
+            else:
+                if self._split:
+                    piece, wrong = self._split_texts(piece)
+                arrays = self._arrays(piece)
             wrong = self._lacking(arrays) | wrong
             if wrong:
                 bad += [Bad(int(batch.leases[place]), int(numbers[row]), why) for row, why in sorted(wrong.items())]
@@ -47,23 +50,6 @@ class ParquetParser:
         if bad:
             raise UnreadableError(bad[0].reason, bad=bad, rest=rows)
         return rows
-
-    def _at_once(self, pieces: list[pa.RecordBatch], batch: Batch) -> Rows | None:
-        """The rows of pieces in which every column is an int64 and has its values, as blocks; else None."""
-        ints = np.empty((len(self._names) + 2, sum(map(len, pieces))), np.int64)
-        at = 0
-        for piece, lease, number in zip(pieces, batch.leases, batch.numbers, strict=True):
-            if not piece.schema.equals(self._plain):
-                return None
-            try:
-                block = piece.to_tensor(row_major=False).to_numpy()
-            except pa.ArrowException:  # something is missing
-                return None
-            end = at + len(piece)
-            ints[:-2, at:end] = block.T
-            ints[-2, at:end], ints[-1, at:end] = lease, np.arange(number, number + len(piece))
-            at = end
-        return Rows(ints=ints, floats=np.empty((0, at), np.float32), others={})
 
     def close(self) -> None:
         pass
@@ -111,3 +97,14 @@ class ParquetParser:
                 reason = f"column {column.name!r} {what}; give it a default in the feature spec"
                 wrong = {int(row): reason for row in np.flatnonzero(mask)} | wrong
         return wrong
+
+
+def _joined(blocks: list[Block], batch: Batch) -> Rows:
+    ints = np.empty((len(blocks[0].ints) + 2, sum(map(len, blocks))), np.int64)
+    np.concatenate([block.ints for block in blocks], axis=1, out=ints[:-2])
+    at = 0
+    for block, lease, number in zip(blocks, batch.leases, batch.numbers, strict=True):
+        end = at + len(block)
+        ints[-2, at:end], ints[-1, at:end] = lease, np.arange(number, number + len(block))
+        at = end
+    return Rows(ints=ints, floats=np.concatenate([block.floats for block in blocks], axis=1), others={})

@@ -20,8 +20,8 @@ def write_parquet_rows(
     path: str, parts: Iterable[Mapping[str, Values]], spec: FeatureSpec, *, rows: int = ROWS_PER_GROUP
 ) -> int:
     """Columns, part after part, as one file with row groups of ``rows``; gives the rows. The last group of each part
-    may be smaller."""
-    schema = pa.schema([(column.name, arrow_type(column)) for column in spec.columns])
+    may be smaller. Scalars are declared to have their values: nobody has to look which are missing."""
+    schema = pa.schema([pa.field(c.name, arrow_type(c), nullable=c.length != 1) for c in spec.columns])
     texts = [_leaf(column) for column in spec.columns if column.kind == "bytes"]
     total = 0
     with pq.ParquetWriter(
