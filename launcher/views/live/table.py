@@ -141,7 +141,7 @@ def table_lines(rows: Sequence[Row], width: int, now: float, glyphs: Glyphs) -> 
         header += GAP + pad(each.column.title, each.cells, "", right=each.column is not TEXT)
     lines: list[Line] = [((crop(header, width, "").rstrip(), "dim"),)]
     for number, (row, name, state) in enumerate(zip(rows, names, states, strict=True)):
-        style = STATE_STYLES[_main_state(row)]
+        style = STATE_STYLES[_main_state(row)] if row.heard else row.text_style  # a silent one's state is an old one
         symbol = glyphs.states[_STATES.index(_main_state(row))]
         cells: list[Span] = [
             (f"{symbol} ", style),

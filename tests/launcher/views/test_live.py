@@ -54,6 +54,8 @@ def test_what_is_silent_has_no_rates_and_the_others_keep_theirs(tmp_path: Path) 
     chief, worker = (next(line for line in lines if f" {name} " in line) for name in ("chief:0", "worker:0"))
     assert "%" not in chief and "its host is silent for 18 s" in chief
     assert "%" in worker and "silent" not in worker
+    styles = {line[1][0].strip(): line[0][1] for line in live.lines(now) if len(line) > 3}
+    assert styles["chief:0"] == "yellow" != styles["worker:0"], "that it trains was its last word"
 
 
 def test_nothing_is_silent_that_has_not_spoken_or_is_over() -> None:
