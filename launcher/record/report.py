@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -243,7 +244,7 @@ def status_json(view: RunView, *, live: bool = True) -> dict[str, JsonValue]:
         "phase": view.phase.value,
         "started": _utc(view.started_at) if view.started else None,
         "ended": _utc(view.ended_at) if outcome and view.started else None,
-        "duration_s": round(view.elapsed_s(view.last_at), 3),
+        "duration_s": round(view.elapsed_s(view.last_at if outcome else max(view.last_at, time.time())), 3),
         "exit_code": view.ended.exit_code if view.ended else None,
         "cause": cause_of(view, live=live),
         "global_step": view.global_step,

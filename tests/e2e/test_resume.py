@@ -117,6 +117,8 @@ def test_what_is_missing_is_asked_for_by_name() -> None:
     assert missing_of(inherits, {"A": ""}) == ["B", "C"]
     wishes = Environment(given=("B=1=2",), left_out=("C",))
     assert complete(inherits, {"A": "0"}, wishes, ask=None) == {"A": "0", "B": "1=2"}
+    with pytest.raises(UsageError, match="started without it; did you mean 'DATA_DIR'"):
+        complete(("DATA_DIR",), {}, Environment(left_out=("DATA_DIT",)), ask=None)
     asked = {"B": "typed", "C": ""}
     assert complete(inherits, {"A": "0"}, Environment(), ask=asked.__getitem__) == {"A": "0", "B": "typed"}
     with pytest.raises(UsageError, match="started with B, C in its environment"):

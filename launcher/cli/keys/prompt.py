@@ -40,14 +40,14 @@ HELP: Line = tuple(
     span
     for key, words in (
         ("l", "last lines"),
-        ("r", "restart a task"),
+        ("r", "restart"),
         ("+ -", "workers"),
-        ("d", "drain a host"),
+        ("d", "drain"),
         ("q", "detach"),
         ("Ctrl-C", "end"),
-        ("?", "away with this"),
+        ("?", "close"),
     )
-    for span in ((key, "bold"), (f" {words}   ", "dim"))
+    for span in ((key, "bold"), (f" {words}  ", "dim"))
 )
 
 

@@ -18,6 +18,7 @@ from launcher.cli.looking import find, tidy_up
 from launcher.record import reading, runs
 from launcher.record.states import Outcome
 from launcher.record.view import RunView
+from launcher.spec.texts import did_you_mean
 from launcher.views.console import PlainConsole, form_for, open_console
 from launcher.views.terminal import complain, say
 from launcher.wire.errors import HostError, UsageError
@@ -142,6 +143,10 @@ def complete(
         if not equals and name not in environ:
             raise UsageError(f"--env {name}: there is no {name} in your environment; write --env {name}=VALUE")
         made[name] = value if equals else environ[name]
+    inherits = tuple(inherits)
+    for name in wishes.left_out:
+        if name not in inherits:
+            raise UsageError(f"--without-env {name}: the run was started without it{did_you_mean(name, inherits)}")
     missing = [name for name in missing_of(inherits, made) if name not in wishes.left_out]
     if missing and ask is None:
         words = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if len(missing) > 20 else "")

@@ -108,8 +108,8 @@ def screen(tmp_path: Path) -> Iterator[Screen]:
 def test_keys_in_a_terminal(screen: Screen, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     wait_until(lambda: screen.read() and sum(event.get("state") == "training" for event in events(folder)) >= 3)
-    screen.press("?", "restart a task")
-    screen.press("??", "restart a task")
+    screen.press("?", " close")
+    screen.press("??", " close")
     screen.press("rworker:9\r", "this run has no task worker:9")
     screen.press("rworker:1\r", "worker:1 is restarted")
     wait_until(lambda: any(event.get("attempt") == 2 and event["task"] == "worker:1" for event in events(folder)))
