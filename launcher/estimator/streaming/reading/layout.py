@@ -54,12 +54,13 @@ class Layout:
             yield self._element(rows.cut(start, start + size) if size < len(rows) else rows)
 
     def batches(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """A dataset of elements as one of batches: dicts of tensors [batch, …].
+        """A dataset of elements as one of batches: dicts of tensors [batch, …]. Elements without rows, which only are
+        signs of life, so that a session can be closed, give none.
 
         By ``flat_map``, since ``unbatch`` takes as long for a batch as all the rest of the way to the trainer.
         """
         if self._has_lists:
-            return dataset.map(self._only_batch)
+            return dataset.filter(lambda ints, *rest: tf.size(ints) > 0).map(self._only_batch)
         return dataset.flat_map(lambda *parts: tf.data.Dataset.from_tensor_slices(parts)).map(self._by_name)
 
     def _only_batch(self, *parts: tf.Tensor) -> dict[str, Any]:

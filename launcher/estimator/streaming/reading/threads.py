@@ -30,7 +30,6 @@ def read_by_threads(open_leases: Callable[[], Leases], options: ReadingOptions) 
             engine.close()
 
     dataset = tf.data.Dataset.from_generator(elements, output_signature=layout.signature())
-    dataset = dataset.filter(lambda ints, *rest: tf.size(ints) > 0)  # a sign of life now and then: can be cancelled
     dataset = layout.batches(dataset)
     settings = tf.data.Options()
     settings.threading.private_threadpool_size = 1

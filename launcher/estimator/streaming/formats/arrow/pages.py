@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from launcher.estimator.streaming.errors import BadDataError
 
 MOST_PAGE_BYTES = 512 << 20
-HEADER_BYTES, LONG_HEADER_BYTES = 64, 1 << 16
+HEADER_BYTES, LONG_HEADER_BYTES = 16, 1 << 16
 
+_NEXT_INT = 0x15
+"""The next field, and it is a number of 32 bits."""
 _VARINTS, _BINARY, _LISTS, _STRUCT = (4, 5, 6), 8, (9, 10), 12
 _FIXED = {1: 0, 2: 0, 3: 1, 7: 8}
 """Bytes of the types that have always as many: true, false, a byte, a double."""
@@ -50,7 +52,7 @@ def _pages(raw: BinaryIO, chunk: pq.ColumnChunkMetaData, *, all_of_them: bool) -
     while at and at < end:
         head = _read(raw, at, LONG_HEADER_BYTES if all_of_them else HEADER_BYTES)
         try:
-            sizes, length = _header(head)
+            sizes, length = _header(head) if all_of_them else ({2: _unpacked_size(head)}, 0)
         except IndexError:  # which is for the reader to say
             return
         yield at, sizes.get(2, 0)
@@ -66,27 +68,29 @@ def _read(raw: BinaryIO, at: int, size: int) -> bytes:
         return b""
 
 
+def _unpacked_size(head: bytes) -> int:
+    """The second field, which everybody writes behind the first, a whole number too. Raises IndexError."""
+    if head[0] != _NEXT_INT:
+        return 0
+    _, at = _varint(head, 1)
+    return _signed(_varint(head, at + 1)[0]) if head[at] == _NEXT_INT else 0
+
+
 def _header(head: bytes) -> tuple[dict[int, int], int]:
-    """The whole numbers of the header by their fields, and its length, 0 where only its beginning is there. Raises
-    IndexError where not even that is."""
+    """The whole numbers of the header by their fields, and its length. Raises IndexError where it is cut off."""
     found: dict[int, int] = {}
     at = field = 0
-    try:
-        while kind := head[at] & 15:
-            step, at = head[at] >> 4, at + 1
-            if not step:
-                field, at = _varint(head, at)
-                field = _signed(field)
-            field += step
-            if kind in _VARINTS:
-                value, at = _varint(head, at)
-                found[field] = _signed(value)
-            else:
-                at = _skipped(head, at, kind)
-    except IndexError:
-        if 2 in found:
-            return found, len(head)
-        raise
+    while kind := head[at] & 15:
+        step, at = head[at] >> 4, at + 1
+        if not step:
+            field, at = _varint(head, at)
+            field = _signed(field)
+        field += step
+        if kind in _VARINTS:
+            value, at = _varint(head, at)
+            found[field] = _signed(value)
+        else:
+            at = _skipped(head, at, kind)
     return found, at + 1
 
 
