@@ -69,6 +69,18 @@ def test_a_footer_that_says_less_than_its_page_does_not_hide_it(
         list(read_rows(Shard(path=str(path)), TEXT, piece_rows=8))
 
 
+def test_a_header_that_is_none_is_left_to_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fields within fields without an end, an empty file behind the footer's back, a place that cannot be."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a" * 100_000]}), path, compression="none", use_dictionary=False)
+    about = pq.read_metadata(path)
+    monkeypatch.setattr(pages, "MOST_PAGE_BYTES", 1000)
+    for hostile in (bytes([0x1C]) * 200_000, bytes([0x19, 0x19]) * 100_000, b"", bytes([255]) * 200_000):
+        path.write_bytes(hostile)
+        with path.open("rb") as raw:
+            check_pages(str(path), raw, about, [0], ["text"])
+
+
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 def test_all_pages_of_a_large_column_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str

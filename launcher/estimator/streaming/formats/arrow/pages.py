@@ -53,7 +53,7 @@ def _pages(raw: BinaryIO, chunk: pq.ColumnChunkMetaData, *, all_of_them: bool) -
         head = _read(raw, at, LONG_HEADER_BYTES if all_of_them else HEADER_BYTES)
         try:
             sizes, length = _header(head) if all_of_them else ({2: _unpacked_size(head)}, 0)
-        except IndexError:  # which is for the reader to say
+        except (IndexError, RecursionError):  # which is for the reader to say
             return
         yield at, sizes.get(2, 0)
         if not all_of_them:
