@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from launcher.estimator.streaming.errors import StreamingError
     from launcher.estimator.streaming.formats.index import list_shards
     from launcher.estimator.streaming.formats.inference import find_format, find_spec, infer_spec
     from launcher.estimator.streaming.formats.options import ReadingOptions
@@ -28,6 +29,7 @@ __all__ = [
     "Folder",
     "ReadingOptions",
     "Stream",
+    "StreamingError",
     "encode_groups",
     "find_format",
     "find_reading",
@@ -42,6 +44,7 @@ __all__ = [
 
 _MODULES = {
     "ReadingOptions": "formats.options",
+    "StreamingError": "errors",
     "encode_groups": "formats.row_groups",
     "find_format": "formats.inference",
     "find_spec": "formats.inference",

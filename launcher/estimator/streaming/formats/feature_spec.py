@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from launcher.estimator.streaming.errors import StreamingError
@@ -55,10 +55,12 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureSpec:
-    """The columns of a data set, by name in order; ``text``: how its files are laid out, if they are CSV."""
+    """The columns of a data set, by name in order; ``text``: how its files are laid out, if they are CSV; ``origin``:
+    the file that it was read from, "" if none."""
 
     columns: tuple[Column, ...]
     text: TextForm = USUAL
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -72,6 +74,11 @@ class FeatureSpec:
         if not any(column.partition for column in self.columns):
             return self
         return replace(self, columns=tuple(column for column in self.columns if not column.partition))
+
+    @property
+    def said(self) -> str:
+        """What is added where data does not fit: a spec may lie beside files that it was not written for."""
+        return f" (the feature spec is {self.origin})" if self.origin else ""
 
     def as_files(self) -> FeatureSpec:
         """What it is once it has been converted: the names of folders are columns, texts are what they stand for."""
@@ -92,9 +99,12 @@ class FeatureSpec:
 
         A column with a ``vocabulary`` or ``hash``, and each of texts or uint64 (hashed into 10,000 then), is of
         classes: by themselves in the linear part, embedded in the deep one. Others are numbers in both; lists of
-        numbers that differ in length are in neither.
+        numbers that differ in length are in neither. Where a name cannot be one of TensorFlow's, as ``年龄``, its
+        variables have another one (``scopes.py``).
         """
         from tensorflow import feature_column as made
+
+        from launcher.estimator.streaming.formats.scopes import scoped
 
         left_out = {*without}
         linear: list[Any] = []
@@ -104,10 +114,11 @@ class FeatureSpec:
                 continue
             classes = _classes(column)
             if classes is not None:
+                classes = scoped(classes)
                 linear.append(classes)
                 deep.append(made.embedding_column(classes, _width(classes.num_buckets)))
             elif column.length is not None:
-                number = made.numeric_column(column.name, shape=[column.length])
+                number = scoped(made.numeric_column(column.name, shape=[column.length]))
                 linear.append(number)
                 deep.append(number)
         return linear, deep
@@ -152,7 +163,7 @@ def from_json(text: str, source: str) -> FeatureSpec:
         form = from_entry(body.get("csv", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StreamingError(f"{source} is not a feature spec: {error}; write it again with 'convert'") from None
-    return FeatureSpec(columns=tuple(columns), text=form)
+    return FeatureSpec(columns=tuple(columns), text=form, origin=source)
 
 
 def spec_path(data_path: str) -> str:

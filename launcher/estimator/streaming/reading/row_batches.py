@@ -21,6 +21,7 @@ from launcher.estimator.streaming.formats.parser import (
 )
 from launcher.estimator.streaming.formats.shards import Shard, partitions_of
 from launcher.estimator.streaming.formats.text.lines import line_place, read_header
+from launcher.estimator.streaming.formats.text.sniffing import other_delimiter
 from launcher.estimator.streaming.reading.ledger import Ledger
 
 MOST_PLACES = 20
@@ -45,17 +46,19 @@ class Parsing:
         """Before the first record of a CSV file comes: its header. Raises BadDataError."""
         if self._options.format != "csv":
             return
-        header = read_header(shard.path, self._options.compression, self._options.spec.text)
-        if not self._header:
-            self._header = header
-        elif header != self._header:
-            raise BadDataError(
-                shard.path, f"its columns are {header}, those of the files before it {self._header}", offset=0
-            )
+        spec = self._options.spec
+        header = read_header(shard.path, self._options.compression, spec.text)
+        wrong = ""
+        if self._header and header != self._header:
+            wrong = f"its columns are {header}, those of the files before it {self._header}"
+        self._header = self._header or header
         try:
             self._own_parser()
         except UnreadableError as error:
-            raise BadDataError(shard.path, str(error), offset=0) from None
+            wrong = f"{error}{spec.said}"
+        if wrong:
+            other = other_delimiter(shard.path, self._options.compression, spec.text)
+            raise BadDataError(shard.path, other or wrong, offset=0)
 
     def rows(self, batch: Batch, seed: np.random.SeedSequence) -> Rows:
         """The rows of a batch; those of row groups are shuffled. Raises BadDataError, or tells ``on_skipped``."""
@@ -134,7 +137,8 @@ class Parsing:
             self._placed += 1
             offset, line = self._place(path, bad.number)
         if fails:
-            raise BadDataError(path, bad.reason, offset=offset, record=bad.number, line=line)
+            reason = f"{bad.reason}{self._options.spec.said}"
+            raise BadDataError(path, reason, offset=offset, record=bad.number, line=line)
         self._options.on_skipped(BadRecord(path=path, offset=offset, record=bad.number, reason=bad.reason, line=line))
 
     def _place(self, path: str, number: int) -> tuple[int | None, int | None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from launcher.estimator.streaming.errors import StreamingError
+from launcher.estimator.streaming.formats.storage.sources import list_files
 
 EXIT_BAD_DATA = 1
 
@@ -17,17 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from launcher.estimator.streaming.tools import commands
-
-    known = {
-        "convert": commands.convert,
-        "count": commands.count,
-        "head": commands.head,
-        "verify": commands.verify,
-        "audit": commands.audit,
-    }
     try:
-        return known[options.command](options)
+        if options.command != "audit":
+            list_files(options.sources)  # TensorFlow takes seconds, and what is not there is soon said
+        return _commands()[options.command](options)
     except StreamingError as error:
         sys.stderr.write(f"streaming: error: {error}\n")
         return error.exit_code
@@ -36,6 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
+    from launcher.estimator.streaming.tools import commands
+
+    return {
+        "convert": commands.convert,
+        "count": commands.count,
+        "head": commands.head,
+        "verify": commands.verify,
+        "audit": commands.audit,
+    }
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from launcher.estimator.streaming.formats.storage.files import PARQUET_MAGIC, is
 ROWS_DECODED = 8192
 """At once; a piece of them keeps them all in memory."""
 BUFFER_BYTES = 1 << 20
+FIRST_BYTES = 1 << 12
+"""Read for the mark at the beginning; pyarrow opens a file of this machine again."""
 
 _ERRORS = (pa.ArrowException, OSError, EOFError)
 
@@ -28,7 +31,7 @@ _ERRORS = (pa.ArrowException, OSError, EOFError)
 @contextmanager
 def open_parquet(path: str, *, dictionaries: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """``dictionaries``: columns of text that stay encoded. Raises BadDataError for what is wrong with the footer."""
-    with open_plain(path) as raw:
+    with open_plain(path, buffer_bytes=FIRST_BYTES) as raw:
         if raw.read(len(PARQUET_MAGIC)) != PARQUET_MAGIC:
             raise BadDataError(path, "this is not a Parquet file, or its first bytes are damaged", offset=0)
         try:
@@ -65,12 +68,20 @@ def read_rows(shard: Shard, spec: FeatureSpec, *, piece_rows: int) -> Iterator[R
 
 def check_columns(path: str, schema: pa.Schema, spec: FeatureSpec) -> None:
     """Raises BadDataError for the first column that is missing or of another type."""
+    if wrong := _misfit(schema, spec):
+        raise BadDataError(path, f"{wrong}{spec.said}")
+
+
+@functools.lru_cache(maxsize=8)
+def _misfit(schema: pa.Schema, spec: FeatureSpec) -> str:
+    """Why a file cannot be read as the spec says, "" if it can. Most files are as those before them."""
     for column in spec.columns:
         places = schema.get_all_field_indices(column.name)
         if not places:
-            raise BadDataError(path, f"it has no column {column.name!r}; it has {', '.join(schema.names)}")
+            return f"it has no column {column.name!r}; it has {', '.join(schema.names)}"
         if wrong := misfit(schema.field(places[0]), column):
-            raise BadDataError(path, wrong)
+            return wrong
+    return ""
 
 
 def _batches(

@@ -71,17 +71,16 @@ def _files_of(source: str) -> list[str]:
     scheme = source.partition("://")[0] if "://" in source else ""
     if scheme in _REFUSED:
         raise SourceError(f"no data: {source}: {_not_read(scheme)}")
-    system = system_of(source)
     try:
-        if system.is_folder(source):
+        if _is_folder(source):
             files = sorted(_below(source))
             missing = (
                 "the folder has no file named *.parquet, *.tfrecord, *.csv or *.tsv (compressed, numbered ones too)"
             )
-        elif _GLOB.search(source) and not system.exists(source):
+        elif _GLOB.search(source) and not _exists(source):
             files, missing = sorted(_matching(source)), "no file matches"
         else:
-            files, missing = ([source] if system.exists(source) else []), "there is no such file or folder"
+            files, missing = ([source] if _exists(source) else []), "there is no such file or folder"
     except errors() as error:
         raise SourceError(f"no data: {source}: {_text(source, error)}") from None
     if not files:
@@ -89,8 +88,16 @@ def _files_of(source: str) -> list[str]:
     return files
 
 
+def _exists(path: str) -> bool:
+    return os.path.exists(path) if is_local(path) else system_of(path).exists(path)  # noqa: PTH110
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) if is_local(path) else system_of(path).is_folder(path)  # noqa: PTH112
+
+
 def _matching(pattern: str) -> list[str]:
-    if is_local(pattern) and "**" in pattern:
+    if is_local(pattern):
         return [path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path)]  # noqa: PTH112, PTH207
     return system_of(pattern).glob(pattern)
 

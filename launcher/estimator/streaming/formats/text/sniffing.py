@@ -50,6 +50,18 @@ def find_form(path: str, compression: Compression = "auto") -> tuple[TextForm, l
     return form, said
 
 
+def other_delimiter(path: str, compression: Compression, form: TextForm) -> str:
+    """What is to be said of a file whose values do not stand between what they should, "" if they do."""
+    found, _ = find_form(path, compression)
+    if found.delimiter == form.delimiter:
+        return ""
+    wanted = NAMES.get(form.delimiter, repr(form.delimiter))
+    return (
+        f"its values stand between {NAMES[found.delimiter]}, those of the other files (or of the feature spec) between "
+        f"{wanted}: read such files by themselves, or convert them first"
+    )
+
+
 def is_text(path: str, compression: Compression = "auto") -> bool:
     """Whether a file holds lines of text. Raises BadDataError."""
     with open_data(path, compression) as file:
