@@ -103,7 +103,8 @@ def test_what_is_not_there_is_said_before_tensorflow_is_loaded(tmp_path: Path, c
         "code = main(sys.argv[1:])\nassert 'tensorflow' not in sys.modules\nsys.exit(code)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=ROOT)
-    assert done.stderr == f"streaming: error: no data: {tmp_path}/none: there is no such file or folder\n"
+    where = f"{tmp_path}/none: there is no such file or folder; {tmp_path} has no none"
+    assert done.stderr == f"streaming: error: no data: {where}\n"
     assert done.returncode == 1
 
 
@@ -114,12 +115,15 @@ def test_files_of_this_machine_are_found_without_tensorflow(tmp_path: Path, caps
     assert "2  in all" in capsys.readouterr().out
 
 
+GONE = "there is no such file or folder; the working directory has no none"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         ([], "usage: python examples/table.py TRAIN EVAL"),
-        (["none", "none"], "SourceError: no data: none: there is no such file or folder"),
-        (["a.parquet", "none"], "SourceError: no data: none: there is no such file or folder"),
+        (["none", "none"], f"SourceError: no data: none: {GONE}"),
+        (["a.parquet", "none"], f"SourceError: no data: none: {GONE}"),
     ],
 )
 def test_the_example_says_what_is_wrong_in_one_line(tmp_path: Path, words: list[str], says: str) -> None:
