@@ -18,6 +18,7 @@ import pytest
 
 import launcher
 from launcher.wire.private import peers, registry
+from tests.e2e import sharing
 from tests.e2e.running import alive, environment
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e, pytest.mark.legacy]
@@ -59,8 +60,13 @@ def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in [name for name in os.environ if name.startswith(("TF_", "TFLAUNCH_"))]:
         monkeypatch.delenv(name)
     yield tmp_path
-    for pid in standing():  # of these tests: others in this process start anew
-        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobody_stands_by_afterwards() -> Iterator[None]:
+    """Between these tests somebody does: it is imported once, as for a user, and where a test has killed it."""
+    yield
+    sharing.end()
 
 
 def mark(pid: int) -> str:
