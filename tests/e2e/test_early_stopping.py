@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Finished, tflaunch
+from tests.e2e.running import Finished
+from tests.e2e.sharing import tflaunch
 
 SCRIPT = Path(__file__).parent / "early.py"
 ROLES = ("ps:0", "chief:0", "worker:0", "evaluator:0")
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e, pytest.mark.legacy]
+pytestmark = [pytest.mark.tensorflow, pytest.mark.e2e, pytest.mark.legacy, pytest.mark.usefixtures("shared")]
 
 
 def launch(folder: Path, run: str, *, metric: str = "size", vocabulary: int = 6) -> Finished:
