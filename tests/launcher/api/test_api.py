@@ -18,6 +18,7 @@ from launcher import RunFailedError, TflaunchError, arun, run, start
 from launcher.api.flags import Flags, words
 from launcher.cli.main import cli
 from launcher.wire.errors import HostError, UsageError
+from tests.e2e.fake_runs import run_id, wait_until
 from tests.e2e.running import alive, environment
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +30,9 @@ GOOD = [
     "worker=gate,ready,step=9,finished=9",
     "evaluator=ready,drain",
 ]
-ENDLESS = [FAKE, "ps=listen,ready,hang", "chief=gate,ready,step=1,hang", "worker=gate,ready,hang", "evaluator=hang"]
+# They hear the word to stop: who does not has 30 s before the signal.
+TRAINER = "gate,ready,step=1,stop"
+ENDLESS = [FAKE, "ps=listen,ready,hang", f"chief={TRAINER}", f"worker={TRAINER}", "evaluator=ready,drain"]
 BAD = [FAKE, "ps=listen,ready,hang", "chief=gate,ready,exit=3", "worker=gate,ready,hang", "evaluator=hang"]
 
 
@@ -150,7 +153,7 @@ def test_a_block_that_is_left_leaves_nothing() -> None:
         _until_trains(started)
         raise ZeroDivisionError
     assert not started.live
-    assert not alive(started.name)
+    assert not alive(run_id(started.folder))
 
 
 def _until_trains(started: launcher.Run) -> None:
@@ -200,7 +203,7 @@ def test_a_run_ends_with_the_process_that_started_it(cwd: Path, more: str) -> No
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=cwd,
-        env=environment(),
+        env=environment(TFLAUNCH_NO_PRELOAD="1"),
         stdout=subprocess.PIPE,
         start_new_session=True,
         text=True,
@@ -212,7 +215,7 @@ def test_a_run_ends_with_the_process_that_started_it(cwd: Path, more: str) -> No
         process.wait()
         started = launcher.Run(cwd / "mine", os.dup(0))
         assert started.wait(timeout_s=60).outcome == "interrupted"
-        assert not alive("mine")
+        wait_until(lambda: not alive(run_id(cwd / "mine")))
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -221,7 +224,7 @@ def test_a_run_ends_with_the_process_that_started_it(cwd: Path, more: str) -> No
 
 def test_a_detached_run_goes_on(cwd: Path) -> None:
     script = SCRIPT.format(command=ENDLESS, more="run.detach(); sys.exit()")
-    subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(), check=True)
+    subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment(TFLAUNCH_NO_PRELOAD="1"), check=True)
     started = launcher.Run(cwd / "mine", os.dup(0))
     try:
         assert started.live

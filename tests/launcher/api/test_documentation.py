@@ -16,6 +16,7 @@ from tests.e2e.running import environment, tflaunch
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "python.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+ENV = {"TFLAUNCH_NO_PRELOAD": "1"}  # nothing here imports TensorFlow
 COMMANDS = re.findall(r"^    tflaunch (sweep .*)$", PAGE, re.MULTILINE)  # the rest tells servers of others
 TRAIN = f"""
 import json, os, runpy, sys
@@ -42,7 +43,7 @@ def can_run(code: str) -> bool:
 def test_examples(cwd: Path, number: int) -> None:
     code = EXAMPLES[number]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=cwd, env=environment(**ENV), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "failed" not in done.stdout
@@ -62,6 +63,6 @@ def test_examples_are_typed(tmp_path: Path) -> None:
 def test_commands(cwd: Path) -> None:
     assert COMMANDS
     for command in COMMANDS:
-        done = tflaunch(*shlex.split(command), cwd=cwd)
+        done = tflaunch(*shlex.split(command), cwd=cwd, **ENV)
         assert done.code == 0, done.stderr
         assert "succeeded" in done.stdout

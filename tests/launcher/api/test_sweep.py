@@ -15,6 +15,7 @@ import pytest
 from launcher import Trial, sweep
 from launcher.views.sweep_table import Row, order
 from launcher.wire.errors import UsageError
+from tests.e2e.fake_runs import run_id, wait_until
 from tests.e2e.running import alive, environment, tflaunch
 
 FAKE = str(Path(__file__).parents[2] / "e2e" / "fake_cluster.py")
@@ -76,24 +77,25 @@ sys.exit(n == "5")
     )
     argv = [sys.executable, "-m", "launcher", "sweep", "--grid", "n=0,1,2,3,4,5,6,7", "--restarts", "0"]
     argv += ["--ps", "0", "--workers", "0", "--no-evaluator", "--json", "--", "python", "train.py"]
-    first = subprocess.Popen(argv, cwd=cwd, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    env = {"TFLAUNCH_NO_PRELOAD": "1"}
+    first = subprocess.Popen(argv, cwd=cwd, env=environment(**env), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        while not (marks / "3").exists():
-            assert first.poll() is None
+        wait_until(lambda: first.poll() is not None or ((marks / "3").exists() and (marks / "3").read_text() == "x"))
+        assert first.poll() is None
         first.send_signal(signal.SIGINT)
         said = first.communicate()[1].decode()
     finally:
         first.kill()
     assert first.returncode == 130, said
     assert "the same command goes on" in said
-    assert not alive("004-n=3")
-    done = tflaunch(*argv[3:], cwd=cwd)
+    wait_until(lambda: not alive(run_id(cwd / "sweep" / "004-n=3")))
+    done = tflaunch(*argv[3:], cwd=cwd, **env)
     assert done.code == 1, done.stderr
     rows = json.loads(done.stdout)
     assert [row["outcome"] for row in rows] == [*["succeeded"] * 5, "failed", *["succeeded"] * 2]
     assert [len((marks / str(n)).read_text()) for n in range(8)] == [1, 1, 1, 2, 1, 1, 1, 1]
     assert rows[3]["run_dir"].endswith("004-n=3+2")
-    again = tflaunch(*argv[3:], cwd=cwd)
+    again = tflaunch(*argv[3:], cwd=cwd, **env)
     assert json.loads(again.stdout) == rows
     assert [len((marks / str(n)).read_text()) for n in range(8)] == [1, 1, 1, 2, 1, 1, 1, 1]
 
