@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections import deque
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from launcher.agent.host.keeper_line import KeeperLine
@@ -47,7 +48,7 @@ def _line(data: bytes, match: re.Match[bytes]) -> bytes:
 
 class OutputFile:
     """One attempt's output: ``sent`` bytes are on their way, ``acked`` have arrived. ``ended``: nothing more comes.
-    ``most_unsent_bytes``: of more than that the older half is given up."""
+    ``most_unsent_bytes``: of more than that the older half is given up. ``on_more`` is called when something waits."""
 
     def __init__(self, task: TaskId, attempt: int, path: Path, pipe: Pipe, most_unsent_bytes: int) -> None:
         self.task = task
@@ -56,6 +57,7 @@ class OutputFile:
         self.sent = 0
         self.acked = 0
         self.ended = False
+        self.on_more: Callable[[], None] = lambda: None
         self._path = path
         self._punched = 0
         self._most_unsent_bytes = max(most_unsent_bytes, 2 * KEPT_BYTES)
@@ -71,6 +73,8 @@ class OutputFile:
         size = self.pipe.pour(self._fd, self.size)
         if size - max(self.sent, self._punched) > self._most_unsent_bytes:
             self._give_back(size - self._most_unsent_bytes // 2)
+        if size > self.sent:
+            self.on_more()
 
     def _give_back(self, size: int) -> None:
         """The first ``size`` bytes, to the disk. The file itself remembers that: where they were is a hole."""
@@ -87,6 +91,7 @@ class OutputFile:
         data = b"\n" * (self.size > 0 and os.pread(self._fd, 1, self.size - 1) != b"\n") + text.encode()
         with contextlib.suppress(OSError):  # the disk may be full
             os.pwrite(self._fd, data if data.endswith(b"\n") else data + b"\n", self.size)
+        self.on_more()
 
     def next_chunk(self) -> tuple[int, bytes, int]:
         """Where the next bytes to ship begin, these, empty if there are none, and how many before them are given up."""
@@ -145,7 +150,8 @@ class Outputs:
         self._folder = folder
         self._most_unsent_bytes = most_unsent_bytes
         self._files: dict[str, OutputFile] = {}
-        self._turns: deque[str] = deque()
+        self._of_task: dict[TaskId, dict[int, OutputFile]] = {}
+        self._turns: OrderedDict[str, None] = OrderedDict()  # of those that may have something to ship
 
     def adopt(self) -> None:
         """Takes over what attempts of a former agent have left, so that their last words still arrive."""
@@ -162,7 +168,9 @@ class Outputs:
         if key not in self._files:
             pipe = self._pipe(key)
             file = self._files[key] = OutputFile(task, attempt, self._folder / key, pipe, self._most_unsent_bytes)
-            self._turns.append(key)
+            self._of_task.setdefault(task, {})[attempt] = file
+            file.on_more = partial(self._turns.setdefault, key)
+            file.on_more()
             self._loop.watch(pipe.reader, read=file.take)
         return self._files[key]
 
@@ -180,6 +188,7 @@ class Outputs:
         self.acknowledge(had)
         for key, file in self._files.items():
             file.sent = max(file.acked, min(_size(had.get(key, 0)), file.size))
+            file.on_more()
 
     def acknowledge(self, had: Mapping[str, int]) -> None:
         """What has arrived; whatever has arrived to its end is removed."""
@@ -203,18 +212,20 @@ class Outputs:
         if file.ended and file.acked >= file.size:
             file.discard()
             del self._files[key]
-            self._turns.remove(key)
+            del self._of_task[file.task][file.attempt]
+            self._turns.pop(key, None)
 
     def next_frame(self) -> bytes:
         """The next piece of output with its line; attempts take turns. Empty if nothing waits."""
         for _ in range(len(self._turns)):
-            key = self._turns[0]
-            self._turns.rotate(-1)
+            key, _ = self._turns.popitem(last=False)
             file = self._files[key]
             if self._waits_for_former(file):
+                self._turns[key] = None
                 continue
             offset, data, missing = file.next_chunk()
             if data:
+                self._turns[key] = None
                 head = protocol.Output(
                     task=file.task.name, attempt=file.attempt, offset=offset, size=len(data), missing=missing
                 )
@@ -224,8 +235,8 @@ class Outputs:
     def _waits_for_former(self, file: OutputFile) -> bool:
         """One attempt of a task is shipped after the other, so that a log can be written front to back."""
         return any(
-            other.task == file.task and other.attempt < file.attempt and (not other.ended or other.sent < other.size)
-            for other in self._files.values()
+            other.attempt < file.attempt and (not other.ended or other.sent < other.size)
+            for other in self._of_task[file.task].values()
         )
 
 

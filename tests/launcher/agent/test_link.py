@@ -23,6 +23,7 @@ from launcher.wire import protocol
 from launcher.wire.roles import TaskId
 from tests.fake_task import spam_bytes
 from tests.launcher.agent.harness import Host, connect_to, until
+from tests.launcher.lifecycle.test_cost import calls_of
 
 SOAK = os.environ.get("TFLAUNCH_SOAK") == "1"
 WRITERS = 32
@@ -242,6 +243,26 @@ def test_attempts_of_a_task_are_shipped_one_after_the_other(tmp_path: Path) -> N
     assert [b"ps:0" in line for line in shipped] == [True, False, True, False]
     outputs.end(first)
     assert b'"attempt":2' in outputs.next_frame()
+
+
+def test_output_of_one_costs_the_same_however_many_others_are_silent(tmp_path: Path) -> None:
+    def cost(tasks: int) -> int:
+        line, _keeper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        folder = tmp_path / str(tasks)
+        folder.mkdir()
+        outputs = Outputs(Loop(), KeeperLine(line, {}), folder, 1 << 30)
+        files = [outputs.create(TaskId.parse(f"worker:{number}"), 1) for number in range(tasks)]
+        assert not outputs.next_frame()
+        writer = files[0].pipe.writer()
+        os.write(writer, b"x")
+        os.close(writer)
+        files[0].take()
+        calls = calls_of(lambda: [outputs.next_frame(), outputs.next_frame()])
+        for file in files:
+            outputs.end(file)
+        return calls
+
+    assert cost(2) == cost(60)
 
 
 def test_a_host_keeps_no_more_than_its_limit_for_a_supervisor_who_does_not_come(tmp_path: Path) -> None:
