@@ -131,8 +131,7 @@ def ours_of(run: RunFolder) -> dict[str, psutil.Process]:
         name = next((name for words, name in names.items() if title.startswith(words)), "")
         if name and environ.get("TFLAUNCH_RUN") == run_id:
             found[name] = process
-    found["relay"] = found["supervisor"].children()[0]
-    return found
+    return {**found, **dict(zip(["relay"], found["supervisor"].children(), strict=False))}
 
 
 def _beats(run: RunFolder) -> Iterator[tuple[str, float, float]]:

@@ -46,8 +46,11 @@ def main() -> None:
 def measure(folder: Path, tasks: int, rest_s: float) -> dict[str, Any]:
     """Lives through it once."""
     run, found = RunFolder(folder / "run"), {"tasks": tasks, "load": os.getloadavg()}
-    size = ["--ps", "0", "--workers", str(tasks - 1), "--no-evaluator", "--restarts", "1"]
-    command = [TFLAUNCH, "local", *size, "--plain", "--run-dir", run.path, "--", *_SLEEP]
+    spec = folder / "spec.json"
+    roles = {"ps": {"count": 0}, "chief": {}, "worker": {"count": tasks - 1}}
+    policy = {"restarts": 1, "start_timeout_s": 86_400}  # they never train
+    spec.write_text(json.dumps({"roles": roles, "policy": policy}))
+    command = [TFLAUNCH, "local", spec, "--plain", "--run-dir", run.path, "--", *_SLEEP]
     began = time.monotonic()
     with folder.joinpath("plain").open("wb") as out:
         client = subprocess.Popen(command, stdout=out, stderr=out)

@@ -62,11 +62,10 @@ def until_over(seed: int, among: dict[str, kinds.Kind], end: float) -> int:
 def drill(seed: int, number: int, among: dict[str, kinds.Kind]) -> bool:
     """Does it in a process of its own, and writes down what came of it."""
     kind = kinds.drawn(seed, number, among)
-    facts, file = results.FOLDER / f".facts-{os.getpid()}", results.file_of(seed)
-    results.FOLDER.mkdir(exist_ok=True)
-    facts.write_text("")
-    began = time.monotonic()
+    file, began = results.file_of(seed), time.monotonic()
     place = Path(tempfile.gettempdir(), f"tfl-soak-{seed}-{number}")
+    facts = place.with_suffix(".facts")
+    facts.write_text("")
     node = kinds.KINDS[kind].test(number)
     argv = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", "-m", "soak", node]
     done = subprocess.run(
