@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 
 from launcher.record.runs import RunFolder, is_live
 from launcher.wire.private import peers
+from tests.e2e.fake_runs import run_id
 from tests.e2e.running import alive
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +85,7 @@ def test_nothing_is_left_of_a_kernel_that_is_killed(cwd: Path) -> None:
         name = peers.identity(pid)
         os.kill(pid, signal.SIGKILL)
         until(lambda: not is_live(folder))
-        until(lambda: not alive(f"standby@{name}") and not alive("mine"))
+        until(lambda: not alive(f"standby@{name}") and not alive(run_id(folder.path)))
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
