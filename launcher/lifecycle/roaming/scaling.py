@@ -20,8 +20,9 @@ from launcher.plan.moving import NowhereToGoError, with_worker
 from launcher.record import events
 from launcher.record.states import Phase, TaskState
 from launcher.wire import adjustments, protocol
-from launcher.wire.roles import Role, TaskId
+from launcher.wire.roles import TRAINERS, Role, TaskId
 
+_FIXED = (protocol.COLLECTIVE, protocol.COORDINATOR)
 _FEWER = "fewer workers are wanted"
 _GONE = (TaskState.FAILED, TaskState.STOPPED, TaskState.LEFT)
 _LAST_INPUT_S = 300.0  # for what a worker holds of a streaming queue
@@ -34,8 +35,13 @@ def why_not_scale(run: Run, count: int, *, forced: bool) -> str:
         return "this run does not train now"
     if adjustments.ROAMING not in plan.adjustments:
         return "the adjustment roaming is off, and without it the number of workers is fixed at the start"
+    if state.roams is None and any(record.attempt.uses in _FIXED for record in state.of_role(*TRAINERS)):
+        return "the number of workers is fixed: this program's strategy counts them when it starts"
     if state.roams is None:
-        return "no trainer has opened a session yet: try again when this run trains"
+        return (
+            "no trainer has opened a session yet: try again when one has; the workers of a program that opens none "
+            "are as many as at its start"
+        )
     if not state.roams:
         return "the number of workers is fixed: sessions of this program name other trainers"
     if state.fixed:

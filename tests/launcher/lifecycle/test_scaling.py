@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
+
 from launcher import lifecycle
 from launcher.plan.model import Plan, PlannedTask
 from launcher.record import events
@@ -85,6 +87,14 @@ def test_one_that_came_is_started_again_when_it_dies_and_the_end_waits_for_it() 
     run.exits("worker:2", None, signal=9)
     run.after(0.1)
     assert ("worker:2", 2) in run.starts()
+
+
+@pytest.mark.parametrize("what", [protocol.COLLECTIVE, protocol.COORDINATOR])
+def test_strategies_keep_their_number_of_workers(what: str) -> None:
+    run = Run(plan())
+    run.until_training()
+    run.report("chief:0", protocol.Uses(what=what))
+    assert "strategy counts them when it starts" in run.lifecycle.why_not_scale(2, forced=False)
 
 
 def test_what_is_not_possible_is_refused_in_words() -> None:
