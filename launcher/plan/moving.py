@@ -12,22 +12,26 @@ from launcher.spec.command import fill
 from launcher.spec.hosts import GPUS_VARIABLE
 from launcher.wire.errors import TflaunchError
 from launcher.wire.protocol import TRAINERS_VARIABLE
-from launcher.wire.roles import Role, TaskId
+from launcher.wire.roles import TaskId
 
 
 class NowhereToGoError(TflaunchError):
     """A task can run on none of the hosts that are left; the text says which, and why."""
 
 
-def with_worker(plan: Plan, lost: frozenset[str], needed: frozenset[TaskId], index: int) -> Plan:
-    """The plan with one more worker beside those of ``needed``, on a host that has room. Raises NowhereToGoError."""
+def with_workers(plan: Plan, lost: frozenset[str], needed: frozenset[TaskId], new: frozenset[TaskId]) -> Plan:
+    """The plan with ``new`` workers beside those of ``needed``, on hosts that have room. Raises NowhereToGoError where
+    there is not room for all."""
     if plan.further is None:
         raise NowhereToGoError("this run's plan knows of no further workers")
-    task, values = TaskId(Role.WORKER, index), {"index": str(index)}
-    argv, program = fill(plan.further.argv, values), fill(plan.further.program, values)
-    added = replace(plan.further, task=task, argv=argv, program=program)
-    tasks = (*(item for item in plan.tasks if item.task != task), added)
-    return moved(replace(plan, tasks=tasks), lost, needed | {task}, homeless=frozenset({task}))
+    added = [_worker(plan.further, task) for task in sorted(new)]
+    tasks = (*(item for item in plan.tasks if item.task not in new), *added)
+    return moved(replace(plan, tasks=tasks), lost, needed | new, homeless=new)
+
+
+def _worker(further: PlannedTask, task: TaskId) -> PlannedTask:
+    values = {"index": str(task.index)}
+    return replace(further, task=task, argv=fill(further.argv, values), program=fill(further.program, values))
 
 
 def moved(

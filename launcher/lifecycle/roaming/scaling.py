@@ -6,6 +6,7 @@ they have ended. More: the lowest index that is free, on a host that has room; a
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from launcher import causes
@@ -16,13 +17,15 @@ from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import Scaling, TaskRecord
 from launcher.lifecycle.state.deadlines import least_deadline
 from launcher.lifecycle.values import ScaleAsked, TellTask
-from launcher.plan.moving import NowhereToGoError, with_worker
+from launcher.plan.model import PlannedTask
+from launcher.plan.moving import NowhereToGoError, with_workers
 from launcher.record import events
 from launcher.record.states import Phase, TaskState
 from launcher.wire import adjustments, protocol
 from launcher.wire.roles import TRAINERS, Role, TaskId
 
 _FIXED = (protocol.COLLECTIVE, protocol.COORDINATOR)
+_MOST_AT_ONCE = 1000  # far more than anybody means, and few enough to be begun between two signs of life
 _FEWER = "fewer workers are wanted"
 _GONE = (TaskState.FAILED, TaskState.STOPPED, TaskState.LEFT)
 _LAST_INPUT_S = 300.0  # for what a worker holds of a streaming queue
@@ -48,6 +51,8 @@ def why_not_scale(run: Run, count: int, *, forced: bool) -> str:
         return f"the number of workers is fixed: {state.fixed}"
     if state.divides and not forced:
         return f"{state.divides}: a share of its input would be lost, or trained twice; --force does it all the same"
+    if count - len(_wanted(run)) > _MOST_AT_ONCE:
+        return f"at most {_MOST_AT_ONCE:,} workers can join at once"
     if count < plan.least_workers:
         return f"roles.worker.min is {plan.least_workers}"
     if plan.most_workers is not None and count > plan.most_workers:
@@ -67,16 +72,16 @@ def scale(run: Run, asked: ScaleAsked) -> None:
     elif run.state.reads:
         what = "a share of it is lost, or trained twice, if the program divides its input by their number"
         run.notice("warning", f"{run.state.reads}, and the number of workers has changed: {what}")
-    wanted = [record for record in run.state.of_role(Role.WORKER) if not (record.state.final or record.leaves)]
+    wanted = _wanted(run)
     run.notice("info", f"from {len(wanted)} workers to {asked.count}")
     _count_costs(run, len(wanted), asked.count)
     for record in sorted(wanted, key=lambda record: record.task)[asked.count :]:
         _leave(run, record)
-    try:
-        for _ in range(asked.count - len(wanted)):
-            _join(run)
-    except NowhereToGoError as error:
-        run.notice("warning", f"no further worker: {error}")
+    _have_join(run, asked.count - len(wanted))
+
+
+def _wanted(run: Run) -> list[TaskRecord]:
+    return [record for record in run.state.of_role(Role.WORKER) if not (record.state.final or record.leaves)]
 
 
 def _count_costs(run: Run, before: int, wanted: int) -> None:
@@ -132,16 +137,38 @@ def _leave(run: Run, record: TaskRecord) -> None:
         run.move(record, TaskState.LEFT, reason=_FEWER)
 
 
-def _join(run: Run) -> None:
-    """Raises NowhereToGoError."""
+def _have_join(run: Run, count: int) -> None:
+    """So many workers more; where there is not room for all, as many as there is room for."""
+    at_once = count
+    while count > 0:
+        at_once = min(at_once, count)
+        try:
+            _join(run, at_once)
+            count -= at_once
+        except NowhereToGoError as error:
+            if at_once == 1:
+                run.notice("warning", f"no further worker: {error}")
+                return
+            at_once //= 2
+
+
+def _join(run: Run, count: int) -> None:
+    """Raises NowhereToGoError, and has nobody join then."""
     state, tasks = run.state, run.state.tasks
-    index = 0
-    while (task := TaskId(Role.WORKER, index)) in tasks and tasks[task].state is not TaskState.LEFT:
-        index += 1
-    state.plan = with_worker(state.plan, state.barred, to_place(run), index)
-    planned = state.plan.task(task)
-    if task in tasks:
-        record = tasks[task]
+    indices = (TaskId(Role.WORKER, index) for index in itertools.count())
+    free = (task for task in indices if task not in tasks or tasks[task].state is TaskState.LEFT)
+    new = frozenset(itertools.islice(free, count))
+    state.plan = with_workers(state.plan, state.barred, to_place(run), new)
+    for planned in state.plan.tasks:
+        if planned.task in new:
+            _joins(run, planned)
+    place(run, [run.state.tasks[task] for task in sorted(new)])
+
+
+def _joins(run: Run, planned: PlannedTask) -> None:
+    state, task = run.state, planned.task
+    if task in state.tasks:
+        record = state.tasks[task]
         record.planned, record.leaves, record.early_deaths = planned, False, 0
         run.move(record, TaskState.WAITING, reason="joins again")
     else:
@@ -150,4 +177,3 @@ def _join(run: Run) -> None:
         state.generation.add(record)
         run.say(record, reason="joins")
     state.generation.unplaced[task] = run.now
-    place(run, [record])

@@ -15,6 +15,7 @@ from launcher.spec.policy import Policy
 from launcher.wire import protocol
 from launcher.wire.adjustments import ROAMING
 from launcher.wire.roles import Role, TaskId
+from tests.launcher.lifecycle.test_cost import calls_of
 from tests.launcher.lifecycle.test_lifecycle import ALL, Run, make_plan
 
 
@@ -97,6 +98,24 @@ def test_strategies_keep_their_number_of_workers(what: str) -> None:
     assert "strategy counts them when it starts" in run.lifecycle.why_not_scale(2, forced=False)
 
 
+def test_as_many_come_as_there_is_room_for() -> None:
+    made = plan()
+    here = replace(made.hosts[0], ports=(5000, 5000 + len(made.tasks) + 4))  # five more
+    run = training(hosts=(here,))
+    before = len(run.lifecycle.state.of_role(Role.WORKER))
+    scale(run, before + 20)
+    assert len(run.lifecycle.state.of_role(Role.WORKER)) == before + 5
+    assert len(run.starts()) == 5
+
+
+def test_many_that_come_at_once_cost_no_more_than_their_number() -> None:
+    def joins(count: int) -> int:
+        run = training()
+        return calls_of(lambda: run.happen(lifecycle.ScaleAsked, count=count))
+
+    assert joins(800) < 3 * joins(400)
+
+
 def test_what_is_not_possible_is_refused_in_words() -> None:
     run = Run(plan(least_workers=1, most_workers=3))
     assert "does not train" in run.lifecycle.why_not_scale(2, forced=False)
@@ -106,6 +125,7 @@ def test_what_is_not_possible_is_refused_in_words() -> None:
     assert run.lifecycle.why_not_scale(2, forced=False) == ""
     assert "min is 1" in run.lifecycle.why_not_scale(0, forced=False)
     assert "max is 3" in run.lifecycle.why_not_scale(4, forced=False)
+    assert "at most 1,000 workers can join" in run.lifecycle.why_not_scale(99_999, forced=False)
     run.report("worker:0", protocol.Divides(where="train.py:7", what="reads num_worker_replicas"))
     assert "train.py:7 reads num_worker_replicas" in run.lifecycle.why_not_scale(3, forced=False)
     scale(run, 3, forced=True)

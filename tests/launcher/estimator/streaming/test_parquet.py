@@ -217,6 +217,21 @@ def test_each_format_says_when_it_is_given_the_other(tmp_path: Path) -> None:
     assert find_format(write_groups(tmp_path / "g.tfrecord", id_columns(range(3)))) == "row_groups"
 
 
+def test_a_file_without_rows_is_sound_and_gives_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As an empty partition has it; without any row group, and with one of no rows."""
+    rows = table().select(["i8"])
+    pq.write_table(rows, tmp_path / "a.parquet")
+    pq.write_table(rows.slice(0, 0), tmp_path / "b.parquet")
+    with pq.ParquetWriter(tmp_path / "c.parquet", rows.schema) as writer:
+        writer.write_table(rows.slice(0, 0))
+    spec = FeatureSpec(columns=(Column(name="i8"),))
+    paths = [str(tmp_path / f"{name}.parquet") for name in "abc"]
+    read = batches(paths, options(spec=spec, format="parquet", shuffle_rows=0))
+    assert np.concatenate([np.asarray(batch["i8"]).ravel() for batch in read]).tolist() == [0, 1, 2, 3, 4]
+    assert main(["verify", str(tmp_path)]) == 0
+    assert "5 examples in 3 files are sound" in capsys.readouterr().err
+
+
 def test_several_files_make_one_spec(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{name}.parquet") for name in "abc"]
     pq.write_table(pa.table({"x": pa.array([1, 2], pa.int32()), "y": [1, 2]}), paths[0])

@@ -94,6 +94,8 @@ def _batches(
         with open_plain(path, buffer_bytes=0) as raw:
             check_pages(path, raw, file.metadata, groups, names)
     at = first
+    if stop <= start:
+        return
     try:
         batches = file.iter_batches(ROWS_DECODED, row_groups=groups, columns=names, use_threads=False)
         for batch in batches:
