@@ -66,7 +66,7 @@ def table(results: Iterable[Result]) -> Iterator[str]:
 
 
 def _sort_of(fault: str) -> str:
-    """``kill worker:1`` is a kill of a worker, ``cut both ways b for 3.1 s`` a cut of both ways."""
+    """``kill worker:1`` is a kill of a worker, ``cut both ways b for 3.1 s`` one of both ways, ``scale 3`` a scale."""
     words = fault.removeprefix("host: ").partition(" for ")[0].split()
-    kept = [word.partition(":")[0] for word in words if word not in ("a", "b", "c")]
+    kept = [word.partition(":")[0] for word in words if word not in ("a", "b", "c") and not word.isdigit()]
     return " ".join(kept)

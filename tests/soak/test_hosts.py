@@ -1,6 +1,7 @@
 """Random faults in a training with real TensorFlow over three hosts: kills, pauses, cuts of both ways and of one, lines
-that flap, freezes within the lease and beyond it, hosts that are lost. Whatever came, the run ends well, every example
-is in what was saved, the report has what the tasks have signed, and nothing is left on any host.
+that flap, freezes within the lease and beyond it, hosts that are lost, workers that are more or fewer, hosts that are
+left in order. Whatever came, the run ends well, every example is in what was saved, the report has what the tasks have
+signed, and nothing is left on any host.
 
 ``TFLAUNCH_SOAK_SEED`` and ``TFLAUNCH_SOAK_NUMBER`` say which drill.
 """
@@ -18,6 +19,10 @@ from typing import Any
 
 import pytest
 
+from launcher.cli import client
+from launcher.record.runs import RunFolder
+from launcher.supervise import control
+from launcher.wire.protocol import Message
 from tests import freezer
 from tests.e2e.test_streaming import make_data
 from tests.hosts.fixtures import three_hosts
@@ -43,31 +48,31 @@ ROLES = {
     "chief": {"on": ["a", "b", "c"]},
     "worker": {"count": 2, "on": ["b", "c", "a"]},
 }
-TASKS = ("ps:0", "ps:1", "chief:0", "worker:0", "worker:1")
 KINDS = (
-    *("kill task", "kill task", "kill agent", "kill session", "pause task", "pause agent"),
+    *("kill task", "kill task", "kill agent", "kill session", "pause task", "pause agent", "scale", "scale", "drain"),
     *("cut both ways", "cut towards", "cut from", "flap", "freeze", "lose by cut", "lose by freeze", "lose by keeper"),
 )
 LOSES = ("lose by cut", "lose by freeze", "lose by keeper")
+MOST_WORKERS = 4
 
 
 class Faults:
-    """One after the other; one host at most is lost."""
+    """One after the other; one host at most is lost, and one left in order: the run goes on on the third."""
 
     def __init__(self, dice: random.Random, hosts: Network, run: Live, mending: ExitStack) -> None:
         self._dice, self._hosts, self._run, self._mending = dice, hosts, run, mending
         self.done: list[str] = []
-        self._lost = ""
+        self._there = ["a", "b", "c"]
 
     def carry_out(self) -> None:
         kinds = [self._dice.choice(KINDS) for _ in range(self._dice.randint(3, 6))]
-        losses = [n for n, kind in enumerate(kinds) if kind in LOSES]
+        last = {kind in LOSES or kind: n for n, kind in enumerate(kinds)}
         for n, kind in enumerate(kinds):
-            if n in losses[:-1]:  # they would lose more hosts than the run is to survive
-                continue
+            if (kind in LOSES or kind == "drain") and n != last[kind in LOSES or kind]:
+                continue  # they would take more hosts than the run is to survive
             time.sleep(self._dice.uniform(0, 4))  # how far it has come is drawn, too
-            host = self._hosts.host(self._dice.choice([name for name in "abc" if name != self._lost]))
-            task = self._dice.choice(TASKS)
+            host = self._hosts.host(self._dice.choice(self._there))
+            task = self._dice.choice(sorted({str(event["task"]) for event in self._run.events("task_changed")}))
             if self._run.client.poll() is not None:
                 return
             what = getattr(self, f"_{kind.replace(' ', '_')}")(host, task)
@@ -157,7 +162,7 @@ class Faults:
 
     def _lose_by_cut(self, host: Host, task: str) -> str:
         self._mending.callback(host.mend)
-        self._lost = host.name
+        self._there.remove(host.name)
         host.cut()
         wait_until(lambda: not host.ours(), f"for the end on {host.name}: {host.ours()}")
         host.mend()
@@ -165,7 +170,7 @@ class Faults:
 
     def _lose_by_freeze(self, host: Host, task: str) -> str:
         """It comes back when others have its tasks."""
-        self._lost = host.name
+        self._there.remove(host.name)
         with host.frozen(task) as (tasks, rest):
             wait_until(lambda: self._is_lost(host), f"until {host.name} is lost: {self._run.said[-3000:]}", PATIENCE_S)
             time.sleep(self._dice.uniform(0, 6))
@@ -178,8 +183,24 @@ class Faults:
             bool(self._run.events("host_changed", host=host.name, state="lost")) or self._run.client.poll() is not None
         )
 
+    # --- in order
+
+    def _scale(self, host: Host, task: str) -> str:
+        """Refused, it is no fault: before the trainers have said that they can, and at the end."""
+        count = self._dice.randint(1, MOST_WORKERS)
+        return "" if self._ask(control.AskScale(count=count)) else str(count)
+
+    def _drain(self, host: Host, task: str) -> str:
+        if self._ask(control.AskDrain(host=host.name)):
+            return ""
+        self._there.remove(host.name)
+        return host.name
+
+    def _ask(self, message: Message) -> str:
+        return client.ask(RunFolder(self._run.folder), message)
+
     def _lose_by_keeper(self, host: Host, task: str) -> str:
-        self._lost = host.name
+        self._there.remove(host.name)
         agent, keeper = self._part(host, "agent", signal.SIGKILL), self._part(host, "keeper", signal.SIGKILL)
         return keeper or agent
 
@@ -189,7 +210,7 @@ def start(hosts: Network, live: StartLive) -> tuple[Live, Path, int]:
     folder = hosts.shared / f"soak-{NUMBER}"
     folder.mkdir()
     inside = f"{SHARED}/{folder.name}"
-    data = make_data(folder / "data", shards=60, most_rows=60)
+    data = make_data(folder / "data", shards=100, most_rows=60)
     options = {
         "model_dir": f"{inside}/model", "audit": f"{inside}/audit", "sources": [f"{inside}/data"], "batch": 8,
         "epochs": checks.EPOCHS, "save_steps": 40, "step_s": 0.1, "signed": f"{inside}/signed", "noise_mib": 0,
