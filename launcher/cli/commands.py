@@ -224,7 +224,7 @@ def _as_granted(plan: Plan, view: RunView) -> Plan:
     from launcher.plan.plan_json import host_from_json
 
     granted = {name: host_from_json(host.facts) for name, host in view.hosts.items() if "address" in host.facts}
-    return replace(plan, hosts=tuple(granted.get(host.name, host) for host in plan.hosts))
+    return replace(plan, hosts=tuple({**{host.name: host for host in plan.hosts}, **granted}.values()))
 
 
 def restart(runs_dir: Path, run: str | None, task: str) -> int:

@@ -127,10 +127,11 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class AskHost(Action):
-    """Ask the engine for a host, on which tasks of these roles are to run."""
+    """Ask the engine for a host, on which tasks of these roles are to run; not for one at an address of ``avoid``."""
 
     host: PlannedHost
     roles: frozenset[Role]
+    avoid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

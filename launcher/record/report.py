@@ -171,6 +171,7 @@ def _attempt(attempt: AttemptView) -> dict[str, Any]:
         "ended": None if attempt.ended is None else _utc(attempt.ended),
         "exit": attempt.exit,
         "signal": attempt.signal,
+        "host": attempt.host,
         "pid": attempt.pid,
         "start": attempt.start,
         "reason": attempt.reason,

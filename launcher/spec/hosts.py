@@ -25,13 +25,15 @@ class Traits:
     ``can_fall_silent``: a pipe to it may be cut without its end being seen, so that silence must tell;
     ``shares_files``: it sees the files of this machine at the same paths, so that nothing has to be deployed;
     ``inherits_env``: what runs there starts from the environment of tflaunch;
-    ``says_when_to_end``: who takes it away says so before, by SIGTERM, and to several processes of the run.
+    ``says_when_to_end``: who takes it away says so before, by SIGTERM, and to several processes of the run;
+    ``replaceable``: when it is lost, its engine can be asked for another.
     """
 
     can_fall_silent: bool = False
     shares_files: bool = True
     inherits_env: bool = True
     says_when_to_end: bool = False
+    replaceable: bool = False
 
 
 HERE = Traits()
@@ -46,6 +48,7 @@ def common(traits: Iterable[Traits]) -> Traits:
         shares_files=all(item.shares_files for item in each),
         inherits_env=all(item.inherits_env for item in each),
         says_when_to_end=any(item.says_when_to_end for item in each),
+        replaceable=all(item.replaceable for item in each),
     )
 
 

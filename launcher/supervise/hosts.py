@@ -69,7 +69,7 @@ class Hosts:
         try:
             with _not_blocked():
                 self._engine = self._engine or self._engine_for(self)
-                self._engine.ask(Needs(host=action.host, roles=action.roles, gpus=action.host.gpus))
+                self._engine.ask(Needs(host=action.host, roles=action.roles, gpus=action.host.gpus, avoid=action.avoid))
         except Exception as error:  # noqa: BLE001 - it is anybody's code
             message = f"its engine could not be asked: {_told(error)}"
             self._hopeless = message if isinstance(error, BlockedError) else ""

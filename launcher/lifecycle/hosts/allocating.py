@@ -11,6 +11,7 @@ from dataclasses import replace
 from launcher import causes
 from launcher.causes import Cause
 from launcher.lifecycle.ends import prepare
+from launcher.lifecycle.hosts import replacing
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import HostRecord, HostState
 from launcher.lifecycle.values import AskHost, HostAnswers, HostGranted, HostRefused, LeaveHost, OpenLink
@@ -51,7 +52,8 @@ def host_granted(run: Run, granted: HostGranted) -> None:
         message = "its engine has granted it without an address"
         host_refused(run, HostRefused(now=run.now, host=granted.host.name, message=message))
         return
-    if record.state is not HostState.ASKED or run.state.phase is not Phase.ALLOCATING:
+    awaited = Phase.TRAINING if record.replaces else Phase.ALLOCATING
+    if record.state is not HostState.ASKED or run.state.phase is not awaited or run.state.stop_how:
         run.do(LeaveHost(host=granted.host.name))
         return
     if granted.host != record.host:
@@ -69,6 +71,8 @@ def host_refused(run: Run, refused: HostRefused) -> None:
         cause = causes.host_lost(refused.host, refused.message, refused.advice)
         lost_early(run, record, cause)
         run.record(events.HostChanged(host=refused.host, state=HostState.LOST.value, message=refused.message))
+        if record.replaces:
+            replacing.nobody_comes(run, record, refused.message)
 
 
 def host_answers(run: Run, answers: HostAnswers) -> None:
@@ -76,6 +80,8 @@ def host_answers(run: Run, answers: HostAnswers) -> None:
     record = run.state.hosts[answers.host]
     if record.state is HostState.GRANTED:
         record.state, record.open_ports = HostState.ANSWERING, answers.open_ports
+        if record.replaces and run.state.phase is Phase.TRAINING and not run.state.stop_how:
+            replacing.answers(run, record)
 
 
 def lost_early(run: Run, record: HostRecord, cause: Cause) -> None:

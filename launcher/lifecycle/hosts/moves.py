@@ -12,10 +12,11 @@ import math
 
 from launcher import causes
 from launcher.lifecycle.ends import prepare, stop_trainer, tasks_died
+from launcher.lifecycle.hosts import replacing
 from launcher.lifecycle.hosts.allocating import asked_for, lost_early
 from launcher.lifecycle.roaming import alone, costs
 from launcher.lifecycle.run import Run
-from launcher.lifecycle.state import SHUT, Generation, HostState, Move, TaskRecord, Training
+from launcher.lifecycle.state import SHUT, Generation, HostRecord, HostState, Move, TaskRecord, Training
 from launcher.lifecycle.state.roster import Is
 from launcher.lifecycle.values import HostLost, LeaveHost, TellTask
 from launcher.plan.model import Plan
@@ -42,26 +43,41 @@ def host_lost(run: Run, lost: HostLost) -> None:
     if run.state.phase is Phase.ALLOCATING:
         lost_early(run, record, causes.host_lost(lost.host, lost.message, lost.advice))
         return
+    never_came = record.replaces and record.state is not HostState.ANSWERING
     record.state = HostState.LOST
+    if never_came:
+        replacing.ask_for_another(run, record)
+        replacing.nobody_comes(run, record, words)
+        return
     if lost.lied or not _may_go_on(run):  # nobody can tell what a liar's tasks do
         _fail(run, lost)
     elif not _needed(run, lost.host):
         _do_without(run, lost.host)
-    elif len(run.state.plan.hosts) == 1:
-        _fail(run, lost)
     else:
-        try:
-            plan = _plan_without(run)
-            if alone.is_possible(run):
-                _let_roam(run, lost, plan)
-            else:
-                _leave(run, lost, plan)
-        except NowhereToGoError as error:
-            if not alone.goes_on_with_fewer(run, lost.host):
-                _fail(run, lost, f"; the run cannot go on without it: {error}")
-            else:
-                run.notice("warning", f"{error}: the run goes on with fewer workers")
-                _let_roam(run, lost, run.state.plan)
+        _go_on_without(run, record, lost)
+
+
+def _go_on_without(run: Run, record: HostRecord, lost: HostLost) -> None:
+    roams, state = alone.is_possible(run), run.state
+    waits = roams and not _why_not(run) and replacing.ask_for_another(run, record)
+    if len(state.plan.hosts) == 1 and not waits:
+        _fail(run, lost)
+        return
+    try:
+        plan = _plan_without(run)
+        if roams:
+            _let_roam(run, lost, plan)
+        else:
+            _leave(run, lost, plan)
+    except NowhereToGoError as error:
+        if alone.goes_on_with_fewer(run, lost.host):
+            run.notice("warning", f"{error}: the run goes on with fewer workers")
+        elif waits:
+            run.notice("warning", f"{error}: another host is waited for")
+        else:
+            _fail(run, lost, f"; the run cannot go on without it: {error}")
+            return
+        _let_roam(run, lost, state.plan)
 
 
 def _may_go_on(run: Run) -> bool:
@@ -98,16 +114,27 @@ def _is_late(run: Run, record: TaskRecord) -> bool:
 
 def _plan_without(run: Run) -> Plan:
     """The plan of the next generation. Raises NowhereToGoError."""
+    if why := _why_not(run):
+        raise NowhereToGoError(why)
+    needed = alone.to_place(run) if alone.is_possible(run) else _open(run)
+    return moved(run.state.plan, run.state.barred, needed)
+
+
+def _why_not(run: Run) -> str:
+    """Why the run does not go on without one of its hosts, wherever its tasks could go; empty if it does."""
     state, allowed = run.state, run.state.plan.policy.lost_hosts
     if state.moves >= allowed:
-        raise NowhereToGoError(f"policy.lost_hosts is {allowed}")
+        return f"policy.lost_hosts is {allowed}"
     if not (state.plan.model_dir or state.trains_in):
-        raise NowhereToGoError("its checkpoints are not known; set model_dir to a folder that every host reaches")
-    roles = (Role.EVALUATOR,) if state.phase is Phase.DRAINING else ROLES
-    open_tasks = frozenset(record.task for record in run.state.of_role(*roles) if not record.state.final)
-    if run.state.chief.state.final and any(record.task in open_tasks for record in run.state.workers):
-        raise NowhereToGoError("the chief has ended, and workers cannot start the training again")
-    return moved(state.plan, state.barred, alone.to_place(run) if alone.is_possible(run) else open_tasks)
+        return "its checkpoints are not known; set model_dir to a folder that every host reaches"
+    if state.chief.state.final and any(record.task in _open(run) for record in state.workers):
+        return "the chief has ended, and workers cannot start the training again"
+    return ""
+
+
+def _open(run: Run) -> frozenset[TaskId]:
+    roles = (Role.EVALUATOR,) if run.state.phase is Phase.DRAINING else ROLES
+    return frozenset(record.task for record in run.state.of_role(*roles) if not record.state.final)
 
 
 def _leave(run: Run, lost: HostLost, plan: Plan) -> None:

@@ -73,6 +73,7 @@ def goes_on_with_fewer(run: Run, host: str) -> bool:
         state.plan = moved(state.plan, state.barred, needed)
     except NowhereToGoError:
         return False
+    state.homesick += len(workers)
     for record in workers:
         state.generation.departed += (f"{record.task} {record.attempt.number}",)
         state.generation.unplaced.pop(record.task, None)
@@ -95,16 +96,39 @@ def leave(run: Run, lost_host: HostLost, needed: list[TaskRecord], *, leased_unt
     for record in run.tasks:
         if record.planned.host == lost_host.host and record.alive and record not in needed:
             exited(run, record, _killed(record))
-    for planned in run.state.plan.tasks:
-        record = run.state.tasks[planned.task]
-        if record.planned != planned:
-            record.planned = planned
+    going = [*needed, *(record for record in homeless(run) if record not in needed)]
+    _take_places(run)
     for record in needed:
         may_start = dead_at if run.is_chief(record) else leased_until
         generation.unplaced[record.task] = max(may_start, generation.unplaced.get(record.task, -math.inf))
         _count_as_dead(run, record, detected_s=lost_host.silent_s)
-    place(run, needed)
-    see_folder(run, needed)
+    _go(run, going)
+
+
+def homeless(run: Run) -> list[TaskRecord]:
+    """Those whose host is lost, and who have no other yet."""
+    tasks = (run.state.tasks[task] for task in run.state.generation.unplaced)
+    return [record for record in tasks if record.planned.host in run.state.lost]
+
+
+def settle_down(run: Run) -> None:
+    """Those who had no host go where the run's plan has them now."""
+    going = homeless(run)
+    _take_places(run)
+    _go(run, going)
+
+
+def _take_places(run: Run) -> None:
+    for planned in run.state.plan.tasks:
+        record = run.state.tasks[planned.task]
+        if record.planned != planned:
+            record.planned = planned
+
+
+def _go(run: Run, records: list[TaskRecord]) -> None:
+    found = [record for record in records if record.planned.host not in run.state.lost]
+    place(run, found)
+    see_folder(run, found)
 
 
 def _killed(record: TaskRecord) -> protocol.Exited:
@@ -121,7 +145,9 @@ def _count_as_dead(run: Run, record: TaskRecord, *, detected_s: float) -> None:
     if run.is_chief(record):
         run.state.training.barrier_open = False
     if was_there:
-        run.move(record, TaskState.BACKOFF, reason=f"its host is lost; goes on on {record.planned.host}")
+        where = record.planned.host
+        goes_on = "waits for another" if where in run.state.lost else f"goes on on {where}"
+        run.move(record, TaskState.BACKOFF, reason=f"its host is lost; {goes_on}")
         lost(run, record, detected_s=detected_s)
 
 
@@ -149,9 +175,10 @@ def start_the_placed(run: Run) -> None:
     when their former attempts can do no harm any more."""
     generation = run.state.generation
     unplaced, ported = generation.unplaced, generation.ported
-    if not unplaced or not ported >= unplaced.keys():
+    going = unplaced.keys() - {record.task for record in homeless(run)}
+    if not going or not ported >= going:
         return
-    for task in list(unplaced):
+    for task in sorted(going):
         record, may_start = run.state.tasks[task], unplaced.pop(task)
         ported.discard(task)
         if record.state is TaskState.WAITING:  # it has never run, or left in order

@@ -73,11 +73,12 @@ def scale(run: Run, asked: ScaleAsked) -> None:
         what = "a share of it is lost, or trained twice, if the program divides its input by their number"
         run.notice("warning", f"{run.state.reads}, and the number of workers has changed: {what}")
     wanted = _wanted(run)
+    run.state.homesick = 0
     run.notice("info", f"from {len(wanted)} workers to {asked.count}")
     _count_costs(run, len(wanted), asked.count)
     for record in sorted(wanted, key=lambda record: record.task)[asked.count :]:
         _leave(run, record)
-    _have_join(run, asked.count - len(wanted))
+    have_join(run, asked.count - len(wanted))
 
 
 def _wanted(run: Run) -> list[TaskRecord]:
@@ -106,11 +107,11 @@ def watch_scaling(run: Run) -> None:
 
 
 def watch_least(run: Run) -> None:
-    """Fewer workers than are to be there at least, since some have failed for good or their hosts are lost: nobody can
-    be had in their place."""
+    """Fewer workers than are to be there at least, since some have failed for good or their hosts are lost, and no
+    other host comes in whose place they would come back."""
     state = run.state
     there = [record for record in state.of_role(Role.WORKER) if record.state not in _GONE]
-    if not is_short(run, len(there)):
+    if not is_short(run, len(there)) or state.awaits_host:
         state.short_since = math.inf
         return
     state.short_since = min(state.short_since, run.now)
@@ -137,8 +138,8 @@ def _leave(run: Run, record: TaskRecord) -> None:
         run.move(record, TaskState.LEFT, reason=_FEWER)
 
 
-def _have_join(run: Run, count: int) -> None:
-    """So many workers more; where there is not room for all, as many as there is room for."""
+def have_join(run: Run, count: int) -> int:
+    """So many workers more; where there is not room for all, as many as there is room for. Gives how many were not."""
     at_once = count
     while count > 0:
         at_once = min(at_once, count)
@@ -148,8 +149,9 @@ def _have_join(run: Run, count: int) -> None:
         except NowhereToGoError as error:
             if at_once == 1:
                 run.notice("warning", f"no further worker: {error}")
-                return
+                return count
             at_once //= 2
+    return 0
 
 
 def _join(run: Run, count: int) -> None:

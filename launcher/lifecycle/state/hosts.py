@@ -24,7 +24,7 @@ class HostRecord:
     cannot be guarded; ``reserved``: the newest generation that it holds ports for; ``cause``: why it was lost, when
     nothing had begun yet, and ``lost_at``: when; ``drained``: everything is to leave it. ``has_grace``: when its lease
     is over, its tasks get the grace time, as far as its agent has agreed; ``told_grace``: what it was told of that
-    last."""
+    last. ``replaces``: the lost host in whose place it was asked for."""
 
     host: PlannedHost
     state: HostState = HostState.ASKED
@@ -35,3 +35,4 @@ class HostRecord:
     drained: bool = False
     has_grace: bool = True
     told_grace: bool = True
+    replaces: str = ""

@@ -164,7 +164,8 @@ class RunState:
     ``roams``: whether the sessions of all trainers can be told where everybody is, None where none has said so;
     ``lease_grace``: whether tasks get the grace time when the lease of their host is over;
     ``fixed``: why their number cannot change, ``divides``: which line of the program relies on it,
-    ``reads``: which may, ``short_since``: fewer workers are left than there are to be at least;
+    ``reads``: which may, ``short_since``: fewer workers are left than there are to be at least; ``homesick``: how many
+    have left for want of a host, and come back when there is one;
     ``holds``: trainers hold still, ``hold_until``: at most, ``saves_now``: the chief was told to save meanwhile;
     ``saved``: the last checkpoint; ``unanswered``: tasks that were asked what they do, and when; ``moves``: how many
     hosts were left behind by new generations; ``move``: the last of these, until everybody trains again; ``scaling``:
@@ -177,7 +178,7 @@ class RunState:
     first_generation: int = 1
     drills: tuple[DrillRecord, ...] = ()
     changed: dict[TaskId, TaskRecord] = field(default_factory=dict)
-    hosts: Mapping[str, HostRecord] = field(default_factory=dict)
+    hosts: dict[str, HostRecord] = field(default_factory=dict)
     phase: Phase = Phase.ALLOCATING
     began_at: float = math.inf
     moves: int = 0
@@ -208,6 +209,7 @@ class RunState:
     divides: str = ""
     reads: str = ""
     short_since: float = math.inf
+    homesick: int = 0
     holds: bool = False
     hold_until: float = math.inf
     saves_now: bool = False
@@ -225,6 +227,12 @@ class RunState:
     def lost(self) -> frozenset[str]:
         """Hosts that are not used any more."""
         return frozenset(name for name, record in self.hosts.items() if record.state is HostState.LOST)
+
+    @property
+    def awaits_host(self) -> bool:
+        """Whether another host may still come in the place of a lost one."""
+        coming = (HostState.ASKED, HostState.GRANTED)
+        return any(record.replaces and record.state in coming for record in self.hosts.values())
 
     @property
     def barred(self) -> frozenset[str]:
@@ -259,7 +267,7 @@ def initial(plan: Plan, former: Former) -> RunState:
         plan=plan,
         generation=Generation(former.generation + 1, records),
         first_generation=former.generation + 1,
-        hosts=MappingProxyType({host.name: HostRecord(host=host) for host in plan.hosts}),
+        hosts={host.name: HostRecord(host=host) for host in plan.hosts},
         training=Training(max_steps=plan.max_steps),
         drills=tuple(DrillRecord(number=number, drill=drills.parse(text)) for number, text in enumerate(plan.inject)),
         changed=changed,

@@ -18,6 +18,7 @@ from launcher.hosts.engine import Answers, Engine, Needs
 from launcher.hosts.local import LocalReach
 from launcher.hosts.reach import SWEEP, Program, Reach, ReachError
 from launcher.plan.model import PlannedHost
+from launcher.spec.hosts import Traits
 from launcher.spec.types import Section
 
 
@@ -28,6 +29,8 @@ class FleetKeys(Section):
     """Hosts that are not to be had."""
     fault: str = ""
     """What this engine does wrong: the name of one of its methods."""
+    replaceable: bool = False
+    """Whether another host is to be had in the place of a lost one."""
     folder: str = ""
     """Where files say what happens: NAME.late is waited for with the grant, NAME.lost with the loss."""
 
@@ -49,11 +52,15 @@ class Fleet(Engine):
         if keys.fault == "init":
             raise RuntimeError("no fleet today")
         self._lives: dict[str, asyncio.Task[None]] = {}
+        self._granted = 0
 
     @classmethod
     def sites(cls, keys: FleetKeys) -> tuple[PlannedHost, ...]:
         names = (f"fleet-{n}" for n in range(keys.hosts))
-        return tuple(PlannedHost(name=name, address="", transport="fleet", way="of the fleet") for name in names)
+        traits = Traits(replaceable=keys.replaceable)
+        return tuple(
+            PlannedHost(name=name, address="", transport="fleet", traits=traits, way="of the fleet") for name in names
+        )
 
     @classmethod
     def reaches(cls, keys: FleetKeys, environ: Mapping[str, str]) -> Mapping[str, Reach]:
@@ -71,7 +78,8 @@ class Fleet(Engine):
             self._lives[needs.host.name] = asyncio.ensure_future(self._live(needs.host))
 
     async def _live(self, host: PlannedHost) -> None:
-        folder, number = Path(self.given.folder), int(host.name.rpartition("-")[2])
+        folder, number = Path(self.given.folder), self._granted
+        self._granted += 1
         await _until(lambda: not (folder / f"{host.name}.late").exists())
         self.answers.granted(replace(host, address=f"127.0.0.{2 + number}"))
         await _until((folder / f"{host.name}.lost").exists)
