@@ -42,6 +42,7 @@ from launcher.wire.words import limits
 
 INHERITS = "inherits"  # in plan.json: the names of the variables that tasks here get from whoever starts the run
 _POLL_S = 0.05
+_LIVELY_S = 0.5  # since the last event or sample
 _START_POLL_S = 0.005
 _LAST_WORDS_BYTES = 4096  # what a pipe takes at once
 
@@ -237,13 +238,15 @@ def _show_no_more() -> None:
 
 
 def _follow(reader: RunReader, console: RunConsole, keyboard: Keyboard, alive: Callable[[], bool]) -> int | None:
+    heard_at = time.monotonic()
     while True:
-        last_round = not alive()
-        for news in reader.read():
+        last_round, now = not alive(), time.monotonic()
+        for news in reader.read(often=not last_round):
             show(partial(console.show, news))
+            heard_at = now
         if keyboard.poll():
             raise LeftError
         show(partial(console.tick, time.time()))
         if last_round:
             return reader.view.ended.exit_code if reader.view.ended else None
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S if now - heard_at < _LIVELY_S else 2 * _POLL_S)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from heapq import merge
@@ -14,6 +16,7 @@ from launcher.record.sampling.samples import AnySample, Sample, SampleReader, as
 from launcher.record.view import RunView
 
 News = Recorded | AnySample
+_SAMPLES_EVERY_S = 0.25
 
 
 class RunReader:
@@ -26,11 +29,15 @@ class RunReader:
         self._events = EventReader(folder.events, self.view.n + 1, offset=known.offset if known else 0)
         self._samples = SampleReader(folder.samples, known.places if known else None)
         self._past = history(folder.samples) if known is None else None
+        self._sampled_at = -math.inf
 
-    def read(self, *, final: bool = False) -> Iterator[News]:
+    def read(self, *, final: bool = False, often: bool = False) -> Iterator[News]:
         """What was added since, in the order of time; the view has taken each when it is given. ``final``: nobody
-        writes any more."""
-        samples: list[AnySample] = self._samples.read()
+        writes any more; ``often``: it is asked many times a second, and samples, of which there is one in a second, are
+        not looked for each time."""
+        now, samples = time.monotonic(), list[AnySample]()
+        if not often or now - self._sampled_at > _SAMPLES_EVERY_S:
+            samples, self._sampled_at = self._samples.read(), now
         if self._past is not None:
             samples, self._past = list(self._past), None
         for news in merge(self._events.read(final=final), samples, key=_at):

@@ -81,7 +81,7 @@ class TaskView:
     def restarts(self) -> int:
         """How often it was started again in place; a new generation starts everybody anew, and one that moves goes on
         elsewhere."""
-        return len(self.restarted)
+        return len(self.restarted) if len(self.attempts) > 1 else 0
 
     @property
     def restarted(self) -> list[AttemptView]:

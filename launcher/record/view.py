@@ -219,7 +219,8 @@ class RunView:
             self._note_loss(task, sample)
             self._heard(task, sample.at)
             task.take(sample)
-            self._stepped(sample.at)
+            if sample.global_step is not None:
+                self._stepped(sample.at)
 
     def _heard(self, task: TaskView, at: float) -> None:
         if task.host in self.hosts:

@@ -21,6 +21,7 @@ from launcher.views.live.clock import EventClock
 from launcher.views.live.complaints import Complaints
 from launcher.views.live.frame import Looks, Size, frame
 from launcher.views.logs import LastLines, LogWriter, MergedLogs
+from launcher.views.pace import Pace
 from launcher.views.spans import Line, count, duration, encodable, glyphs_for
 from launcher.views.telling import tell
 from launcher.views.terminal import put
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
 REFRESH_S = 0.2
-_LONGEST_REFRESH_S = 3.0
 _MUCH_S = 0.01  # of CPU, for one picture
-_COST_SHARE = 100
 PROGRESS_EVERY_S = 10.0
 
 
@@ -98,6 +97,7 @@ class PlainConsole:
         self._told_step: int | None = None
         self._all_lines = all_lines
         self._quiet: dict[TaskId, Quiet] = {}
+        self._pace = Pace()
         self._left_out = 0
 
     def start(self) -> None:
@@ -119,12 +119,19 @@ class PlainConsole:
             self._say(*told)
 
     def tick(self, now: float) -> None:
-        self._write_logs()
+        if self._pace.is_due(now):
+            with self._pace.measured(now):
+                some = self._write_logs()
+                self._tell_progress(now)
+            if some:
+                self._pace.hasten()
+            self._out.flush()
+
+    def _tell_progress(self, now: float) -> None:
         step = self._view.global_step
         if step != self._told_step and now - self._told_at >= PROGRESS_EVERY_S and not self._view.ended:
             self._say(_progress_words(self._view, now), "cyan")
             self._told_at, self._told_step = now, step
-        self._out.flush()
 
     def stop(self, now: float) -> None:
         self._write_logs(final=True)
@@ -142,18 +149,22 @@ class PlainConsole:
         lines = [f"tflaunch | {first}", *(f"tflaunch |   {line}" for line in more)]
         put([((line, style),) for line in lines], self._out, color=self._color)
 
-    def _write_logs(self, *, final: bool = False) -> None:
-        tasks = tuple(sorted(self._view.tasks))
+    def _write_logs(self, *, final: bool = False) -> bool:
+        """Whether there was anything new."""
+        some = False
         if self._logs is None or self._writer is None:
+            tasks = tuple(sorted(self._view.tasks))
             if not tasks:
-                return
+                return False
             self._logs = MergedLogs.of_run(self._folder, tasks)
             self._writer = LogWriter(self._out, tasks, color=self._color)
         for task, lines in self._logs.drain() if final else self._logs.poll():
+            some = True
             shown = lines if self._all_lines else self._quiet.setdefault(task, Quiet()).kept(lines)
             self._left_out += len(lines) - len(shown)
             if shown:
                 self._writer.write(task, shown)
+        return some
 
 
 def _progress_words(view: RunView, now: float) -> str:
@@ -171,7 +182,7 @@ def _progress_words(view: RunView, now: float) -> str:
 
 class LiveConsole:
     """A picture that is drawn anew when it has changed, at most every ``REFRESH_S``; where that is much work, with
-    thousands of tasks, as seldom as it takes to spend about a hundredth of a core on it."""
+    thousands of tasks, as seldom as ``Pace`` has it."""
 
     def __init__(
         self, view: RunView, folder: RunFolder, console: Console, *, zone: tzinfo | None = None, metric: str = ""
@@ -189,8 +200,7 @@ class LiveConsole:
         self._glyphs = glyphs_for(console.encoding)
         self._live: Live | None = None
         self._drawn: tuple[Line, ...] | None = None
-        self._drawn_at = 0.0
-        self._refresh_s = REFRESH_S
+        self._pace = Pace(least_s=REFRESH_S, free_s=_MUCH_S)
 
     def start(self) -> None:
         from rich.live import Live
@@ -205,14 +215,11 @@ class LiveConsole:
         """Nothing to do: the picture is of the view."""
 
     def tick(self, now: float) -> None:
-        if self._live is not None and not 0 <= now - self._drawn_at < self._refresh_s:
-            began = time.thread_time()
-            self._draw(self._live, now)
-            cost_s = time.thread_time() - began
-            self._refresh_s = min(_LONGEST_REFRESH_S, cost_s * _COST_SHARE) if cost_s > _MUCH_S else REFRESH_S
+        if self._live is not None and self._pace.is_due(now):
+            with self._pace.measured(now):
+                self._draw(self._live, now)
 
     def _draw(self, live: Live, now: float) -> None:
-        self._drawn_at = now
         lines = self.lines(now)
         if lines != self._drawn:
             self._drawn = lines
@@ -227,6 +234,7 @@ class LiveConsole:
     def lines(self, now: float) -> tuple[Line, ...]:
         """What is to be seen now. One line of the terminal stays free for the cursor."""
         width, height = self._console.size
+        self._complaints.look()
         looks = Looks(
             metric=self._metric,
             text_of=self._last_lines.of if self.shows_last_lines else lambda task: "",

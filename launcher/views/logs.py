@@ -8,11 +8,11 @@ different tasks never mix.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from launcher.record.files.log_file import read_at, size_of
+from launcher.record.files.log_file import ends_of, read_at, size_of
 from launcher.record.runs import RunFolder
 from launcher.views.lines import LineAssembler
 from launcher.views.spans import encodable, paint
@@ -34,7 +34,8 @@ class MergedLogs:
     Files may not exist yet. ``skip``: begin at the present ends of the files.
     """
 
-    def __init__(self, files: Sequence[tuple[TaskId, Path]], *, skip: bool = False) -> None:
+    def __init__(self, folder: Path, files: Sequence[tuple[TaskId, Path]], *, skip: bool = False) -> None:
+        self._folder = folder
         self._files = [_Follower(task, path) for task, path in files]
         self._turn = 0
         if skip:
@@ -44,14 +45,15 @@ class MergedLogs:
     @classmethod
     def of_run(cls, folder: RunFolder, tasks: Sequence[TaskId], *, skip: bool = False) -> MergedLogs:
         """The logs of these tasks of the run."""
-        return cls([(task, folder.log(task)) for task in tasks], skip=skip)
+        return cls(folder.logs, [(task, folder.log(task)) for task in tasks], skip=skip)
 
     def poll(self) -> Iterator[Lines]:
         """The lines that have come, at most ``CHUNK_BYTES`` of each task. Does not block."""
+        ends = ends_of(self._folder)
         order = self._files[self._turn :] + self._files[: self._turn]
         self._turn = (self._turn + 1) % len(self._files) if self._files else 0
         for file in order:
-            if lines := file.read():
+            if lines := file.read(ends.get(file.name, 0)):
                 yield file.task, lines
 
     def drain(self) -> Iterator[Lines]:
@@ -71,6 +73,7 @@ class MergedLogs:
 class _Follower:
     def __init__(self, task: TaskId, path: Path) -> None:
         self.task = task
+        self.name = path.name
         self.behind = False
         self._path = path
         self._offset = 0
@@ -80,8 +83,9 @@ class _Follower:
         """Goes on from ``offset``, or from the present end."""
         self._offset = size_of(self._path) if offset is None else offset
 
-    def read(self) -> list[str]:
-        size = size_of(self._path)
+    def read(self, end: int | None = None) -> list[str]:
+        """What has come. ``end``: of the file, if it is known."""
+        size = size_of(self._path) if end is None else end
         if size < self._offset:  # written anew
             self._offset, self._assembler = 0, LineAssembler()
         if size == self._offset:
@@ -90,6 +94,9 @@ class _Follower:
         data, self._offset = read_at(self._path, self._offset, min(CHUNK_BYTES, size - self._offset))
         self.behind = bool(data) and self._offset < size
         return self._assembler.feed(data)
+
+    def has_news(self, ends: Mapping[str, int]) -> bool:
+        return ends.get(self.name, 0) != self._offset
 
     def flush(self) -> list[str]:
         return self._assembler.flush()
@@ -186,7 +193,8 @@ def print_logs(
     more = wait is not None
     while more and wait is not None:
         more = wait()
-        _print_new(files, writer)
+        ends = ends_of(folder.logs)
+        _print_new([file for file in files if file.has_news(ends)], writer)
         out.flush()
     for file in files:
         if rest := file.flush():

@@ -1,7 +1,7 @@
 """The conversation of the preloaded interpreter with the agent, one JSON object a datagram.
 
-To it: first ``{"modules": […]}``; then for each task ``{"kind": "start", "task", "attempt", "program", "cwd", "env",
-"python", "argv", "title", "agent_pid"}`` with the output file as the first descriptor (SCM_RIGHTS), or
+To it: first ``{"modules": […], "home"}``; then for each task ``{"kind": "start", "task", "attempt", "program", "cwd",
+"env", "python", "argv", "title", "agent_pid"}`` with the output file as the first descriptor (SCM_RIGHTS), or
 ``{"kind": "start_file"}`` with a file that holds this text as the second. From it: ``{"kind": "ready", "pid",
 "seconds"}``, then for each task ``{"kind": "started", "task", "attempt", "pid"}``, which is sent before the program's
 first line runs, or ``{"kind": "failed", "task", "attempt", "message"}``.
@@ -46,7 +46,7 @@ def serve(modules_at_start: frozenset[str]) -> Callable[[], None] | None:
         return None
     began = time.monotonic()
     title.set_title("tflaunch: preload")
-    template = warm.imported(message["modules"], modules_at_start)
+    template = warm.imported(message["modules"], modules_at_start, message["home"])
     gc.collect()
     gc.freeze()
     assert_forkable()

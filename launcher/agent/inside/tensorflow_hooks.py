@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from functools import partial
-from types import ModuleType, SimpleNamespace
 
-from launcher.agent.inside import importing, last_words
+from launcher.agent.inside import generated, importing, last_words
 from launcher.wire import keras, post_import
 from launcher.wire.variables import TASK_SOCKET_VARIABLE, TRAINER_VARIABLE, TUNE_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
-
-_AUTOGRAPH_LOADER = "tensorflow.python.autograph.pyct.loader"
 
 
 def load_adjust() -> Any:
@@ -39,7 +35,7 @@ def choose_keras_at_import() -> None:
 
 def adjust(module: Any, environ: Mapping[str, str]) -> None:
     """Applies the adjustments that the environment names. ``environ``: as it was at the start."""
-    _write_generated_code_here(environ)
+    _generate_here(environ)
     names = _names(environ)
     if names:
         os.environ[TRAINER_VARIABLE] = str(os.getpid())
@@ -55,7 +51,7 @@ def at_import(hidden: importing.Hidden, path: tuple[str, ...], environ: Mapping[
 
 
 def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], environ: Mapping[str, str]) -> None:
-    _write_generated_code_here(environ)
+    _generate_here(environ)
     names = _names(environ)
     with importing.as_before(hidden, path):
         compat = _load("launcher.estimator.compat")
@@ -67,21 +63,8 @@ def _bring_in(hidden: importing.Hidden, path: tuple[str, ...], environ: Mapping[
         module.apply_on_import(names, environ)
 
 
-def _write_generated_code_here(environ: Mapping[str, str]) -> None:
-    """Has AutoGraph write what it generates into the run's private folder, which goes with the run. TensorFlow removes
-    these files at the end of its process only, and who is killed has none. Where programs put theirs stays as it is."""
-    folder = os.path.dirname(environ.get(TASK_SOCKET_VARIABLE, ""))  # noqa: PTH120
-    loader: Any = sys.modules.get(_AUTOGRAPH_LOADER)
-    if folder and isinstance(getattr(loader, "tempfile", None), ModuleType):
-        make = partial(_temporary_file, loader.tempfile.NamedTemporaryFile, folder)
-        loader.tempfile = SimpleNamespace(NamedTemporaryFile=make)
-
-
-def _temporary_file(make: Callable[..., Any], folder: str, **options: Any) -> Any:
-    try:
-        return make(dir=folder, **options)
-    except OSError:  # the program has become somebody else, or there is room on its own disk alone
-        return make(**options)
+def _generate_here(environ: Mapping[str, str]) -> None:
+    generated.goes_to(os.path.dirname(environ.get(TASK_SOCKET_VARIABLE, "")))  # noqa: PTH120
 
 
 def _names(environ: Mapping[str, str]) -> frozenset[str]:

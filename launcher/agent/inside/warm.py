@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -10,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.agent.inside import fresh
+from launcher.agent.inside import fresh, generated
 from launcher.agent.inside.forked import Effects, Template
 from launcher.agent.inside.importing import OURS, Hidden, recording, top_of
 from launcher.agent.inside.tensorflow_hooks import choose_keras_at_import, load_adjust
@@ -19,12 +20,13 @@ from launcher.agent.inside.tensorflow_hooks import choose_keras_at_import, load_
 _USED_BY_ESTIMATOR = ("google.protobuf.descriptor_pb2", "numpy.random", "{keras}.src.engine.base_layer_v1")
 
 
-def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Template:
-    """Imports ``modules``; ``tensorflow`` means tf.estimator and what it uses as well. Raises what an import raises."""
+def imported(modules: Sequence[str], modules_at_start: frozenset[str], home: str) -> Template:
+    """Imports ``modules``; ``tensorflow`` means tf.estimator and what it uses as well. ``home``: a private folder.
+    Raises what an import raises."""
     env, path, filters = dict(os.environ), tuple(sys.path), tuple(warnings.filters)
     choose_keras_at_import()
     with recording() as needs:
-        effects = tuple(_import(name) for name in modules)
+        effects = tuple(_import(name, home) for name in modules)
         adjust = load_adjust() if "tensorflow" in modules else None
     sys.modules.pop("__mp_main__", None)  # multiprocessing's other name for __main__
     imported = frozenset({top_of(name) for name in sys.modules} - {top_of(name) for name in modules_at_start})
@@ -45,11 +47,11 @@ def imported(modules: Sequence[str], modules_at_start: frozenset[str]) -> Templa
     )
 
 
-def _import(name: str) -> Effects:
+def _import(name: str, home: str) -> Effects:
     env, before = dict(os.environ), tuple(warnings.filters)
     importlib.import_module(name)
     if name == "tensorflow":
-        _import_estimator()
+        _import_estimator(home)
     after = tuple(warnings.filters)
     start = min((position for position, item in enumerate(after) if item in before), default=len(after))
     return Effects(
@@ -60,7 +62,7 @@ def _import(name: str) -> Effects:
     )
 
 
-def _import_estimator() -> None:
+def _import_estimator(home: str) -> None:
     try:
         from launcher.estimator import compat
         from launcher.estimator.compat import conversions
@@ -76,4 +78,7 @@ def _import_estimator() -> None:
         full_name = name.format(keras=keras)
         if importlib.util.find_spec(full_name) is not None:
             importlib.import_module(full_name)
+    with contextlib.suppress(ImportError):
+        importlib.import_module(generated.LOADER)
+    generated.goes_to(home)
     conversions.convert_ahead()

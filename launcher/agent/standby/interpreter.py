@@ -61,7 +61,7 @@ def serve(modules_at_start: frozenset[str]) -> NoReturn:
     title.set_title("tflaunch: stands by")
     try:
         with _ends_with(owner, home):
-            template = warm.imported(facts["modules"], modules_at_start)
+            template = warm.imported(facts["modules"], modules_at_start, home.path)
         gc.collect()
         gc.freeze()
         fork_server.assert_forkable()

@@ -135,7 +135,7 @@ class Preloads:
             self._give_up(one, f"cannot be started: {limits.told(error)}")
             return
         ours.setblocking(False)
-        ours.send(json.dumps({"modules": one.command.modules}).encode())
+        ours.send(json.dumps({"modules": one.command.modules, "home": str(self._home)}).encode())
         one.link, one.ready = ours, False
         self._watch(one)
 

@@ -43,7 +43,7 @@ def _no_bytecode() -> Iterator[None]:
 
 
 def _keep_in_memory(module: ModuleType) -> None:
-    """Its file in /tmp would be removed by the first of all forks that ends, or by none; tracebacks show its lines."""
+    """Its file would be removed by the first of all forks that ends, or by none; tracebacks show its lines."""
     file = Path(str(module.__file__))
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     linecache.cache[str(file)] = (0, None, lines, str(file))

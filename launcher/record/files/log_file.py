@@ -117,6 +117,19 @@ _LISTED: dict[str, tuple[int, dict[str, list[tuple[int, str]]]]] = {}
 _SETTLED_NS = 1_000_000_000  # in one tick of the file system's clock a folder may change again
 
 
+def ends_of(folder: Path) -> Mapping[str, int]:
+    """Where each log of the folder ends, by its name: all at once, since to ask for each takes ten times as long."""
+    ends: dict[str, int] = {}
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            log, _, digits = entry.name.rpartition(".")
+            is_part = len(digits) == _DIGITS and digits.isdigit()
+            name, begins = (log, int(digits)) if is_part else (entry.name, 0)
+            with contextlib.suppress(OSError):  # a part may be removed meanwhile
+                ends[name] = max(begins + entry.stat().st_size, ends.get(name, 0))
+    return ends
+
+
 def size_of(path: Path) -> int:
     """Where the log ends; 0 if there is none."""
     begins, newest = parts_of(path)[-1] if _length(path) else (0, path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from launcher.record.files.log_file import read_at, size_of
+from launcher.record.files.log_file import ends_of, read_at
 from launcher.record.runs import RunFolder
 from launcher.views.lines import LineAssembler
 from launcher.wire.roles import TaskId
@@ -35,27 +36,35 @@ class Complaints:
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._tasks: dict[TaskId, _Counted] = {}
+        self._ends: Mapping[str, int] = {}
+
+    def look(self) -> None:
+        """Sees which logs have grown."""
+        self._ends = ends_of(self._folder.logs)
 
     def of(self, task: TaskId) -> tuple[int, int]:
-        """Warnings and errors so far; of a log that was long before, in its last megabyte."""
-        path = self._folder.log(task)
-        size = size_of(path)
+        """Warnings and errors when it was looked last; of a log that was long before, in its last megabyte."""
         known = self._tasks.get(task)
         if known is None:
-            known = self._tasks[task] = _Counted(max(0, size - _FIRST_BYTES))
-        if size > known.offset:
-            data, known.offset = read_at(path, known.offset, _CHUNK_BYTES)
-            known.take(data)
+            known = self._tasks[task] = _Counted(self._folder.log(task))
+        known.take(self._ends.get(known.log.name, 0))
         return known.warnings, known.errors
 
 
 class _Counted:
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self._offset = -1
         self.warnings = self.errors = 0
         self._lines = LineAssembler()
         self._quiet = Quiet()
 
-    def take(self, data: bytes) -> None:
+    def take(self, end: int) -> None:
+        """What there is up to ``end``, or a piece of it."""
+        if self._offset < 0:
+            self._offset = max(0, end - _FIRST_BYTES)
+        if end <= self._offset:
+            return
+        data, self._offset = read_at(self.log, self._offset, _CHUNK_BYTES)
         warnings, errors = counted(self._quiet.kept(self._lines.feed(data)))
         self.warnings, self.errors = self.warnings + warnings, self.errors + errors

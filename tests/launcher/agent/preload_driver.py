@@ -58,7 +58,7 @@ class Preload:
                 start_new_session=True,
                 preexec_fn=_spoil_signals,
             )
-        self._socket.send(json.dumps({"modules": list(modules)}).encode())
+        self._socket.send(json.dumps({"modules": list(modules), "home": ""}).encode())
 
     def answer(self) -> dict[str, object]:
         """The next message; empty when the preloaded interpreter has closed its end."""

@@ -162,17 +162,22 @@ def test_warnings_and_errors_are_counted() -> None:
 def test_counts_follow_the_logs(tmp_path: Path) -> None:
     folder, task = RunFolder.create(tmp_path, "r", START), TaskId.parse("worker:0")
     complaints = Complaints(folder)
+    complaints.look()
     assert complaints.of(task) == (0, 0)
     with folder.log(task).open("a") as log:
         log.write("WARNING:mine:one\nERROR:mine:tw")
         log.flush()
+        complaints.look()
         assert complaints.of(task) == (1, 0)
         log.write("o\n" + "x" * 200_000 + "\nWARNING:mine:three\n")
         log.flush()
+        complaints.look()
         for _ in range(6):
             complaints.of(task)
     assert complaints.of(task) == (2, 1)
-    assert Complaints(folder).of(task) == (1, 1)  # the first look takes a piece only
+    again = Complaints(folder)
+    again.look()
+    assert again.of(task) == (1, 1)  # the first look takes a piece only
     row = arrange([], 3, Known())
     assert row == []
 
