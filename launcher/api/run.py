@@ -17,10 +17,9 @@ from launcher.api.record import RunRecord
 from launcher.api.result import Result
 from launcher.record.events import EvaluationDone, Recorded, to_line
 from launcher.record.reading import RunReader, as_recorded
-from launcher.record.runs import read_supervisor
 from launcher.record.states import StopHow
-from launcher.supervise import control
-from launcher.wire.errors import UsageError
+from launcher.supervise import control, pulse
+from launcher.wire.errors import HostError, UsageError
 from launcher.wire.protocol import Message
 
 POLL_S = 0.02
@@ -77,7 +76,7 @@ class Run(RunRecord):
         return self.wait()
 
     def ask_to_stop(self, *, now: bool = False) -> None:
-        """``stop`` that does not wait for the end."""
+        """``stop`` that does not wait for the end. Raises HostError if its supervisor is alive and does not answer."""
         self._ask(control.AskStop(how=(StopHow.KILL if now else StopHow.STOP).value, by="the process that owns it"))
 
     def scale(self, workers: int, *, force: bool = False) -> None:
@@ -110,7 +109,8 @@ class Run(RunRecord):
         """Sees to it that nothing of it is left. Blocks, at most a minute."""
         deadline = time.monotonic() + _END_PATIENCE_S
         if self.live:
-            self.ask_to_stop(now=True)
+            with contextlib.suppress(HostError):  # it ends when it goes on, since nobody owns it any more
+                self.ask_to_stop(now=True)
         self._let_go()
         while self.live and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -125,19 +125,8 @@ class Run(RunRecord):
 
     def _ask(self, message: Message) -> str:
         """An error text, empty if the supervisor took it."""
-        record = read_supervisor(self._files)
-        try:
-            line = control.Control(record.socket) if record is not None else None
-        except OSError:
-            line = None
-        if line is None:
-            return "the run has ended"
-        try:
-            return line.ask(message)
-        except OSError as error:
-            return str(error)
-        finally:
-            line.close()
+        error = pulse.ask(self._files, message)
+        return "the run has ended" if error is None else error
 
     def _let_go(self) -> None:
         owner, self._owner = self._owner, None

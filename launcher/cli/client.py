@@ -29,9 +29,10 @@ from launcher.plan.binding import standby_of
 from launcher.plan.model import Plan
 from launcher.record import runs
 from launcher.record.files.claim import claim
+from launcher.record.reachable import unreachable
 from launcher.record.reading import RunReader
-from launcher.supervise import control
-from launcher.views.console import RunConsole
+from launcher.supervise import control, pulse
+from launcher.views.console import LiveConsole, RunConsole
 from launcher.views.terminal import complain
 from launcher.wire import adjustments, standby
 from launcher.wire.errors import TflaunchError, UsageError
@@ -154,7 +155,7 @@ def watch(folder: runs.RunFolder, reader: RunReader, console: RunConsole, *, own
     ``own``: the run ends with this process; SIGINT, SIGTERM and SIGHUP are passed on to it. Otherwise SIGINT ends the
     watching alone (KeyboardInterrupt).
     """
-    line = _connect(folder)
+    line = None if runs.elsewhere(folder) else pulse.connect(folder)
     keyboard = Keyboard(reader.view, console, partial(ask, folder))
     try:
         if own and line is not None:
@@ -163,7 +164,8 @@ def watch(folder: runs.RunFolder, reader: RunReader, console: RunConsole, *, own
         console.start()
         keyboard.start()
         alive = line.is_open if line is not None else partial(there.goes_on, folder)
-        code = _follow(reader, console, keyboard, alive)
+        health = Health(folder, pulse.Pulse(folder, line, own=own), console)
+        code = _follow(reader, console, keyboard, health, alive)
         return code if code is not None or line is None else line.exit_code
     except LeftError:
         if line is not None:
@@ -176,32 +178,36 @@ def watch(folder: runs.RunFolder, reader: RunReader, console: RunConsole, *, own
             line.close()
 
 
-def _connect(folder: runs.RunFolder) -> control.Control | None:
-    record = runs.read_supervisor(folder)
-    if record is None or runs.elsewhere(folder):
-        return None
-    try:
-        return control.Control(record.socket)
-    except OSError:
-        return None
+class Health:
+    """Says it when the supervisor of a run that is watched does not answer, and when it does again."""
+
+    def __init__(self, folder: runs.RunFolder, of: pulse.Pulse, console: RunConsole) -> None:
+        self._run = folder.run
+        self._pulse = of
+        self._console = console
+        self._is_silent = False
+
+    def look(self, *, has_news: bool) -> None:
+        trouble = self._pulse.look(has_news=has_news)
+        if isinstance(self._console, LiveConsole):
+            self._console.trouble = trouble
+        elif bool(trouble) != self._is_silent:
+            complain(f"{self._run}: {trouble or 'its supervisor answers again'}")
+        self._is_silent = bool(trouble)
 
 
 def ask(folder: runs.RunFolder, message: Message) -> str:
-    """Sends one request to the run's supervisor: an error text, empty if it was taken."""
+    """Sends one request to the run's supervisor: an error text, empty if it was taken. Raises HostError if it is alive
+    and does not answer."""
     if away := runs.elsewhere(folder):
         if (said := there.ask(folder, message)) is not None:
             return said
         return f"{folder.run} is live on {away}, seen from here only by its files; ask for it there"
-    line = _connect(folder)
-    if line is None:
-        owner = folder.path.stat().st_uid
-        if owner != os.getuid() and runs.is_live(folder):
-            return f"{folder.run} is a run of {peers.user(owner)}; ask for it as that user"
-        return runs.unreachable(folder) or "the run has ended"
-    try:
-        return line.ask(message)
-    finally:
-        line.close()
+    owner = folder.path.stat().st_uid
+    if owner not in (os.getuid(), os.geteuid()) and runs.is_live(folder):
+        return f"{folder.run} is a run of {peers.user(owner)}; ask for it as that user"
+    error = pulse.ask(folder, message)
+    return unreachable(folder) or "the run has ended" if error is None else error
 
 
 def pause_while_live(folder: runs.RunFolder) -> bool:
@@ -237,13 +243,17 @@ def _show_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _follow(reader: RunReader, console: RunConsole, keyboard: Keyboard, alive: Callable[[], bool]) -> int | None:
+def _follow(
+    reader: RunReader, console: RunConsole, keyboard: Keyboard, health: Health, alive: Callable[[], bool]
+) -> int | None:
     heard_at = time.monotonic()
     while True:
         last_round, now = not alive(), time.monotonic()
         for news in reader.read(often=not last_round):
-            show(partial(console.show, news))
             heard_at = now
+            show(partial(console.show, news))
+        if not last_round:
+            health.look(has_news=heard_at == now)
         if keyboard.poll():
             raise LeftError
         show(partial(console.tick, time.time()))

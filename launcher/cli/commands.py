@@ -16,6 +16,7 @@ from launcher.cli import client
 from launcher.cli.looking import find, parsed, task_of, tidy_up
 from launcher.cli.slurm import allocation, there
 from launcher.record import reading, report, runs
+from launcher.record.reachable import stopped
 from launcher.record.states import StopHow
 from launcher.record.view import RunView
 from launcher.supervise import control
@@ -156,9 +157,23 @@ def logs(runs_dir: Path, run: str | None, task: str | None, *, follow: bool) -> 
         pass  # a job that waits has no tasks yet
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     only = task_of(folder, task) if task else None
-    wait = (lambda: client.pause_while_live(folder)) if follow else None
-    print_logs(folder, only, out=sys.stdout, color=color, wait=wait)
+    said = _say_stopped(folder, "")
+
+    def wait() -> bool:
+        nonlocal said
+        said = _say_stopped(folder, said)
+        return client.pause_while_live(folder)
+
+    print_logs(folder, only, out=sys.stdout, color=color, wait=wait if follow else None)
     return 0
+
+
+def _say_stopped(folder: runs.RunFolder, said: str) -> str:
+    """Says why nothing new comes of a live run, unless that was ``said``; gives what is the matter now."""
+    why = stopped(folder)
+    if why and why != said:
+        complain(f"{folder.run}: {why}")
+    return why
 
 
 def attach(runs_dir: Path, run: str | None, *, as_json: bool, plain: bool, metric: str) -> int:
@@ -180,7 +195,9 @@ def stop(runs_dir: Path, run: str | None, *, now: bool) -> int:
     error = client.ask(folder, control.AskStop(how=(StopHow.KILL if now else StopHow.STOP).value, by="tflaunch stop"))
     if error:
         raise UsageError(error)
+    said = ""
     while there.goes_on(folder):
+        said = _say_stopped(folder, said)
         time.sleep(0.05)
     _sum_up(reading.load_view(folder), folder)
     return 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from launcher.agent.host.sweep import tidy
 from launcher.cli.slurm import there
 from launcher.record import reading, report, runs
+from launcher.record.reachable import mute
 from launcher.record.states import Outcome
 from launcher.views.spans import duration
 from launcher.views.terminal import say, say_json
@@ -15,13 +17,14 @@ from launcher.wire.private.registry import FolderError
 from launcher.wire.protocol import JsonValue
 from launcher.wire.roles import TaskId
 
+_QUIET_S = 3.0  # word of most runs comes every second
+
 
 def _row(state: dict[str, JsonValue]) -> str:
     """One run in a line: how and when it ended, how long it took, and how far it came."""
     words = [f"{state['run']!s}  {state['outcome'] or 'live':11}"]
     words.append(f"{str(state['ended'] or '')[:19].replace('T', ' '):19}  {duration(_number(state['duration_s'])):>9}")
     words.append(f"step {_number(state['global_step']):,.0f}" if state["global_step"] is not None else "")
-    words.append(str(state["note"] or ""))
     return "  ".join(words).rstrip()
 
 
@@ -30,8 +33,15 @@ def _number(value: JsonValue) -> float:
 
 
 def _status(folder: runs.RunFolder) -> dict[str, JsonValue]:
-    """Where a run stands. To look ends nothing."""
-    return there.status(folder) or report.status_of(folder)
+    """Where a run stands. To look ends nothing. A supervisor of which nothing comes is asked whether it answers."""
+    state = there.status(folder) or report.status_of(folder)
+    quiet_s = time.time() - reading.load_view(folder).last_at
+    if state["outcome"] is None and not state["note"] and quiet_s > _QUIET_S and runs.is_live(folder):
+        from launcher.supervise import pulse
+
+        if not pulse.answers(folder):
+            return {**state, "note": mute(folder, pulse.QUIET_S)}
+    return state
 
 
 def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
@@ -45,6 +55,8 @@ def status(runs_dir: Path, run: str | None, *, as_json: bool) -> int:
     tasks = state["tasks"]
     assert isinstance(tasks, list)
     say(_row(state))
+    if state["note"]:
+        say(f"  note  {state['note']}")
     if state["tensorboard"]:
         say(f"  tensorboard  {state['tensorboard']}")
     if isinstance(cause := state["cause"], dict):

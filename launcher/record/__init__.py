@@ -6,6 +6,7 @@ __all__ = [
     "event_log",
     "events",
     "files",
+    "reachable",
     "reading",
     "report",
     "runs",

@@ -18,8 +18,9 @@ from launcher.record.course.parts import part_of
 from launcher.record.drill_view import DrillView
 from launcher.record.events import Scaled
 from launcher.record.kept import At
+from launcher.record.reachable import unreachable
 from launcher.record.reading import load_view
-from launcher.record.runs import RunFolder, elsewhere, is_live, unreachable, write_private
+from launcher.record.runs import RunFolder, elsewhere, is_live, write_private
 from launcher.record.states import Outcome, TaskState
 from launcher.record.task_view import AttemptView, TaskView
 from launcher.record.view import RunView

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from launcher.record.processes import boot_id, pid_namespace, start_time_ticks
 from launcher.wire.errors import UsageError
-from launcher.wire.private.folder import CONTROL_SOCKET
 from launcher.wire.roles import TaskId
 
 _RUN_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<nth>\d+))?")
@@ -268,18 +267,6 @@ def elsewhere(folder: RunFolder) -> str:
     if record.host != socket.gethostname():
         return record.host
     return f"{record.host} (in another PID namespace)" if record.boot_id == boot_id() else ""
-
-
-def unreachable(folder: RunFolder) -> str:
-    """Why a live run cannot be told anything; empty if it can, or is not live."""
-    record = read_supervisor(folder)
-    if record is None or not is_live(folder):
-        return ""
-    is_old = Path(record.socket).name != CONTROL_SOCKET
-    if not is_old and Path(record.socket).exists():
-        return ""
-    why = "an older tflaunch runs it" if is_old else f"its socket {record.socket} is gone (what cleans /tmp here?)"
-    return f"{why}, so that it cannot be told anything; to end it with a last checkpoint: kill -TERM {record.pid}"
 
 
 # --- files -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 from launcher.record.states import StopHow
@@ -129,7 +130,8 @@ def watch_owner(pipe: int, on_orphaned: Callable[[], None]) -> None:
 
 class Control:
     """A client's side: a connection to a supervisor. Raises OSError if there is none at ``path``, or none that is to be
-    trusted. ``exit_code``: how the run has ended, once ``is_open`` has heard of it."""
+    trusted. ``exit_code``: how the run has ended, and ``answered_at`` when it last answered to what was posted (by the
+    steady clock), once ``is_open`` has heard of it."""
 
     def __init__(self, path: str, timeout_s: float = 60.0) -> None:
         self._socket = _connected(path)
@@ -137,6 +139,7 @@ class Control:
         self._answers = self._socket.makefile("rb")
         self._heard = b""
         self.exit_code: int | None = None
+        self.answered_at = 0.0
 
     def ask(self, message: Message) -> str:
         """Sends one request and waits for the answer: an error text, empty if it was taken.
@@ -171,8 +174,10 @@ class Control:
                 return False
             *lines, self._heard = (self._heard + data).split(b"\n")
             for message in map(protocol.decode, lines):
-                if isinstance(message, Ended):  # the others are answers to what was posted
+                if isinstance(message, Ended):
                     self.exit_code = message.exit_code
+                else:
+                    self.answered_at = time.monotonic()
         return True
 
     def close(self) -> None:

@@ -196,6 +196,7 @@ class LiveConsole:
         self._clock = EventClock()
         self.shows_last_lines = False
         self.footer: Line = ()
+        self.trouble = ""
         self.has_keys = False
         self._glyphs = glyphs_for(console.encoding)
         self._live: Live | None = None
@@ -241,7 +242,7 @@ class LiveConsole:
             complaints_of=self._complaints.of,
             glyphs=self._glyphs,
             zone=self._zone,
-            footer=self.footer,
+            footer=self.footer or (((self.trouble, "bold yellow"),) if self.trouble else ()),
             has_keys=self.has_keys,
         )
         at = self._clock.now(self._view.last_at, now, time.monotonic())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +16,39 @@ import pytest
 
 from launcher.wire.private import registry
 from tests.e2e.fake_runs import ENDLESS, OPTIONS, Live, run_id, wait_until
-from tests.e2e.running import Finished, alive, tflaunch
+from tests.e2e.running import Finished, alive, environment, tflaunch, tflaunch_argv
 
 pytestmark = pytest.mark.e2e
 
 StartLive = Callable[..., Live]
+SPEC = "roles: {ps: {count: 1}, chief: {}, worker: {count: 2}, evaluator: {}}\npolicy: {lease_s: 600, grace_s: 2}\n"
 
 
 @pytest.fixture
 def run(live: StartLive, tmp_path: Path) -> Live:
     """A run in training, whose tasks live on for long without a supervisor."""
-    (tmp_path / "spec.yaml").write_text(
-        "roles: {ps: {count: 1}, chief: {}, worker: {count: 2}, evaluator: {}}\npolicy: {lease_s: 600, grace_s: 2}\n"
-    )
+    (tmp_path / "spec.yaml").write_text(SPEC)
     started = live(ENDLESS, argv=("local", "spec.yaml", *OPTIONS))
     started.until_training()
     return started
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A run whose supervisor is stopped, as by SIGSTOP."""
+    cwd = tmp_path_factory.mktemp("stopped")
+    (cwd / "spec.yaml").write_text(SPEC)
+    run = Live(cwd, ENDLESS, argv=("local", "spec.yaml", *OPTIONS))
+    try:
+        run.until_training()
+        os.kill(run.supervisor(), signal.SIGSTOP)
+        yield run
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(run.supervisor(), signal.SIGCONT)
+        run.client.kill()
+        run.client.communicate()
+        run.wait_until_gone()
 
 
 def copied(run: Live, cwd: Path, name: str, **supervisor: Any) -> Path:
@@ -102,6 +121,45 @@ def test_a_socket_that_is_gone_is_said(run: Live, tmp_path: Path) -> None:
     assert done.code == 2 and f"kill -TERM {record['pid']}" in done.stderr
     os.kill(record["pid"], signal.SIGTERM)
     assert run.end()[0] == 143
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("status", "run"), 0),
+        (("ls", "."), 0),
+        (("logs", "run"), 0),
+        (("stop", "run"), 3),
+        (("scale", "run", "worker=3"), 3),
+        (("drain", "run", "local"), 3),
+        (("restart", "run", "worker:0"), 3),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_supervisor_that_is_stopped_is_said_at_once(stopped: Live, words: tuple[str, ...], code: int) -> None:
+    done = say(*words, cwd=stopped.folder.parent)
+    told = f"its supervisor (process {stopped.supervisor()}) is stopped; have it go on with: kill -CONT"
+    assert done.code == code and (done.stdout + done.stderr).count(told) == 1, done
+    assert "it was asked for nothing" in done.stderr or code == 0
+
+
+def test_what_follows_a_run_says_that_its_supervisor_is_stopped(stopped: Live) -> None:
+    cwd, pid = stopped.folder.parent, stopped.supervisor()
+    to_read = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    followers = [
+        subprocess.Popen(tflaunch_argv(*words), cwd=cwd, env=environment(), **to_read)  # type: ignore[call-overload]
+        for words in (("attach", "run", "--plain"), ("logs", "run", "-f"))
+    ]
+    try:
+        for follower in followers:
+            assert follower.stderr is not None and "is stopped; have it go on with" in follower.stderr.readline()
+        os.kill(pid, signal.SIGCONT)
+        assert followers[0].stderr is not None
+        assert followers[0].stderr.readline() == "tflaunch: run: its supervisor answers again\n"
+    finally:
+        for follower in followers:
+            follower.kill()
+            follower.communicate()
 
 
 @pytest.mark.parametrize("how", [(), ("--now",)], ids=["stop", "stop --now"])

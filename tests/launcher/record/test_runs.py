@@ -12,6 +12,7 @@ import pytest
 from launcher.record import runs
 from launcher.record.event_log import EventLog, EventReader, follow, read_events
 from launcher.record.events import Noticed
+from launcher.record.reachable import unreachable
 from launcher.record.runs import RunFolder
 from launcher.wire.roles import Role, TaskId
 
@@ -87,7 +88,7 @@ def test_live_is_the_same_process_and_no_other(tmp_path: Path) -> None:
     assert not runs.is_live(folder)
     record = runs.this_supervisor(Path("/tmp/s"))
     runs.write_supervisor(folder, record)
-    assert "an older tflaunch runs it, so that it cannot be told anything" in runs.unreachable(folder)
+    assert "an older tflaunch runs it, so that it cannot be told anything" in unreachable(folder)
     assert runs.is_live(folder)
     assert runs.read_supervisor(folder) == record
     assert mode(folder.supervisor) == 0o600
