@@ -60,7 +60,8 @@ class Task:
     be reported as soon as they are done. ``input_wait``: the tensor of the seconds that a step waits for its input,
     None if that is not measured. ``waited_s``: seconds spent waiting for input, None if nobody measures.
     ``has_leases``: it holds a part of a streaming queue. ``before_finish``: what is to be done after the last step,
-    before ``Finished``. ``adjustments``: the names of those that were made.
+    before ``Finished``. ``adjustments``: the names of those that were made. ``evaluates_at``: before then (by the
+    steady clock) an evaluator begins no other evaluation than the present one.
     """
 
     channel: Channel
@@ -83,6 +84,7 @@ class Task:
     terminated: bool = False
     input_wait: Any = None
     waited_s: float | None = None
+    evaluates_at: float = 0.0
     has_leases: bool = False
     report_steps: tuple[int, ...] = ()
     adjustments: frozenset[str] = frozenset()

@@ -123,6 +123,7 @@ def on_evaluated(run: Run, record: TaskRecord, report: protocol.Message) -> None
             metrics=report.metrics,
             checkpoint=report.checkpoint,
             name=report.name,
+            pause_s=report.pause_s,
         )
     )
     if odd := [name for name, value in report.metrics.items() if value is None]:

@@ -1,8 +1,7 @@
 """What a run tells about itself: the lines of ``events.jsonl``, which say what happened.
 
-Views, ``report.json`` and ``status`` are folds over them, so a run whose supervisor was killed is still explained.
-Fields may be added, never renamed. A line is the JSON object of an event with two more keys: ``n``, counting from 1,
-and ``at``, UTC in ISO 8601 with milliseconds."""
+Views, ``report.json`` and ``status`` are folds over them, so a run whose supervisor was killed is still explained. Fields
+may be added, never renamed. A line is an event's JSON with ``n``, from 1 on, and ``at``, UTC in ISO 8601."""
 
 from __future__ import annotations
 
@@ -161,13 +160,14 @@ class CheckpointWritten(RunEvent, kind="checkpoint_written"):
 
 
 class EvaluationDone(RunEvent, kind="evaluation_done"):
-    """One evaluation: its metrics by name, None for one that is not a finite number."""
+    """One evaluation, as in ``protocol.Evaluated``."""
 
     task: str
     global_step: int
     metrics: Mapping[str, float | None]
     checkpoint: str = ""
     name: str = ""
+    pause_s: float = 0.0
 
 
 class ProfileTaken(RunEvent, kind="profile_taken"):

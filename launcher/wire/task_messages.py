@@ -77,12 +77,13 @@ class CheckpointSaved(Message, kind="checkpoint_saved"):
 
 class Evaluated(Message, kind="evaluated"):
     """One evaluation: its metrics by name, None for one that is not a finite number. ``name`` is the EvalSpec's, if it
-    has one."""
+    has one. ``pause_s``: how long the evaluator waits at least before it begins the next."""
 
     global_step: int
     metrics: Mapping[str, float | None]
     checkpoint: str = ""
     name: str = ""
+    pause_s: float = 0.0
 
 
 class Profiled(Message, kind="profiled"):

@@ -131,13 +131,14 @@ class Stream:
         """The features of the data. Its ``feature_columns()`` are for canned Estimators."""
         return self.reading.spec
 
-    def eval_spec(self, sources: str | Sequence[str], **arguments: Any) -> Any:
-        """A ``tf.estimator.EvalSpec`` over every example of ``sources`` once, read as this stream reads; ``arguments``
-        are further ones of EvalSpec."""
+    def eval_spec(self, sources: str | Sequence[str], *, throttle_secs: int = 10, **arguments: Any) -> Any:
+        """A ``tf.estimator.EvalSpec`` over every example of ``sources`` once, read as this stream reads. Each new
+        checkpoint is evaluated, at most one every ``throttle_secs`` (EvalSpec itself leaves 600 between them);
+        ``arguments`` are further ones of EvalSpec."""
         import tensorflow as tf
 
         where = [sources] if isinstance(sources, str) else list(sources)
-        given = {"steps": None} | arguments
+        given = {"steps": None, "start_delay_secs": 0, "throttle_secs": throttle_secs} | arguments
         return tf.estimator.EvalSpec(evaluation(where, self._labels, self.reading), **given)
 
     def train_spec(self, *, max_steps: int | None = None, hooks: Sequence[Any] = ()) -> Any:

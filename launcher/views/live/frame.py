@@ -76,7 +76,7 @@ def frame(view: RunView, size: Size, now: float, looks: Looks = Looks()) -> list
     tasks = view.ordered()
     quiet = {} if view.ended else silent(view.hosts, tasks, now)
     known = Known(
-        text_of=looks.text_of, complaints_of=looks.complaints_of, silent=quiet, evaluator=doing_of_evaluator(view)
+        text_of=looks.text_of, complaints_of=looks.complaints_of, silent=quiet, evaluator=doing_of_evaluator(view, now)
     )
     top = [_header(view, width, now, known, glyphs), *_progress(view, width, now, glyphs)]
     bottom = [fit(looks.footer, width, glyphs.mark) if looks.footer else _footer(view, width, looks)]

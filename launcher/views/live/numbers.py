@@ -23,13 +23,18 @@ def numbers_of(view: RunView, width: int, metric: str, glyphs: Glyphs) -> list[L
     return [line for line in lines if line]
 
 
-def doing_of_evaluator(view: RunView) -> tuple[str, str]:
+def doing_of_evaluator(view: RunView, now: float) -> tuple[str, str]:
     """What the evaluator does now, as far as checkpoints and evaluations tell: a word, and words."""
     evaluator = next((task for task in view.tasks.values() if task.task.role is Role.EVALUATOR), None)
     written = [kept.event for kept in view.checkpoints if isinstance(kept.event, ev.CheckpointWritten)]
     done = view.evaluation
     if evaluator is None or evaluator.state not in (TaskState.READY, TaskState.EVALUATING, TaskState.DRAINING):
         return "", ""
+    if done is not None and evaluator.state is not TaskState.DRAINING:
+        done_at = view.evaluations[-1].at
+        pause_s = done_at + done.pause_s - now
+        if pause_s > 0 and evaluator.attempts and evaluator.attempts[-1].started <= done_at:
+            return "waiting", f"next evaluation in {duration(pause_s)} (throttle_secs)"
     if written and (done is None or done.global_step < written[-1].global_step):
         word = "evaluating" if evaluator.state is not TaskState.DRAINING else ""
         return word, f"the checkpoint at {written[-1].global_step:,}"

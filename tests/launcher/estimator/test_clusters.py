@@ -88,11 +88,12 @@ def test_from_the_gate_to_the_drain(cluster: Cluster) -> None:
 
     # One evaluation long before start_delay_secs, no second within throttle_secs, and one more of the last checkpoint.
     early = agent.expect("evaluator:0", Evaluated)
-    assert early.global_step > 0
+    assert early.global_step > 0 and 300 < early.pause_s <= 600
     assert len(agent.of("evaluator:0", Evaluated)) == 1
     agent.tell("evaluator:0", Drain(global_step=125))
     assert cluster.wait("evaluator:0") == 0
-    assert agent.of("evaluator:0", Evaluated)[-1].metrics["global_step"] == 125
+    last = agent.of("evaluator:0", Evaluated)[-1]
+    assert last.metrics["global_step"] == 125 and last.pause_s == 0
     assert len(list((cluster.model_dir / "export" / "final").iterdir())) == 1
     assert "returned" in cluster.log("evaluator:0")
 

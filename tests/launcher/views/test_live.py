@@ -114,6 +114,14 @@ def test_what_the_evaluator_does() -> None:
     text = text_of(folded(started, ready, saved), T0 + 2)
     assert "evaluating" in text and "the checkpoint at 100" in text
     assert "for one after 100" in text_of(folded(started, ready, saved, done), T0 + 3)
+    throttled = (3, ev.EvaluationDone(task="evaluator:0", global_step=100, metrics={}, pause_s=600.0))
+    more = (9, ev.CheckpointWritten(task="chief:0", global_step=200, path="p"))
+    again = (10, change("starting", 2, "evaluator:0", pid=8))
+    text = text_of(folded(started, ready, saved, throttled, more), T0 + 63)
+    assert "waiting" in text and "next evaluation in 9:00 (throttle_secs)" in text
+    assert "the checkpoint at 200" in text_of(folded(started, ready, saved, throttled, more), T0 + 604)
+    restarted = folded(started, ready, saved, throttled, more, again, (11, change("ready", 2, "evaluator:0", pid=8)))
+    assert "the checkpoint at 200" in text_of(restarted, T0 + 12)
 
 
 def test_the_chosen_metric_has_a_line_with_its_best() -> None:

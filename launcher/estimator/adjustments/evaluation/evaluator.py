@@ -100,17 +100,19 @@ class _Evaluation:
             began_at = monotonic()
             if not self._listener.before_eval():
                 return
-            result = self._evaluate(is_last)
+            result = self._evaluate(is_last, began_at)
             if not self._listener.after_eval(result) or is_last or self._has_reached_end():
                 return
             self._await_next(began_at)
 
-    def _evaluate(self, is_last: bool) -> Any:
+    def _evaluate(self, is_last: bool, began_at: float) -> Any:
         if is_last:
             self._evaluator._max_training_steps = _FINAL
         elif self._expects_drain():
             self._evaluator._max_training_steps = None
+        self._task.evaluates_at = 0.0 if is_last else began_at + self._spec.throttle_secs
         result, _ = self._evaluator.evaluate_and_export()
+        self._task.evaluates_at = 0.0
         if result.status == self._training._EvalStatus.EVALUATED:
             self._last = result
         elif is_last and self._last is not None:

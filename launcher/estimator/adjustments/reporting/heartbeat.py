@@ -191,8 +191,10 @@ def report_evaluations(patches: Patches, task: Task) -> None:
         metrics = original(estimator, input_fn, steps, hooks, checkpoint_path=checkpoint_path, name=name)
         if metrics and task.channel.open():
             step = int(metrics.get("global_step", 0))
+            pause_s = max(0.0, task.evaluates_at - monotonic())
+            values, where = numeric(metrics), str(path)
             task.channel.send(
-                Evaluated(global_step=step, metrics=numeric(metrics), checkpoint=str(path), name=name or "")
+                Evaluated(global_step=step, metrics=values, checkpoint=where, name=name or "", pause_s=pause_s)
             )
         return metrics
 
