@@ -1,7 +1,7 @@
 """What a run tells about itself: the lines of ``events.jsonl``, which say what happened.
 
-Views, ``report.json`` and ``status`` are folds over them, so a run whose supervisor was killed is still explained. Fields
-may be added, never renamed. A line is an event's JSON with ``n``, from 1 on, and ``at``, UTC in ISO 8601."""
+Views, ``report.json`` and ``status`` are folds over them, so a run whose supervisor was killed is still explained.
+Fields may be added, never renamed. A line is an event's JSON with ``n``, from 1 on, and ``at``, UTC in ISO 8601."""
 
 from __future__ import annotations
 
