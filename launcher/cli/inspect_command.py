@@ -6,14 +6,12 @@ TensorFlow is imported when the paths have been looked at and the request has be
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.estimator.quietly import quietly
 from launcher.views.terminal import put_drawn, say_json
 from launcher.wire.errors import UsageError
 
@@ -28,7 +26,8 @@ def inspect(paths: Sequence[str], feeds: str | None, *, as_json: bool) -> int:
 
     found = [what_is(path) for path in paths]
     request = None if feeds is None else parse_request(_text(feeds), feeds)
-    _import_tensorflow()
+    with quietly():
+        from launcher.estimator.inspection import look as _  # noqa: F401
     if request is not None:
         return _run(found, request, as_json)
     from launcher.estimator.inspection.look import look
@@ -51,30 +50,6 @@ def _text(feeds: str) -> str:
         raise UsageError(f"--run {feeds}: not UTF-8 text") from error
     except OSError as error:
         raise UsageError(f"--run {feeds}: {error.strerror}") from error
-
-
-def _import_tensorflow() -> None:
-    """Looking at a model is no matter for GPUs, nor for what TensorFlow says about the machine.
-
-    Some of that goes to the descriptor before any level is read, so that it is diverted; it is shown if the import
-    fails.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as diverted:
-        os.dup2(diverted.fileno(), 2)
-        try:
-            from launcher.estimator.inspection import look  # noqa: F401
-        except BaseException:
-            diverted.seek(0)
-            os.write(kept, diverted.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _show(what: str, *values: Any) -> None:

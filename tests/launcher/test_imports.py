@@ -109,7 +109,16 @@ def test_imports_run_one_way() -> None:
 FACES = {
     "launcher": {"estimator"},
     "launcher.agent": {"bootstrap", "host", "inside"},
-    "launcher.estimator": {"adjustments", "compat", "inspection", "metrics", "streaming", "task", "training"},
+    "launcher.estimator": {
+        "adjustments",
+        "compat",
+        "inspection",
+        "metrics",
+        "quietly",
+        "streaming",
+        "task",
+        "training",
+    },
     "launcher.estimator.compat": {"conversions", "legacy_keras"},
     "launcher.estimator.streaming": {"errors", "formats", "opening", "reading", "stream", "tools"},
 }

@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from launcher.estimator.quietly import quietly
 from launcher.estimator.streaming.errors import StreamingError
 from launcher.estimator.streaming.formats.storage.sources import list_files
+from launcher.estimator.streaming.tools.audit import read_audit, report_lines
 
 EXIT_BAD_DATA = 1
 
@@ -17,10 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. 0; 1 where data is bad (``verify``, ``--on-bad-record fail``); 2 for wrong arguments."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        if options.command != "audit":
-            list_files(options.sources)  # TensorFlow takes seconds, and what is not there is soon said
+        if options.command == "audit":
+            return _audit(options.folder)
+        list_files(options.sources)  # TensorFlow takes seconds, and what is not there is soon said
+        _check_spec(getattr(options, "spec", None))
         return _commands()[options.command](options)
     except StreamingError as error:
         sys.stderr.write(f"streaming: error: {error}\n")
@@ -33,15 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
-    from launcher.estimator.streaming.tools import commands
+    with quietly():
+        from launcher.estimator.streaming.tools import commands
 
     return {
         "convert": commands.convert,
         "count": commands.count,
         "head": commands.head,
         "verify": commands.verify,
-        "audit": commands.audit,
     }
+
+
+def _audit(folder: str) -> int:
+    """How often each example was trained."""
+    for line in report_lines(read_audit(Path(folder))):
+        print(line)  # noqa: T201
+    return 0
+
+
+def _check_spec(path: str | None) -> None:
+    if path is not None and "://" not in path and not Path(path).is_file():
+        raise StreamingError(f"--spec {path}: there is no such file; without --spec the features are inferred")
 
 
 def make_parser() -> argparse.ArgumentParser:

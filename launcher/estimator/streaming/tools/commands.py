@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -24,7 +23,6 @@ from launcher.estimator.streaming.formats.framing import BadRecord, read_blocks
 from launcher.estimator.streaming.formats.inference import find_format, find_spec, infer_spec
 from launcher.estimator.streaming.formats.storage.files import open_plain
 from launcher.estimator.streaming.formats.storage.sources import list_files
-from launcher.estimator.streaming.tools.audit import read_audit, report_lines
 from launcher.estimator.streaming.tools.convert import check_targets, convert_file, read_columns, target_of, write_spec
 
 COUNT_ROWS = 8192
@@ -129,13 +127,6 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if found.count else 0
 
 
-def audit(options: argparse.Namespace) -> int:
-    """How often each example was trained."""
-    for line in report_lines(read_audit(Path(options.folder))):
-        print(line)  # noqa: T201
-    return 0
-
-
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
@@ -179,10 +170,10 @@ def _verify_file(source: str, found: _Bad, *, parse: bool, advance: Callable[[in
 
 def _compare_columns(source: str, names: dict[str, str], found: _Bad) -> None:
     """A table that lacks columns of the ones before it cannot be read with them."""
-    format_ = find_format(source)
-    if format_ not in ("csv", "parquet"):
-        return
     try:
+        format_ = find_format(source)
+        if format_ not in ("csv", "parquet"):
+            return
         own = {column.name for column in infer_spec(source, format_, notice=_nothing).columns}
     except BadDataError:  # which has been told of
         return

@@ -102,6 +102,15 @@ def test_verify_says_what_a_table_lacks_that_others_have(tmp_path: Path, capsys:
     assert f"{tmp_path}/c.csv: it has no column 'b', which {tmp_path}/a.csv has" in capsys.readouterr().err
 
 
+def test_verify_goes_on_behind_an_empty_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("")
+    (tmp_path / "b.csv").write_text("click,a\n1,2\n")
+    assert main(["verify", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/a.csv: at byte 0: the file is empty" in told
+    assert "1 examples in 2 files are sound, 1 bad places" in told
+
+
 def test_verify_says_file_and_offset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_ids(tmp_path / "a.tfrecord", range(7))
     good = write_ids(tmp_path / "b.tfrecord", range(7))
@@ -140,6 +149,26 @@ def test_two_sources_never_become_one_file(tmp_path: Path, capsys: pytest.Captur
     assert main(["convert", *sources, "--out", str(tmp_path / "out")]) == 1
     assert main(["convert", sources[0], "--out", str(tmp_path)]) == 1
     assert "would both be written to" in capsys.readouterr().err
+
+
+def test_tensorflow_says_nothing_before_the_answer(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(CSV)
+    command = [sys.executable, "-m", "launcher.estimator.streaming", "count", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["audit", "nowhere"], "nowhere is no audit of a training"),
+        (["convert", __file__, "--out", "out", "--spec", "no.json"], "--spec no.json: there is no such file"),
+        (["head", "nowhere"], "no data: nowhere: there is no such file or folder"),
+    ],
+)
+def test_what_is_not_there_is_said_without_tensorflow(arguments: list[str], told: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "launcher.estimator.streaming", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1 and told in done.stderr and "| tensorflow" not in done.stderr
 
 
 def test_help_imports_no_tensorflow() -> None:
