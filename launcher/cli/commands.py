@@ -70,7 +70,7 @@ def deploy(request: Request, *, plain: bool, remains: str = "") -> int:
     from launcher.cli.resolve import resolve
     from launcher.deploy.command import deploy_only
 
-    resolved = resolve(request)
+    resolved = resolve(request, is_program_needed=not remains)
     return deploy_only(resolved.plan, resolved.spec, request.spec, plain=plain, remains=remains)
 
 

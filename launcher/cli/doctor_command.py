@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli.resolve import resolve
-from launcher.deploy.command import as_deployed
+from launcher.deploy.command import as_deployed, lacks
 from launcher.doctor import view
 from launcher.doctor.checks import judge
 from launcher.doctor.examine import examine
@@ -34,10 +34,11 @@ def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
         raise UsageError(
             f"engine {plan.engine!r} gives {away[0]} when a run asks for it: the doctor has nothing to see yet"
         )
+    missing = lacks(resolved.spec, request.spec) if any(not host.traits.shares_files for host in plan.hosts) else ""
     plan = as_deployed(plan, resolved.spec, request.spec)
     pairs = zip(plan.tasks, resolved.plan.tasks, strict=True)
     deployed = {task.python[0] for task, planned in pairs if task.python and task.python != planned.python}
-    needs = wanted(plan, run_dirs=str(Path.cwd() / "runs"), deployed=deployed)
+    needs = wanted(plan, run_dirs=str(Path.cwd() / "runs"), deployed=deployed, lacks=missing)
     facts = _examine(plan, needs, request.environ, timeout_s)
     findings = judge(needs, facts)
     if as_json:

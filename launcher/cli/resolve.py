@@ -56,8 +56,9 @@ class Resolved:
     sample_data: tuple[str, ...] = ()
 
 
-def resolve(request: Request) -> Resolved:
-    """The plan. Raises UsageError or SpecError for anything wrong with what the user said."""
+def resolve(request: Request, *, is_program_needed: bool = True) -> Resolved:
+    """The plan. Raises UsageError or SpecError for anything wrong with what the user said. ``is_program_needed``: what
+    tasks are to run has to be there."""
     _check_text(request)
     spec = read_spec(request.spec) if request.spec is not None else local_spec()
     overrides = {**dict(_overrides(request)), **dict(allocation.nodes_of_job(request, spec))}
@@ -79,7 +80,8 @@ def resolve(request: Request) -> Resolved:
     if request.value("accept_new_host_keys"):
         plan = replace(plan, hosts=tuple(map(_accepting_new_host_keys, plan.hosts)))
     plan = replace(plan, notes=(*plan.notes, *allocation.notes(request, plan)))
-    check_program(plan, request.environ)
+    if is_program_needed:
+        check_program(plan, request.environ)
     return Resolved(plan=plan, spec=spec, sample_data=sample)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.deploy.progress import Bars, Lines
 from launcher.deploy.requirements import missing_beside_tensorflow
-from launcher.deploy.wanted import Deployed, Wanted, wanted, with_deployed
+from launcher.deploy.wanted import Deployed, Wanted, present, wanted, with_deployed
 from launcher.plan.model import Plan
 from launcher.spec.types import ClusterSpec
 from launcher.views.terminal import complain, console
@@ -19,7 +19,11 @@ from launcher.wire.errors import UsageError
 
 def wanted_of(spec: ClusterSpec, spec_file: Path | None) -> Wanted:
     """What the spec wants deployed; its relative paths start from the spec file's folder."""
-    return wanted(spec, (spec_file or Path("spec")).absolute().parent)
+    return wanted(spec, _base(spec_file))
+
+
+def _base(spec_file: Path | None) -> Path:
+    return (spec_file or Path("spec")).absolute().parent
 
 
 def deploy_plan(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, plain: bool) -> Plan:
@@ -53,6 +57,14 @@ def as_deployed(plan: Plan, spec: ClusterSpec, spec_file: Path | None) -> Plan:
     return _with(plan, spec, found)
 
 
+def lacks(spec: ClusterSpec, spec_file: Path | None) -> str:
+    """What the requirements of an environment that is to be deployed leave out; empty where nothing is missing."""
+    if spec.python is None or spec.python.venv is None:
+        return ""
+    environment = wanted_of(spec, spec_file).environment
+    return missing_beside_tensorflow(environment.files) if environment is not None else ""
+
+
 def _deploys(spec: ClusterSpec) -> bool:
     return spec.sync is not None or (spec.python is not None and spec.python.venv is not None)
 
@@ -70,8 +82,10 @@ def show_remains(plan: Plan, spec: ClusterSpec, spec_file: Path | None, *, remov
     from launcher.views.spans import duration
 
     hosts = tuple(host for host in plan.hosts if not host.traits.shares_files)
-    reach_of = reaches_of(plan, os.environ)
-    found = asyncio.run(remains(hosts, wanted_of(spec, spec_file), reach_of, remove=remove))
+    now, unknown = present(spec, _base(spec_file))
+    for note in unknown:
+        complain(note)
+    found = asyncio.run(remains(hosts, now, reaches_of(plan, os.environ), remove=remove))
     rows = [
         (host, item["kind"], item["name"][:16], size(item["bytes"]), duration(item["age_s"]), item["state"])
         for host, items in found.items()

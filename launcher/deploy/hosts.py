@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from launcher.deploy.scan import Folder, read_folder
 from launcher.deploy.talking import Progress, Talk, patience_s, unless_silent
-from launcher.deploy.wanted import Deployed, Environment, Wanted
+from launcher.deploy.wanted import Deployed, Environment, Present, Wanted
 from launcher.deploy.wheels import Target, fill_wheelhouse, target_of
 from launcher.hosts.reach import DEPLOY, ReachError, ReachOf
 from launcher.plan.model import PlannedHost
@@ -38,15 +39,15 @@ async def deploy(
 
 
 async def remains(
-    hosts: Sequence[PlannedHost], wanted: Wanted, reach_of: ReachOf, *, remove: bool
+    hosts: Sequence[PlannedHost], present: Present, reach_of: ReachOf, *, remove: bool
 ) -> dict[str, list[Mapping[str, Any]]]:
     """What was deployed before, by host, as ``launcher.agent.deploy.remains`` says it; with ``remove`` what may go is
     gone. Raises DeployError as ``deploy`` does."""
-    work = _Work(wanted, reach_of, _Silent())
+    work = _Work(Wanted(code=None, to="", environment=None), reach_of, _Silent())
 
     async def ask(_: str, talk: Talk) -> list[Mapping[str, Any]]:
         talk.doing = "it was looking through its folders"
-        return list((await talk.ask("remains", **work.present(), remove=remove))["found"])
+        return list((await talk.ask("remains", **asdict(present), remove=remove))["found"])
 
     return await _on_each(hosts, ask, work)
 

@@ -11,7 +11,7 @@ from launcher.deploy.scan import Folder, read_folder
 from launcher.plan.model import Plan, PlannedTask
 from launcher.spec.types import ClusterSpec
 from launcher.wire import preload_env
-from launcher.wire.errors import Problem, SpecError
+from launcher.wire.errors import Problem, SpecError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,16 @@ class Wanted:
         return self.code is not None or self.environment is not None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Present:
+    """Where trees and environments are on hosts, empty for what is not deployed, and which are those of now."""
+
+    to: str
+    digest: str
+    folder: str
+    files: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """Where things are on one host, None for what was not asked for."""
@@ -46,22 +56,55 @@ class Deployed:
 def wanted(spec: ClusterSpec, base: Path) -> Wanted:
     """What is to be deployed; reads the folder and the requirements. ``base``: the folder of the spec's file. Raises
     UsageError, or SpecError for an environment without requirements."""
-    sync, python = spec.sync, spec.python
+    environment = _environment(spec, base)
+    return Wanted(code=_code(spec, base, environment), to=_to(spec), environment=environment)
+
+
+def present(spec: ClusterSpec, base: Path) -> tuple[Present, tuple[str, ...]]:
+    """What of that which was deployed is what the spec means now, and why some of it is not known: its files may be
+    gone from here."""
+    unknown = []
+    digest, files = "", {}
     environment = None
-    if python is not None and python.venv is not None:
-        if python.requirements is None:
-            origin = spec.where(("python",))
-            message = "is missing; name the requirements file to install into python.venv"
-            raise SpecError([Problem(origin.file, origin.line, "python.requirements", message)])
-        environment = Environment(
-            folder=python.venv,
-            files=read_requirements(_from(base, python.requirements)),
-            wheelhouse=_from(base, python.wheelhouse) if python.wheelhouse is not None else None,
-        )
-    code = None
-    if sync is not None:
-        code = read_folder(_from(base, sync.path), (*sync.exclude, *_own_places(base, environment)), sync.follow)
-    return Wanted(code=code, to=sync.to if sync else "~/.tflaunch/src", environment=environment)
+    try:
+        environment = _environment(spec, base)
+        files = dict(environment.files) if environment is not None else {}
+    except UsageError as error:
+        unknown.append(f"{error}; so no environment counts as the present one")
+    try:
+        code = _code(spec, base, environment)
+        digest = code.manifest.digest if code is not None else ""
+    except UsageError as error:
+        unknown.append(f"{error}; so no code counts as the present one")
+    folder = spec.python.venv if spec.python is not None and spec.python.venv is not None else ""
+    to = _to(spec) if spec.sync is not None else ""
+    return Present(to=to, digest=digest, folder=folder, files=files), tuple(unknown)
+
+
+def _environment(spec: ClusterSpec, base: Path) -> Environment | None:
+    python = spec.python
+    if python is None or python.venv is None:
+        return None
+    if python.requirements is None:
+        origin = spec.where(("python",))
+        message = "is missing; name the requirements file to install into python.venv"
+        raise SpecError([Problem(origin.file, origin.line, "python.requirements", message)])
+    return Environment(
+        folder=python.venv,
+        files=read_requirements(_from(base, python.requirements)),
+        wheelhouse=_from(base, python.wheelhouse) if python.wheelhouse is not None else None,
+    )
+
+
+def _code(spec: ClusterSpec, base: Path, environment: Environment | None) -> Folder | None:
+    sync = spec.sync
+    if sync is None:
+        return None
+    return read_folder(_from(base, sync.path), (*sync.exclude, *_own_places(base, environment)), sync.follow)
+
+
+def _to(spec: ClusterSpec) -> str:
+    return spec.sync.to if spec.sync else "~/.tflaunch/src"
 
 
 def _from(base: Path, text: str) -> Path:

@@ -20,15 +20,18 @@ Rule = Callable[[str, Wanted, Mapping[str, HostFacts]], Verdicts]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One line of the table. ``asked``: the question whose answer it judges, "" if it judges the connection."""
+    """One line of the table. ``asked``: the question whose answer it judges, "" if it judges the connection, or what is
+    known here; ``of_all``: of hosts that cannot be reached, too."""
 
     name: str
     asked: str
     rule: Rule
+    of_all: bool = False
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(name="reachable", asked="", rule=host_rules.reachable),
+    Check(name="reachable", asked="", rule=host_rules.reachable, of_all=True),
+    Check(name="requirements", asked="", rule=program_rules.requirements, of_all=True),
     Check(name="sessions", asked="", rule=host_rules.sessions),
     Check(name="python", asked="python", rule=shared_rules.python_versions),
     Check(name="tensorflow", asked="python", rule=shared_rules.tensorflow_versions),
@@ -57,7 +60,7 @@ def judge(wanted: Wanted, facts: Mapping[str, HostFacts]) -> tuple[Finding, ...]
 
 def _of(check: Check, host: str, wanted: Wanted, facts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     known = facts[host]
-    if known.trouble and check.name != "reachable":
+    if known.trouble and not check.of_all:
         return
     if check.asked in known.unanswered:
         message = f"no answer about it: {known.unanswered[check.asked]}"

@@ -13,6 +13,14 @@ from launcher.doctor.wanted import Wanted
 _DEPLOY = "tflaunch deploy SPEC"
 
 
+def requirements(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
+    """Whether the environment that is to be deployed has what an Estimator needs, as far as its files say."""
+    if wanted.lacks:
+        yield Level.WARNING, "incomplete", wanted.lacks, f"name it there, then {_DEPLOY}"
+    else:
+        yield Level.SKIPPED, "", "", ""
+
+
 def imports(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
     """Whether the tasks' Python can import what they are forked from."""
     for found in facts[host].pythons:

@@ -49,7 +49,8 @@ class Wanted:
     """What the plan needs of all hosts, by name, in the plan's order. ``chief``: the host of the chief; ``far_dir``:
     the model_dir, where it is none that hosts could share as a folder; ``shape``: of the cluster, in words;
     ``deploys``: whether code and environment are to be brought by ``tflaunch deploy``, and ``deployed``: the
-    Pythons that it has brought; ``guarded``: whether the ports are to be."""
+    Pythons that it has brought; ``lacks``: what their requirements leave out; ``guarded``: whether the ports are to
+    be."""
 
     needs: Mapping[str, Need]
     chief: str
@@ -58,6 +59,7 @@ class Wanted:
     shape: str = ""
     deploys: bool = False
     deployed: frozenset[str] = frozenset()
+    lacks: str = ""
     guarded: bool = True
 
     def talk(self, one: str, other: str) -> bool:
@@ -68,9 +70,9 @@ class Wanted:
         return any(server.has(*servers) and client.has(*TRAINERS) for server, client in ((near, far), (far, near)))
 
 
-def wanted(plan: Plan, *, run_dirs: str, deployed: Collection[str] = ()) -> Wanted:
+def wanted(plan: Plan, *, run_dirs: str, deployed: Collection[str] = (), lacks: str = "") -> Wanted:
     """What the plan needs. ``run_dirs``: the folder in which the run's own folder would be made; ``deployed``: Pythons
-    that were brought to hosts."""
+    that were brought to hosts; ``lacks``: what their requirements leave out."""
     path = plan.model_dir.replace("{run_dir}", f"{run_dirs}/doctor") if plan.model_dir is not None else None
     own_folder = plan.model_dir is not None and plan.model_dir.startswith("{run_dir}")
     alone = len(plan.hosts) == 1
@@ -85,6 +87,7 @@ def wanted(plan: Plan, *, run_dirs: str, deployed: Collection[str] = ()) -> Want
         guarded=adjustments.PORT_GUARD in plan.adjustments,
         deploys=any(key.startswith(_DEPLOYED) for key in plan.origins),
         deployed=frozenset(deployed),
+        lacks=lacks,
     )
 
 

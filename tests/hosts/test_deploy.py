@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,11 @@ def test_code_and_environment_arrive_and_are_used(three_hosts: Network, tmp_path
     assert set(trees(three_hosts, "a")) == {new} and not list((host.home / "venvs" / "x").glob("*/bin"))
     objects = [path for path in (host.home / TREES / ".objects").rglob("*") if path.is_file()]
     assert {path.stat().st_nlink for path in objects} == {2}, "what was in the old tree alone has gone, too"
+    shutil.rmtree(code)
+    (tmp_path / "more.txt").unlink()
+    listed = deploy(three_hosts, tmp_path, written, "deploy", "--list")
+    assert listed.code == 0 and states(listed)[new[:16]] == "old", listed.stderr
+    assert "no code counts as the present one" in listed.stderr and "no environment counts" in listed.stderr
     wait_until_gone(three_hosts)
 
 

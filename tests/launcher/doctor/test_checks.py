@@ -74,6 +74,13 @@ def test_hosts_in_order_have_no_problem_and_a_value_for_each_check() -> None:
     assert exit_code(findings) == 0
 
 
+def test_requirements_are_judged_without_a_host() -> None:
+    lost = replace(GOOD, trouble="no route", advice="look")
+    lacking = replace(wanted(), lacks="names tensorflow without tf-keras")
+    found = [(each.check, each.host) for each in problems(lacking, a=lost, b=lost, c=lost)]
+    assert found == [(check, host) for check in ("reachable", "requirements") for host in TASKS]
+
+
 def system(**changed: Any) -> HostFacts:
     return replace(GOOD, system=replace(SYSTEM, **changed))
 
@@ -144,7 +151,7 @@ def test_each_fault_has_one_line(check: str, said: HostFacts, level: str, words:
 
 
 def test_every_check_has_a_fault_here() -> None:
-    assert {check for check, *_ in FAULTS} | {"GPUs"} == {check.name for check in CHECKS}
+    assert {check for check, *_ in FAULTS} | {"GPUs", "requirements"} == {check.name for check in CHECKS}
 
 
 def test_gpus_that_the_spec_promises() -> None:
