@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.options import RUNS_DIR
+from launcher.views.terminal import say
 from launcher.wire.errors import EXIT_HOST, UsageError
 from launcher.wire.roles import Role
+
+if TYPE_CHECKING:
+    from launcher.record.runs import RunFolder
+    from launcher.record.task_view import TaskView
+    from launcher.record.view import RunView
 
 _LOOK_S = 0.1
 
@@ -38,9 +45,15 @@ def scale(words: tuple[str, ...], wait: bool, force: bool) -> int:
 
     run, count = _read(words)
     folder = find(RUNS_DIR, run)
+    before = _workers(folder)
     error = client.ask(folder, control.AskScale(count=count, forced=force))
     if error:
         raise UsageError(error)
+    say(
+        f"{folder.run}: {count} worker{'s' * (count != 1)} instead of {before}"
+        if count != before
+        else f"{folder.run}: {count} worker{'s' * (count != 1)}, as before"
+    )
     return _wait(folder.path, count) if wait else 0
 
 
@@ -55,9 +68,11 @@ def drain(words: tuple[str, ...]) -> int:
     *run, host = words
     if len(run) > 1:
         raise UsageError(f"{' '.join(words)!r}: write tflaunch drain [RUN] HOST")
-    error = client.ask(find(RUNS_DIR, run[0] if run else None), control.AskDrain(host=host))
+    folder = find(RUNS_DIR, run[0] if run else None)
+    error = client.ask(folder, control.AskDrain(host=host))
     if error:
         raise UsageError(error)
+    say(f"{folder.run}: everything leaves {host}, and goes on on the other hosts")
     return 0
 
 
@@ -69,6 +84,20 @@ def _read(words: tuple[str, ...]) -> tuple[str | None, int]:
     return (runs[0] if runs else None), int(number)
 
 
+def _workers(folder: RunFolder) -> int:
+    """How many are there, and are not about to leave."""
+    from launcher.record import reading
+
+    return len(_wanted(reading.load_view(folder)))
+
+
+def _wanted(view: RunView) -> list[TaskView]:
+    from launcher.record.states import TaskState
+
+    workers = [task for task in view.tasks.values() if task.task.role is Role.WORKER]
+    return [task for task in workers if not task.state.final and task.state is not TaskState.STOPPING]
+
+
 def _wait(path: Path, count: int) -> int:
     """Until as many workers train, or the run has ended."""
     from launcher.record import reading, runs
@@ -76,8 +105,7 @@ def _wait(path: Path, count: int) -> int:
 
     while True:
         view = reading.load_view(runs.RunFolder(path))
-        workers = [task for task in view.tasks.values() if task.task.role is Role.WORKER]
-        wanted = [task for task in workers if not task.state.final and task.state is not TaskState.STOPPING]
+        wanted = _wanted(view)
         if len(wanted) == count and all(task.state is TaskState.TRAINING for task in wanted):
             return 0
         if view.outcome is not None:

@@ -247,9 +247,10 @@ def _as_granted(plan: Plan, view: RunView) -> Plan:
 def restart(runs_dir: Path, run: str | None, task: str) -> int:
     """Restarts one task of a live run."""
     folder = find(runs_dir, run)
-    error = client.ask(folder, control.AskRestart(task=task_of(folder, task).name))
-    if error:
+    name = task_of(folder, task).name
+    if error := client.ask(folder, control.AskRestart(task=name)):
         raise UsageError(error)
+    say(f"{folder.run}: {name} is restarted in place")
     return 0
 
 

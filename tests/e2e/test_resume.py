@@ -119,6 +119,10 @@ def test_what_is_missing_is_asked_for_by_name() -> None:
     assert complete(inherits, {"A": "0"}, wishes, ask=None) == {"A": "0", "B": "1=2"}
     with pytest.raises(UsageError, match="started without it; did you mean 'DATA_DIR'"):
         complete(("DATA_DIR",), {}, Environment(left_out=("DATA_DIT",)), ask=None)
+    with pytest.raises(UsageError, match="--env DATA_DIT: the run was started without it; did you mean 'DATA_DIR'"):
+        complete(("DATA_DIR",), {}, Environment(given=("DATA_DIT=1",)), ask=None)
+    with pytest.raises(UsageError, match="--env B: the run has stored its value"):
+        complete(inherits, {}, Environment(given=("B=1",)), stored=("B",), ask=None)
     asked = {"B": "typed", "C": ""}
     assert complete(inherits, {"A": "0"}, Environment(), ask=asked.__getitem__) == {"A": "0", "B": "typed"}
     with pytest.raises(UsageError, match="started with B, C in its environment"):

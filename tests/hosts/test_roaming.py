@@ -80,7 +80,8 @@ def test_a_host_is_drained(three_hosts: Network, live: StartLive, tmp_path: Path
     before = attempts(run)
     argv = tflaunch_argv("drain", "b")  # ps:1
     (tmp_path / "runs").symlink_to(tmp_path)
-    subprocess.run(argv, cwd=tmp_path, env=environment(HOME=str(three_hosts.user_home)), check=True)
+    told = subprocess.check_output(argv, cwd=tmp_path, env=environment(HOME=str(three_hosts.user_home)), text=True)
+    assert told.endswith(": everything leaves b, and goes on on the other hosts\n")
     wait_until(lambda: run.events("move_over"), f"for the tasks of b: {run.said[-3000:]}", 300.0)
     assert {task for task in before if attempts(run)[task] != before[task]} == {"ps:1"}
     (over,) = run.events("move_over")

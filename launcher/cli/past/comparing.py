@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.cli.looking import find
+from launcher.plan.plan import DEFAULT_MODEL_DIR_VARIABLE
 from launcher.record import reading, report, runs
 from launcher.record.course.parameters import parameters_of
 from launcher.views.spans import count, crop, duration, number, pad, width_of
@@ -20,6 +21,8 @@ _COURSE = ("outcome", "global_step", "duration_s", "examples", "restarts", "part
 _NOT_SPEC = frozenset(
     {"version", "name", "tasks", "kinds", "further", "hosts", "model_dir", "origins", "notes", "inherits", "max_steps"}
 )
+_OF_THE_RUN = (DEFAULT_MODEL_DIR_VARIABLE,)  # follows from the run's own folder
+_PASSING = frozenset({"pending", "held", "most_held", "left_s", "lag_s"})  # how it stood at the end, not what it was
 
 Values = dict[str, Any]
 _UNREAD: Values = {"plan.json": "cannot be read"}
@@ -61,7 +64,7 @@ def facts_of(folder: runs.RunFolder) -> Values:
         "run": told["run"],
         "command": {"command": _program(told["command"]), **parameters_of(told["command"])},
         "spec": _spec(plan) if plan else _UNREAD,
-        "data": {name: value for name, value in told["input"].items() if value is not None},
+        "data": {name: value for name, value in told["input"].items() if value is not None and name not in _PASSING},
         "versions": {"tflaunch": told["version"], "python": ", ".join(python)},
         "results": course,
         "metrics": metrics,
@@ -92,6 +95,7 @@ def _spec(plan: Values) -> Values:
         made |= {
             f"env.{name}": _Secret(value) if name in kind["secret_env"] else value
             for name, value in kind["env"].items()
+            if name not in _OF_THE_RUN
         }
     return made
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from launcher.cli.looking import tidy_up
 from launcher.cli.slurm import there
 from launcher.record import report, runs
+from launcher.spec.texts import did_you_mean
 from launcher.views.spans import crop, duration, number, pad, width_of
 from launcher.views.terminal import say, say_json
 from launcher.wire.errors import UsageError
@@ -30,6 +33,8 @@ _TESTS: Mapping[str, Callable[[_Key, _Key], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
 }
+_HEADINGS = {"step": "global_step", "duration": "duration_s", "took": "duration_s"}
+_HEADED = ("run", "outcome", "ended", "took", "step")
 _OWN = ("run", "outcome", "ended", "duration_s", "global_step")
 
 Status = Mapping[str, JsonValue]
@@ -60,7 +65,8 @@ def ls(folder: Path, wishes: Wishes, *, as_json: bool) -> int:
     if not rows:
         none = f"--where leaves none of {len(found)} runs in" if found else "no runs in"
         say(f"{none} {folder.absolute()}", err=True)
-    for line in table(rows, wishes.metrics, folder):
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table(rows, wishes.metrics, folder, width):
         say(line)
     return 0
 
@@ -85,7 +91,7 @@ def below(folder: Path, depth: int = _DEEPEST) -> list[runs.RunFolder]:
 
 def value_of(row: Status, name: str) -> object:
     """What a run has under a name: of its own facts, of its metrics, of its parameters; None if nothing."""
-    name = {"step": "global_step", "duration": "duration_s"}.get(name, name)
+    name = _HEADINGS.get(name, name)
     if name in _OWN:
         return row.get(name)
     for group in ("metrics", "parameters"):
@@ -99,9 +105,15 @@ def chosen(rows: Sequence[dict[str, JsonValue]], wishes: Wishes) -> list[dict[st
     """Raises UsageError for a condition that is none, or a name that no run has."""
     tests = [_condition(text) for text in wishes.where]
     names = [name for name, _, _ in tests] + ([wishes.sort.lstrip("-")] if wishes.sort else [])
+    known = _names(rows)
     for name in names:
-        if rows and all(value_of(row, name) is None for row in rows):
-            raise UsageError(f"no run has {name!r}; known are {', '.join(_names(rows))}")
+        if rows and all(value_of(row, name) is None for row in rows) and name not in (*_OWN, *_HEADINGS):
+            raise UsageError(f"no run has {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}")
+    metrics = [name for name in known if any(name in _in(row, "metrics") for row in rows)]
+    for name in wishes.metrics:
+        if rows and name not in metrics:
+            there = f"; known are {', '.join(metrics)}" if metrics else ", since none has been evaluated"
+            raise UsageError(f"no run has a metric {name!r}{did_you_mean(name, metrics)}{there}")
     kept = [row for row in rows if all(_holds(value_of(row, name), test, wanted) for name, test, wanted in tests)]
     if not wishes.sort:
         return kept
@@ -139,16 +151,43 @@ def _names(rows: Sequence[Status]) -> list[str]:
     groups = [
         group for row in rows for group in (row.get("metrics"), row.get("parameters")) if isinstance(group, Mapping)
     ]
-    return [*_OWN, *sorted({name for group in groups for name in group if name not in _OWN})]
+    return [*_HEADED, *sorted({name for group in groups for name in group if name not in (*_OWN, *_HEADED)})]
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def table(rows: Sequence[Status], metrics: Sequence[str], folder: Path) -> list[str]:
-    """A head and a line for each run, in columns; parameters that are the same in all are left out."""
-    if not rows:
-        return []
+def table(rows: Sequence[Status], metrics: Sequence[str], folder: Path, width: int | None = None) -> list[str]:
+    """A head and a line for each run, in columns; parameters that are the same in all are left out. ``width``: of the
+    terminal, in cells. Where it is too narrow causes get lines of their own, and times are short; then columns go, the
+    least first."""
+    columns = _columns(rows, metrics, folder)
+    causes = [short_cause(row) for row in rows]
+    whole = _lined({**columns, "": causes}, _RIGHT | _named_metrics(rows, metrics)) if rows else []
+    if width is None or max(map(width_of, whole), default=0) <= width:
+        return whole
+    columns["ended"] = [when[5:16] for when in columns["ended"]]
+    right = _RIGHT | _named_metrics(rows, metrics)
+    of_model = [name for name in columns if name in right - _RIGHT]
+    of_command = [name for name in columns if name not in right and name not in ("run", "outcome", "ended")]
+    spare = ["took", *of_command[:0:-1], *of_model[:0:-1], "ended", *of_command[:1], "step", *of_model[:1]]
+    while max(map(width_of, lines := _lined(columns, right))) > width and spare:
+        del columns[spare.pop(0)]
+    head, *rest = lines
+    made = [crop(head, width)]
+    for line, cause in zip(rest, causes, strict=True):
+        made += [crop(line, width)] + ([crop(f"  {cause}", width)] if cause else [])
+    return made
+
+
+_RIGHT = frozenset({"took", "step"})
+
+
+def _named_metrics(rows: Sequence[Status], metrics: Sequence[str]) -> frozenset[str]:
+    return frozenset(metrics or _metrics(rows))
+
+
+def _columns(rows: Sequence[Status], metrics: Sequence[str], folder: Path) -> dict[str, list[str]]:
     columns: dict[str, list[str]] = {"run": [_name(row, folder) for row in rows]}
     columns["outcome"] = [str(row["outcome"] or "live") for row in rows]
     columns["ended"] = [str(row["ended"] or "")[:19].replace("T", " ") for row in rows]
@@ -160,11 +199,14 @@ def table(rows: Sequence[Status], metrics: Sequence[str], folder: Path) -> list[
         columns[name] = [
             number(_number(_in(row, "metrics").get(name))) if name in _in(row, "metrics") else "" for row in rows
         ]
-    columns[""] = [short_cause(row) for row in rows]
+    return columns
+
+
+def _lined(columns: Mapping[str, list[str]], right: frozenset[str]) -> list[str]:
+    """A head, and a line for each run."""
     widths = {name: max(map(width_of, [name, *values])) for name, values in columns.items()}
-    right = {"took", "step", *(metrics or _metrics(rows))}
     lines = [{name: name for name in columns}]
-    lines += [{name: values[at] for name, values in columns.items()} for at in range(len(rows))]
+    lines += [{name: values[at] for name, values in columns.items()} for at in range(len(columns["run"]))]
     return [
         "  ".join(pad(line[name], widths[name], right=name in right) for name in columns).rstrip() for line in lines
     ]

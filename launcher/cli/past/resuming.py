@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +61,9 @@ def resume(
     if why := why_not(folder, view):
         raise UsageError(f"{folder.run} {why}")
     plan, inherits = _plan_of(folder)
-    environ = complete(inherits, os.environ, wishes, ask=_ask if sys.stdin.isatty() and not as_json else None)
+    stored = {name for task in plan.tasks for name in task.env}
+    ask = _ask if sys.stdin.isatty() and not as_json else None
+    environ = complete(inherits, os.environ, wishes, stored=stored, ask=ask)
     if not view.ended and (troubles := commands.end_what_is_left(folder, view, now=False)):
         host, trouble = next(iter(troubles.items()))
         raise HostError(host, trouble)
@@ -133,17 +135,26 @@ def _plan_of(folder: runs.RunFolder) -> tuple[Plan, tuple[str, ...]]:
 
 
 def complete(
-    inherits: Iterable[str], environ: Mapping[str, str], wishes: Environment, *, ask: _Ask | None
+    inherits: Iterable[str],
+    environ: Mapping[str, str],
+    wishes: Environment,
+    *,
+    stored: Collection[str] = (),
+    ask: _Ask | None,
 ) -> dict[str, str]:
-    """The environment with all that the run was started with. ``ask``: how a value is asked for, None where nobody can
-    be. Raises UsageError, which names the variables that are missing."""
-    made = dict(environ)
+    """The environment with all that the run was started with. ``stored``: the variables whose values it keeps itself;
+    ``ask``: how a value is asked for, None where nobody can be. Raises UsageError, which names the variables that are
+    missing, or that the run does not have."""
+    made, inherits = dict(environ), tuple(inherits)
     for word in wishes.given:
         name, equals, value = word.partition("=")
+        if name in stored:
+            raise UsageError(f"--env {name}: the run has stored its value, and goes on with that one")
+        if name not in inherits:
+            raise UsageError(f"--env {name}: the run was started without it{did_you_mean(name, inherits)}")
         if not equals and name not in environ:
             raise UsageError(f"--env {name}: there is no {name} in your environment; write --env {name}=VALUE")
         made[name] = value if equals else environ[name]
-    inherits = tuple(inherits)
     for name in wishes.left_out:
         if name not in inherits:
             raise UsageError(f"--without-env {name}: the run was started without it{did_you_mean(name, inherits)}")

@@ -38,13 +38,8 @@ def why_not_scale(run: Run, count: int, *, forced: bool) -> str:
         return "this run does not train now"
     if adjustments.ROAMING not in plan.adjustments:
         return "the adjustment roaming is off, and without it the number of workers is fixed at the start"
-    if state.roams is None and any(record.attempt.uses in _FIXED for record in state.of_role(*TRAINERS)):
-        return "the number of workers is fixed: this program's strategy counts them when it starts"
     if state.roams is None:
-        return (
-            "no trainer has opened a session yet: try again when one has; the workers of a program that opens none "
-            "are as many as at its start"
-        )
+        return _untold(run)
     if not state.roams:
         return "the number of workers is fixed: sessions of this program name other trainers"
     if state.fixed:
@@ -60,6 +55,19 @@ def why_not_scale(run: Run, count: int, *, forced: bool) -> str:
     if state.chief.task.role is Role.WORKER and count < 1:
         return "the first worker is the chief of this run, and stays"
     return ""
+
+
+def _untold(run: Run) -> str:
+    """Why the number of workers is fixed, or is so as long as no session has said whether it can be changed."""
+    trainers = list(run.state.of_role(*TRAINERS))
+    if any(record.attempt.uses in _FIXED for record in trainers):
+        return "the number of workers is fixed: this program's strategy counts them when it starts"
+    if any(record.attempt.stepped_at for record in trainers):
+        return "the number of workers is fixed: this program trains without a session that could be told of others"
+    return (
+        "no trainer has opened a session yet: try again when one has; the workers of a program that opens none "
+        "are as many as at its start"
+    )
 
 
 def scale(run: Run, asked: ScaleAsked) -> None:

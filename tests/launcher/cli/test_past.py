@@ -14,7 +14,7 @@ import pytest
 
 from launcher.agent.host.lock import LOCK_FILE
 from launcher.cli.main import run as tflaunch
-from launcher.cli.past.listing import Wishes, chosen, short_cause
+from launcher.cli.past.listing import Wishes, chosen, short_cause, table
 from launcher.plan.plan_json import plan_to_json
 from launcher.record import events as ev
 from launcher.record import runs
@@ -95,6 +95,22 @@ def test_runs_are_listed_with_what_tells_them_apart(capsys: pytest.CaptureFixtur
     assert "is a run itself" in said(capsys, "ls", "runs/ctr-20260301T120000Z", code=2)[1]
 
 
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_the_list_is_as_wide_as_the_terminal(width: int) -> None:
+    words = "chief:0 cannot read s3://a/long/path/of/somebody/part-00001.parquet: access is denied"
+    rows: list[dict[str, Any]] = [
+        {**row, "folder": "/w/runs/ctr-nightly-20260301T120000Z", "outcome": "failed", "ended": "2026-03-01T12:00:01Z"}
+        for row in ROWS
+    ]
+    rows[0]["cause"] = {"message": words}
+    lines = table(rows, (), Path("/w/runs"), width)
+    assert (max(map(len, lines)) <= width and "outcome" in lines[0]) or width == 30
+    assert any(line.strip().startswith("chief:0 cannot read"[: width - 2]) for line in lines)
+    whole = table(rows, (), Path("/w/runs"))
+    assert max(map(len, whole)) > 120 and "chief:0 cannot read" in whole[1]
+    assert ("auc" in lines[0]) is (width >= 60)
+
+
 def test_a_plan_that_cannot_be_read_is_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
     one, two = make(0, "--lr", "0.1"), make(1, "--lr", "0.2")
     one.plan.write_text("[]")
@@ -107,6 +123,8 @@ ROWS: list[dict[str, Any]] = [
     {"run": "b", "global_step": 2, "metrics": None, "parameters": {"lr": "1e-3"}},
     {"run": "c", "global_step": None, "metrics": {"auc": 0.7}, "parameters": {"lr": "auto", "opt": "sgd"}},
 ]
+for _row, _took_s in zip(ROWS, (9.0, 90.0, 8.0), strict=True):
+    _row["duration_s"] = _took_s
 
 
 @pytest.mark.parametrize(
@@ -115,6 +133,7 @@ ROWS: list[dict[str, Any]] = [
         (Wishes(), "abc"),
         (Wishes(sort="lr"), "bac"),
         (Wishes(sort="-step"), "abc"),
+        (Wishes(sort="took"), "cab"),
         (Wishes(sort="auc"), "acb"),
         (Wishes(where=("lr=0.10",)), "a"),
         (Wishes(where=("lr<0.05",)), "b"),
@@ -133,9 +152,10 @@ def test_runs_are_chosen_and_sorted(wishes: Wishes, left: str) -> None:
         (Wishes(where=("auc",)), "write NAME=VALUE, or with !=, <, >, <= or >="),
         (
             Wishes(where=("acu>0.5",)),
-            "no run has 'acu'; known are run, outcome, ended, duration_s, global_step, auc, lr",
+            "no run has 'acu'; did you mean 'auc'?; known are run, outcome, ended, took, step, auc, lr",
         ),
         (Wishes(sort="-acu"), "no run has 'acu'"),
+        (Wishes(metrics=("acu",)), "no run has a metric 'acu'; did you mean 'auc'?; known are auc"),
     ],
 )
 def test_a_wish_that_is_none_says_what_is_known(wishes: Wishes, words: str) -> None:
@@ -170,14 +190,16 @@ def test_two_runs_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_values_of_variables_are_compared_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what only follows from the run's own folder is no difference."""
     one, two = make(0), make(0)
     for folder, value in ((one, "s3cret"), (two, "oth3r")):
         body = json.loads(folder.plan.read_text())
         for kind in body["kinds"]:
-            kind["env"], kind["secret_env"] = {"TOKEN": value, "PLAIN": value}, ["TOKEN"]
+            kind["env"] = {"TOKEN": value, "PLAIN": value, "TFLAUNCH_DEFAULT_MODEL_DIR": f"{folder.path}/model"}
+            kind["secret_env"] = ["TOKEN"]
         folder.plan.write_text(json.dumps(body))
     out, _ = said(capsys, "compare", one.run, two.run)
-    assert out.count("(not shown)") == 2
+    assert out.count("(not shown)") == 2 and "DEFAULT_MODEL_DIR" not in out
     token = next(line for line in out.splitlines() if "env.TOKEN" in line)
     assert "s3cret" not in token and "oth3r" not in token
 

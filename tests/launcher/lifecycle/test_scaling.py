@@ -120,7 +120,7 @@ def test_what_is_not_possible_is_refused_in_words() -> None:
     run = Run(plan(least_workers=1, most_workers=3))
     assert "does not train" in run.lifecycle.why_not_scale(2, forced=False)
     run.until_training()
-    assert "no trainer has opened a session" in run.lifecycle.why_not_scale(2, forced=False)
+    assert "trains without a session that could be told" in run.lifecycle.why_not_scale(2, forced=False)
     run.report("chief:0", protocol.Roaming(possible=True))
     assert run.lifecycle.why_not_scale(2, forced=False) == ""
     assert "min is 1" in run.lifecycle.why_not_scale(0, forced=False)
