@@ -84,6 +84,13 @@ def _draw(console: Console, verdict: Verdict) -> None:
     for item in verdict.tasks:
         ops = [(f"{op.ms:.3f}", f"{op.count:.0f}", op.type) for op in item.ops]
         table(console, f"{item.task}, by operation", ("ms/step", "count", "type"), ops)
+    hooks = [
+        (item.task, f"{item.hooks_ms:.2f}", ", ".join(f"{name} {ms:.2f}" for name, ms in item.hooks))
+        for item in verdict.tasks
+        if item.hooks
+    ]
+    if hooks:
+        table(console, "what Python's hooks take of a step that is not traced", ("task", "ms/step", "by hook"), hooks)
     servers = [
         (
             item.task,

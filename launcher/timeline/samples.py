@@ -12,7 +12,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ class Op:
 class Sample:
     """One traced step of ``task``. ``devices``: what ran where, parameter servers included; ``transfers``: source,
     target and bytes of what a step sends between devices, empty where that is not known; ``untraced_us``: how long a
-    step before it took that was not traced; ``delay_s``: when it was
-    received by the supervisor's clock less when it was sent by the task's, None if that is not known."""
+    step before it took that was not traced; ``hooks_us``: what hooks took of such a step, by class; ``delay_s``: when
+    it was received by the supervisor's clock less when it was sent by the task's, None if that is not known."""
 
     task: str
     attempt: int = 1
@@ -62,6 +62,7 @@ class Sample:
     devices: Mapping[str, tuple[Op, ...]]
     transfers: tuple[tuple[str, str, int], ...] = ()
     untraced_us: float | None = None
+    hooks_us: Mapping[str, float] = field(default_factory=dict)
     delay_s: float | None = None
 
     def owner(self, device: str) -> str:
@@ -89,6 +90,7 @@ def keep(folder: Path, task: TaskId, attempt: int, report: Profiled, received_at
         devices = {str(name): tuple(map(_op, ops)) for name, ops in body["devices"].items()}
         began_us, ended_us, steps = int(body["began_us"]), int(body["ended_us"]), int(body["steps"])
         untraced_us = body.get("untraced_us")
+        hooks_us = _hooks(body.get("hooks_us"))
         transfers = [(str(source), str(target), int(size)) for source, target, size in body.get("transfers") or ()]
     except (KeyError, TypeError, AttributeError, ValueError, zlib.error) as error:
         raise ValueError(f"no sample of a timeline: {error}") from error
@@ -101,6 +103,7 @@ def keep(folder: Path, task: TaskId, attempt: int, report: Profiled, received_at
         "delay_s": round(received_at - report.sent_at, 6),
         "untraced_us": None if untraced_us is None else round(float(untraced_us), 1),
         "transfers": transfers,
+        "hooks_us": hooks_us,
     }
     path = folder / f"{task.slug}.{attempt}-{steps:09d}.json"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -123,6 +126,10 @@ def _decompressed(data: bytes) -> bytes:
 def _op(values: Any) -> Op:
     name, kind, start_us, dur_us, detail = values
     return Op(name=str(name), type=str(kind), start_us=int(start_us), dur_us=max(0, int(dur_us)), detail=str(detail))
+
+
+def _hooks(found: Any) -> dict[str, float]:
+    return {str(name): round(float(spent_us), 1) for name, spent_us in (found or {}).items()}
 
 
 def _events(devices: Mapping[str, tuple[Op, ...]]) -> Iterable[dict[str, Any]]:
@@ -204,6 +211,7 @@ def _sample(path: Path, body: Any) -> Sample:
         devices=devices,
         transfers=tuple((str(source), str(target), int(size)) for source, target, size in other.get("transfers") or ()),
         untraced_us=float(other["untraced_us"]) if other.get("untraced_us") is not None else None,
+        hooks_us=_hooks(other.get("hooks_us")),
         delay_s=float(other["delay_s"]) if "delay_s" in other else None,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.timeline.samples import Sample, task_of_device
@@ -19,6 +19,7 @@ _INPUT = re.compile(r"Iterator|.*Dequeue|Reader|ReadFile|WholeFileReader|Unstage
 _TRANSFER = re.compile(r"_?(Host)?(Recv|Send)(Tensor)?$|RecvTensor|MEMCPY")
 _PASSIVE = re.compile(r"NoOp$|_SOURCE$|_SINK$")
 MOST_OPS = 8
+_NOTABLE = 0.1
 
 Interval = tuple[int, int]
 
@@ -35,7 +36,8 @@ class OpTime:
 @dataclass(frozen=True, kw_only=True)
 class TaskVerdict:
     """The mean traced step of one task, in milliseconds; ``ms`` by what the time went for; ``untraced_ms``: steps
-    that were not traced, None if that is not known. ``words``: what follows."""
+    that were not traced, None if that is not known; ``hooks``: milliseconds of such a step that Python's hooks took,
+    by class, most first. ``words``: what follows."""
 
     task: str
     samples: int
@@ -44,6 +46,11 @@ class TaskVerdict:
     ms: dict[str, float]
     ops: tuple[OpTime, ...]
     words: str
+    hooks: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def hooks_ms(self) -> float:
+        return sum(ms for _, ms in self.hooks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +103,33 @@ def _task(task: str, samples: Sequence[Sample]) -> TaskVerdict:
     ]
     step_ms = sum(ms.values())
     untraced = [sample.untraced_us for sample in samples if sample.untraced_us is not None]
+    untraced_ms = sum(untraced) / len(untraced) / 1000 if untraced else None
+    hooks = _hooks([sample.hooks_us for sample in samples if sample.hooks_us])
     return TaskVerdict(
         task=task,
         samples=number,
-        untraced_ms=sum(untraced) / len(untraced) / 1000 if untraced else None,
+        untraced_ms=untraced_ms,
         step_ms=step_ms,
         ms=ms,
         ops=tuple(ops),
-        words=_words(ms, step_ms, tuple(ops)),
+        words=_words(ms, step_ms, tuple(ops)) + _of_hooks(hooks, untraced_ms),
+        hooks=hooks,
     )
+
+
+def _hooks(found: Sequence[Mapping[str, float]]) -> tuple[tuple[str, float], ...]:
+    total: Counter[str] = Counter()
+    for each in found:
+        total.update(each)
+    return tuple((name, us / len(found) / 1000) for name, us in total.most_common())
+
+
+def _of_hooks(hooks: Sequence[tuple[str, float]], untraced_ms: float | None) -> str:
+    """What steps that are not traced spend in hooks: no operation shows it."""
+    spent_ms = sum(ms for _, ms in hooks)
+    if not untraced_ms or spent_ms < _NOTABLE * untraced_ms:
+        return ""
+    return f"; hooks take {spent_ms / untraced_ms:.0%} of its steps, most of it {hooks[0][0]}"
 
 
 def _words(ms: dict[str, float], step_ms: float, ops: Sequence[OpTime]) -> str:

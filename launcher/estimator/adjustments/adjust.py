@@ -18,7 +18,7 @@ from launcher.estimator import task as tasks
 from launcher.estimator.adjustments.evaluation import evaluator, own_loops
 from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler, uses
-from launcher.estimator.adjustments.saving import retention
+from launcher.estimator.adjustments.saving import due, retention
 from launcher.estimator.adjustments.saving.final_save import FinalSave
 from launcher.estimator.adjustments.sessions import gate, reopening, sync_replicas, trainer, trainings
 from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
@@ -178,6 +178,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
     ("preflight", _Step(module=preflight.ESTIMATOR, make=preflight.check_before_training)),
     ("keep-evaluated", _Step(module=retention.ESTIMATOR, make=retention.note_what_is_read)),
     ("keep-evaluated", _Step(module=retention.MANAGEMENT, make=retention.keep_what_is_read)),
+    ("save-look", _Step(module=due.HOOKS, make=due.look_when_due)),
     ("heartbeat", _Step(module=heartbeat.SERVER, make=heartbeat.report_servers)),
     ("heartbeat", _Step(module=heartbeat.HOOKS, make=heartbeat.report_checkpoints)),
     ("heartbeat", _Step(module=trainer.ESTIMATOR, make=heartbeat.report_evaluations)),

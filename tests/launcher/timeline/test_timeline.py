@@ -40,10 +40,13 @@ DEVICES = {
 }
 
 
-def profiled(devices: Any = None, *, steps: int = 100, sent_at: float = 0.0) -> Profiled:
+def profiled(
+    devices: Any = None, *, steps: int = 100, sent_at: float = 0.0, hooks: dict[str, float] | None = None
+) -> Profiled:
     body = {"steps": steps, "began_us": T, "ended_us": T + 1000, "devices": DEVICES if devices is None else devices}
     body |= {"untraced_us": 500.0, "transfers": [[PS_0, WORKER, 2048], [WORKER, PS_0, 512], [PS_0, PS_1, 8]]}
     body["transfers"].append(["/job:ps/replica:0/task:1/device:GPU:0", PS_1, 64])  # inside of one task
+    body |= {"hooks_us": hooks} if hooks else {}
     data = base64.b64encode(zlib.compress(json.dumps(body).encode())).decode()
     return Profiled(global_step=300, sent_at=sent_at, data=data)
 
@@ -182,9 +185,19 @@ def test_the_verdict_names_the_largest_part_and_the_load_of_each_server(tmp_path
     assert loads == {"ps:0": (0.2, 2, 0.667), "ps:1": (0.1, 1, 0.333)}
     traffic = {item.task: (item.sends, item.bytes_out, item.takes, item.bytes_in) for item in verdict.servers}
     assert traffic == {"ps:0": (2, 2056, 1, 512), "ps:1": (0, 0, 1, 8)}
+    assert task.hooks == ()
     slow_input = [["next", "IteratorGetNext", T, 900, ""]]
     keep(tmp_path, TaskId.parse("worker:1"), 1, profiled({WORKER: slow_input}), received_at=0.0)
     assert "waits for input" in judge(read_folder(tmp_path)[0]).tasks[0].words
+
+
+def test_the_verdict_names_the_hook_that_takes_most_of_a_step(tmp_path: Path) -> None:
+    """Half of each step of 0.5 ms."""
+    keep(tmp_path, TaskId.parse("chief:0"), 1, profiled(hooks={"Saver": 200.04, "Steps": 50}), received_at=0.0)
+    keep(tmp_path, TaskId.parse("chief:0"), 1, profiled(steps=200, hooks={"Saver": 200}), received_at=0.0)
+    (task,) = judge(read_folder(tmp_path)[0]).tasks
+    assert task.hooks == (("Saver", 0.2), ("Steps", 0.025))
+    assert task.words.endswith("; hooks take 45% of its steps, most of it Saver")
 
 
 # --- the merged trace ----------------------------------------------------------------------------------------------
@@ -275,12 +288,13 @@ def test_the_command_writes_a_trace_and_says_where_time_went(
     log.close()
     assert tflaunch(["timeline"]) == 2
     assert "--profile-steps" in capsys.readouterr().err
-    keep(run / "timeline", TaskId.parse("worker:1"), 1, profiled(), received_at=0.0)
+    keep(run / "timeline", TaskId.parse("worker:1"), 1, profiled(hooks={"Saver": 400}), received_at=0.0)
     (run / "timeline" / "broken.json").write_text("{")
     assert tflaunch(["timeline"]) == 0
     out, error = capsys.readouterr()
     assert "worker:1" in out
     assert "ps:1" in out
+    assert "Saver 0.40" in out
     assert "left out" in error
     check_format(json.loads((run / "trace.json").read_text()))
     assert tflaunch(["timeline", str(run / "timeline"), "-o", "merged.json"]) == 0

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher.estimator.adjustments.patches import Patches
+from launcher.estimator.adjustments.reporting.hook_times import HookTimes
 from launcher.estimator.adjustments.sessions.trainer import MONITORED_SESSION, Hook
 from launcher.estimator.task import Task
 from launcher.wire.protocol import PROFILE_VARIABLE, Profiled
@@ -36,7 +37,8 @@ def take_profiles(patches: Patches, task: Task) -> None:
         original: Callable[..., Any], monitored: Any, session_creator: Any, hooks: Any, *args: Any, **kwargs: Any
     ) -> None:
         if task.training is not None or task.role == EVALUATOR:
-            hooks = [*(hooks or ()), Profiler(task, every_steps)]
+            times = HookTimes(hooks or ())
+            hooks = [*(hooks or ()), Profiler(task, every_steps, times)]
         original(monitored, session_creator, hooks, *args, **kwargs)
 
     patches.wrap(importlib.import_module(MONITORED_SESSION)._MonitoredSession, "__init__", init)
@@ -50,8 +52,9 @@ def _every_steps() -> int:
 class Profiler(Hook):
     """Traces each ``every_steps``-th step of this process, counted over recoveries."""
 
-    def __init__(self, task: Task, every_steps: int) -> None:
+    def __init__(self, task: Task, every_steps: int, times: HookTimes) -> None:
         self._task = task
+        self._times = times
         self._every_steps = every_steps
         self._steps = 0
         self._began_us = 0
@@ -100,6 +103,7 @@ class Profiler(Hook):
             "untraced_us": untraced_us,
             "devices": devices(metadata.step_stats),
             "transfers": self._transfers,
+            "hooks_us": self._times.take(),
         }
         data = base64.b64encode(zlib.compress(json.dumps(sample, separators=(",", ":")).encode(), 6)).decode()
         if len(data) <= _MOST_BYTES and self._task.channel.open():

@@ -1,3 +1,3 @@
 """Adjustments of saving: what is saved last, and what is kept."""
 
-__all__ = ["checkpoint_files", "final_save", "retention"]
+__all__ = ["checkpoint_files", "due", "final_save", "retention"]

@@ -130,6 +130,8 @@ class _Counter(Hook):
 class _Together(Hook):
     """Several hooks as one: TensorFlow spends about 2 microseconds per hook and step. One of them may fetch."""
 
+    _tflaunch_name = "tflaunch's own"
+
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = tuple(hooks)
 
