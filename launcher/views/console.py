@@ -242,7 +242,8 @@ class LiveConsole:
             complaints_of=self._complaints.of,
             glyphs=self._glyphs,
             zone=self._zone,
-            footer=self.footer or (((self.trouble, "bold yellow"),) if self.trouble else ()),
+            trouble=self.trouble,
+            footer=self.footer,
             has_keys=self.has_keys,
         )
         at = self._clock.now(self._view.last_at, now, time.monotonic())

@@ -14,7 +14,7 @@ from launcher.cli.keys.prompt import Prompt, Wanted, Wish
 from launcher.record.view import RunView
 from launcher.supervise import control
 from launcher.views.console import LiveConsole, RunConsole
-from launcher.wire.errors import TflaunchError
+from launcher.wire.errors import HostError, TflaunchError
 from launcher.wire.protocol import Message
 from launcher.wire.roles import Role
 
@@ -82,6 +82,8 @@ class Keyboard:
         message, words = self._message(wanted)
         try:
             error = self._ask(message)
+        except HostError as failed:
+            error = failed.message
         except (OSError, TflaunchError) as failed:
             error = str(failed)
         self._prompt.say(error or words, "red" if error else "green")

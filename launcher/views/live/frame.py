@@ -43,7 +43,7 @@ PHASE_STYLES = {
     Phase.STOPPING: "bold yellow",
     Phase.ENDED: "bold",
 }
-FOOTER = (("Ctrl-C", "bold"), (" save, evaluate and end", "dim"), ("   twice ", "bold"), (" stop now", "dim"))
+FOOTER = (("Ctrl-C", "bold"), (" save, evaluate and end", "dim"), ("   twice", "bold"), (" stop now", "dim"))
 LEAVING_FOOTER = (("Ctrl-C", "bold"), (" leave, the run goes on", "dim"))
 STOPPING_FOOTER = (("Ctrl-C", "bold"), (" stop now, without waiting", "dim"))
 
@@ -57,8 +57,8 @@ class Size:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Looks:
     """What is wanted of a picture. ``metric``: that which gets a line of its own, empty: one is chosen; ``text_of``,
-    ``complaints_of``: see ``Known``; ``zone`` of the times; ``footer``: what is asked
-    or answered on the last line; ``has_keys``: keys do something."""
+    ``complaints_of``: see ``Known``; ``zone`` of the times; ``footer``: what is asked or answered on the last line;
+    ``trouble``: why nothing comes of the run; ``has_keys``: keys do something."""
 
     metric: str = ""
     text_of: Callable[[TaskId], str] = lambda task: ""
@@ -66,6 +66,7 @@ class Looks:
     glyphs: Glyphs = UNICODE
     zone: tzinfo | None = None
     footer: Line = ()
+    trouble: str = ""
     has_keys: bool = False
 
 
@@ -76,10 +77,15 @@ def frame(view: RunView, size: Size, now: float, looks: Looks = Looks()) -> list
     tasks = view.ordered()
     quiet = {} if view.ended else silent(view.hosts, tasks, now)
     known = Known(
-        text_of=looks.text_of, complaints_of=looks.complaints_of, silent=quiet, evaluator=doing_of_evaluator(view, now)
+        text_of=looks.text_of,
+        complaints_of=looks.complaints_of,
+        silent=quiet,
+        is_cut_off=bool(looks.trouble),
+        evaluator=doing_of_evaluator(view, now),
     )
     top = [_header(view, width, now, known, glyphs), *_progress(view, width, now, glyphs)]
-    bottom = [fit(looks.footer, width, glyphs.mark) if looks.footer else _footer(view, width, looks)]
+    said = looks.footer or (((looks.trouble, "bold yellow"),) if looks.trouble else ())
+    bottom = [fit(said, width, glyphs.mark) if said else _footer(view, width, looks)]
     numbers = numbers_of(view, width, looks.metric, glyphs)
     roles = len({task.task.role for task in tasks})
     gaps = 4 if airy else 0
@@ -127,7 +133,8 @@ def _header(view: RunView, width: int, now: float, known: Known, glyphs: Glyphs)
     if known.silent:
         name, seconds = max(known.silent.items(), key=lambda each: each[1])
         more = f" and {len(known.silent) - 1} more hosts" if len(known.silent) > 1 else ""
-        right = [(f"{one_line(name)}{more} silent for {seconds:.0f} s", "bold yellow")]
+        who = "no word of the supervisor" if known.is_cut_off else f"{one_line(name)}{more} silent"
+        right = [(f"{who} for {seconds:.0f} s", "bold yellow")]
     return spread(left, right, width, glyphs.mark)
 
 

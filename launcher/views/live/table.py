@@ -52,12 +52,14 @@ def severity(task: TaskView) -> int:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
     """What a picture knows of tasks besides their views. ``text_of``: what each has written last, if that is wanted;
-    ``complaints_of``: how many warnings and errors; ``silent``: hosts, and for how long; ``evaluator``: what it does,
+    ``complaints_of``: how many warnings and errors; ``silent``: hosts, and for how long;
+    ``is_cut_off``: because nothing is heard of the whole run; ``evaluator``: what it does,
     as a word and in words."""
 
     text_of: Callable[[TaskId], str] = lambda task: ""
     complaints_of: Callable[[TaskId], tuple[int, int]] = lambda task: (0, 0)
     silent: Mapping[str, float] = field(default_factory=dict)
+    is_cut_off: bool = False
     evaluator: tuple[str, str] = ("", "")
 
 
@@ -94,7 +96,8 @@ def _single(task: TaskView, known: Known) -> Row:
     if severity(task) < 3 and task.problem:
         return Row((task,), task.problem, "red", heard=(task,), complaints=complaints)
     if silent_s is not None:
-        return Row((task,), f"its host is silent for {silent_s:.0f} s", "yellow", complaints=complaints)
+        who = "not heard" if known.is_cut_off else "its host is silent"
+        return Row((task,), f"{who} for {silent_s:.0f} s", "yellow", complaints=complaints)
     text, word = _NOISE.sub("", known.text_of(task.task)).strip(), ""
     if task.task.role is Role.EVALUATOR and not task.state.final:
         word, words = known.evaluator

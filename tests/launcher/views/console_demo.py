@@ -48,7 +48,7 @@ class Story:
         self.attempts = dict.fromkeys(self.tasks, 1)
         self.trainers = [task for task in self.tasks if task.role.trains]
         self.done = dict.fromkeys(self.trainers, 0)
-        self.step = 0
+        self.step = self.saved = 0
         self.victim = self.trainers[-1]
 
     def host(self, task: TaskId) -> str:
@@ -147,11 +147,12 @@ class Story:
             fault = f"kill {name} at step 5000"
             yield self.at(25.8, ev.DrillOver(fault=fault, number=0, task=name, detected_s=0.11, recovered_s=5.2))
         if second % 10 == 5:
+            self.saved = self.step
             yield self.at(second + 0.9, ev.CheckpointWritten(task="chief:0", global_step=self.step, path="model.ckpt"))
             yield self.at(second + 0.92, ev.Noticed(severity="info", message=f"checkpoint at step {self.step:,}"))
         if second % 10 == 7 and second > 10:
             metrics = {"ctr_auc": 0.61 + second / 500, "cvr_auc": 0.55 + second / 900, "loss": 0.41 - second / 900}
-            yield self.at(second + 0.9, ev.EvaluationDone(task="evaluator:0", global_step=self.step, metrics=metrics))
+            yield self.at(second + 0.9, ev.EvaluationDone(task="evaluator:0", global_step=self.saved, metrics=metrics))
             if second == 17:
                 yield self.change(17.95, TaskId(Role.EVALUATOR, 0), "evaluating")
 

@@ -58,6 +58,13 @@ def test_what_is_silent_has_no_rates_and_the_others_keep_theirs(tmp_path: Path) 
     assert styles["chief:0"] == "yellow" != styles["worker:0"], "that it trains was its last word"
 
 
+def test_who_does_not_hear_of_the_supervisor_does_not_blame_its_hosts() -> None:
+    why = "its supervisor (process 7) is stopped"
+    lines = text_of(cut_at(16.0), T0 + 34, Looks(trouble=why)).splitlines()
+    assert lines[0].endswith("no word of the supervisor for 18 s") and lines[-1] == why
+    assert any("not heard for 18 s" in line for line in lines) and not any("its host" in line for line in lines)
+
+
 def test_nothing_is_silent_that_has_not_spoken_or_is_over() -> None:
     view = cut_at(4.0)  # nothing sampled yet
     assert silent(view.hosts, view.tasks.values(), T0 + 500) == {}
