@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _HEAD = "Traceback (most recent call last):"
 _BECAUSE = "The above exception was the direct cause of the following exception:"
@@ -119,7 +119,20 @@ def traces(text: str) -> tuple[Trace, ...]:
         elif raised is not None:
             found.append(Trace(links=(raised,), thread=block.thread, ignored=block.ignored))
         link = block.link
-    return tuple(found)
+    return tuple(replace(trace, links=_with_callers(trace.links)) for trace in found)
+
+
+def _with_callers(links: Sequence[Raised]) -> tuple[Raised, ...]:
+    """What a library raised and caught itself shows no frame of the user's. The exception that followed from there
+    does: those by which it came to the frame where the first was caught."""
+    made = list(links)
+    for at in range(len(links) - 2, -1, -1):
+        own, after = links[at].frames, made[at + 1].frames
+        if all(frame.is_library for frame in own):
+            caught = [(frame.path, frame.function) for frame in after]
+            before = caught.index((own[0].path, own[0].function)) if (own[0].path, own[0].function) in caught else 0
+            made[at] = replace(links[at], frames=(*after[:before], *own))
+    return tuple(made)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

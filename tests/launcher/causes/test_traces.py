@@ -203,3 +203,25 @@ def test_the_users_line_in_a_crash() -> None:
 def test_an_error_that_is_cut_off_within_tensorflows_own_words_says_nothing() -> None:
     head = "Graph execution error:\n\nDetected at node 'Next' defined at (most recent call last):\n"
     assert gist(f'{head}    File "/venv/tensorflow/estim') == ""
+
+
+ARGUMENTS = """
+import argparse, traceback
+def options():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int)
+    return parser.parse_args(["--steps", "x"])
+try:
+    options()
+except SystemExit:
+    traceback.print_exc()
+    raise SystemExit(1)
+"""
+
+
+def test_what_a_library_raised_and_caught_has_the_line_that_called_it() -> None:
+    trace = last_trace(said_by(ARGUMENTS))
+    assert trace is not None and [link.short_name for link in trace.links][-2:] == ["ArgumentError", "SystemExit"]
+    at = trace.links[-2].frame
+    assert at is not None and (at.path, at.function, at.line) == ("<string>", "options", 6)
+    assert trace.links[-2].frames[-1].path.endswith("argparse.py")
