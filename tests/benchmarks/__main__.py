@@ -28,6 +28,7 @@ from tests.benchmarks import (
     quality,
     recovery,
     second_start,
+    short_transfers,
     startup,
     training_rates,
 )
@@ -146,6 +147,16 @@ def training_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[lis
     return [(f"{name}: {what}", *rest) for what, *rest in training_rates.rows(samples)], samples
 
 
+def transfer_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """What bfloat16-transfer is good for over a slow link."""
+    if lacking := short_transfers.missing():
+        print(f"left out: this needs {lacking}")
+        return [], {}
+    with tempfile.TemporaryDirectory(prefix="tflaunch-transfer-") as folder:
+        samples = short_transfers.measure(python, rounds, Path(folder))
+    return [(f"{name}: {what}", *rest) for what, *rest in short_transfers.rows(samples)], samples
+
+
 def quality_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
     """What ESMM learns. What is trained stays in ``bench-results/quality``, so that it can be done in pieces."""
     best, found = quality.measure(Path("bench-results") / "quality")
@@ -221,6 +232,7 @@ PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | Non
     "floods": floods_rows,
     "input": input_rows,
     "training": training_rows,
+    "transfer": transfer_rows,
     "quality": quality_rows,
 }
 NEWEST_ONLY = ("hosts", "many", "floods", "quality")

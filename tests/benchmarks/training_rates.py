@@ -42,7 +42,7 @@ _LIMIT_SECONDS = 15
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One model on one cluster; equal for both ways. ``options``: of tflaunch."""
+    """One model on one cluster; equal for both ways. ``options``: of tflaunch; ``prefix``: what it is started by."""
 
     towers: str = PAPER
     optimizer: str = "lazy-adam"
@@ -50,6 +50,7 @@ class Job:
     steps: int = 600
     profile_steps: int = 0
     options: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
 
 
 def measure(way: str, job: Job, data: Path, python: Path) -> dict[str, Any]:
@@ -153,7 +154,17 @@ def _limit(job: Job, python: Path) -> dict[str, Any]:
 def _cluster(way: str, job: Job, data: Path, python: Path) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="tfl-rates-"))
     try:
-        command = [str(python.parent / "tflaunch"), "local", "--workers", "2", "--ps", "1", "--plain", *job.options]
+        command = [
+            *job.prefix,
+            str(python.parent / "tflaunch"),
+            "local",
+            "--workers",
+            "2",
+            "--ps",
+            "1",
+            "--plain",
+            *job.options,
+        ]
         if job.profile_steps:
             command += ["--profile-steps", str(job.profile_steps)]
         _run([*command, "--run-dir", str(folder / "run"), "--", "python", *_script(way, job, data, folder)])

@@ -56,8 +56,8 @@ def test_an_unmodified_script_trains_on_four_roles(tmp_path: Path) -> None:
 
 @pytest.mark.legacy
 def test_a_script_without_a_model_dir_gets_one_of_the_run(tmp_path: Path) -> None:
-    """And it is watched closely: traced, logged in one form, its waiting for input measured."""
-    watched = ("--profile-steps", "40", "--tensorboard", "--log-level", "info")
+    """And it is watched closely: traced, logged in one form, its waiting for input measured. It sends bfloat16."""
+    watched = ("--profile-steps", "40", "--tensorboard", "--log-level", "info", "--tune", "bfloat16-transfer")
     done = tflaunch(
         *("local", "--workers", "1", "--ps", "1", "--run-dir", "run", "--plain", *watched, "--"),
         *("python", str(SCRIPT), "--steps", "600"),
@@ -72,6 +72,7 @@ def test_a_script_without_a_model_dir_gets_one_of_the_run(tmp_path: Path) -> Non
     ]
     assert waits and all(0 <= wait <= 1 for wait in waits)
     said = [line for line in done.log("chief:0").splitlines() if "loss = " in line and "step = " in line]
+    assert re.search(r"bfloat16-transfer: \d+ tensors of a step", done.log("chief:0"))
     assert said and all(LOG_LINE.match(line) for line in said), said
     assert len(said) == len(set(said))
     assert "will be removed in a future version" not in done.stdout
@@ -87,6 +88,10 @@ def check_traces(done: Finished, cwd: Path) -> None:
     assert trainers <= {"chief:0", "worker:0"}
     for sample in samples:
         if sample.task in trainers:
+            sent = {
+                sample.owner(device) for device, ops in sample.devices.items() for op in ops if "bfloat16" in op.name
+            }
+            assert sent == {"ps:0", sample.task}
             assert {"ps:0", sample.task} <= {sample.owner(device) for device in sample.devices}
             assert any("IteratorGetNext" in op.type for op in sample.own())
     firsts = [sample for sample in samples if sample.transfers]

@@ -20,7 +20,7 @@ from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.reporting import heartbeat, input_wait, log_format, profiler, uses
 from launcher.estimator.adjustments.saving import due, retention
 from launcher.estimator.adjustments.saving.final_save import FinalSave
-from launcher.estimator.adjustments.sessions import gate, reopening, sync_replicas, trainer, trainings
+from launcher.estimator.adjustments.sessions import gate, reopening, short_transfers, sync_replicas, trainer, trainings
 from launcher.estimator.adjustments.sessions.termination import SaveOnTerm
 from launcher.estimator.adjustments.start import (
     cluster_pieces,
@@ -149,6 +149,7 @@ def _add_hooks(patches: Patches, task: Task, hooks: list[trainer.HookFactory]) -
 
 _OF_A_TRAINING = frozenset(
     {"session-gate", "chief-rejoin", "final-save", "save-on-term", "heartbeat", "eval-drain", "eval-delay", "profile"}
+    | {adjustments.BFLOAT16_TRANSFER}
 )
 _TRAININGS = (
     _Step(module=trainings.ESTIMATOR, make=trainings.watch_calls),
@@ -197,6 +198,7 @@ _SIMPLE: tuple[tuple[str, _Step], ...] = (
 )
 _HOOKS: tuple[tuple[str, trainer.HookFactory], ...] = (
     (adjustments.ROAMING, reopening.Reopen),
+    (adjustments.BFLOAT16_TRANSFER, short_transfers.ShortTransfers),
     ("save-on-term", SaveOnTerm),
     ("heartbeat", heartbeat.Heartbeat),
     ("final-save", sync_replicas.LastTokens),

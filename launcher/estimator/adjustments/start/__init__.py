@@ -5,6 +5,7 @@ __all__ = [
     "device_filters",
     "fitting",
     "given_cluster",
+    "home",
     "model_dirs",
     "preflight",
     "roaming",

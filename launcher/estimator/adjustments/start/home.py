@@ -116,9 +116,14 @@ def _follows_another(operation: Any) -> bool:
     call of a function uses what it is given in its body only, where each operation has a place of its own."""
     if any(name != b"loc:@" + operation.name.encode() for name in operation.colocation_groups()):
         return True
-    if _CALL.fullmatch(operation.type):
+    if is_call(operation):
         return False
     return any(tensor.dtype._is_ref_dtype or tensor.dtype.name == "resource" for tensor in operation.inputs)
+
+
+def is_call(operation: Any) -> bool:
+    """Whether it calls functions, in whose bodies each operation has a place of its own."""
+    return bool(_CALL.fullmatch(operation.type))
 
 
 def _is_placed_nowhere(function: Any) -> bool:
