@@ -22,12 +22,12 @@ from jobs.esmm.input.schema import Schema, label_names
 from jobs.esmm.input.stream import training_stream
 from jobs.esmm.model.model import ModelFn, make_model_fn, warm_started
 from jobs.esmm.model.serving import serving_input_fn
-from jobs.esmm.model.transfer import balanced_device_fn
 from jobs.esmm.options import PredictOptions, StopOptions, TrainOptions
 from jobs.esmm.task import Task, resolve_model_dir
 from launcher.estimator import (
     BestExporter,
     FinalExporter,
+    balanced_device_fn,
     ensure_adjustments,
     freeze,
     stop_if_no_decrease_hook,

@@ -14,8 +14,9 @@ from launcher.record.events import Recorded
 from launcher.record.reading import everything
 from launcher.timeline.merge import merge
 from launcher.timeline.samples import Sample, TimelineError, read_folder
-from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, Verdict, judge
+from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, Verdict, judge, uneven
 from launcher.views.terminal import complain, put_drawn, say
+from launcher.wire.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,12 +100,15 @@ def _draw(console: Console, verdict: Verdict) -> None:
             f"{item.ops:.0f}",
             _traffic(item.sends, item.bytes_out),
             _traffic(item.takes, item.bytes_in),
+            "" if item.held is None else f"{item.held / 2**20:,.1f} MiB",
         )
         for item in verdict.servers
     ]
     if servers:
-        titles = ("task", "share", "ms/step", "ops/step", "sends per step", "takes per step")
+        titles = ("task", "share", "ms/step", "ops/step", "sends per step", "takes per step", "holds")
         table(console, "load per parameter server, for one step of one trainer", titles, servers)
+    if told := uneven(verdict.servers):
+        console.print(one_line(told), markup=False, highlight=False)
 
 
 def _traffic(count: float | None, size: float | None) -> str:

@@ -51,8 +51,9 @@ class Op:
 class Sample:
     """One traced step of ``task``. ``devices``: what ran where, parameter servers included; ``transfers``: source,
     target and bytes of what a step sends between devices, empty where that is not known; ``untraced_us``: how long a
-    step before it took that was not traced; ``hooks_us``: what hooks took of such a step, by class; ``delay_s``: when
-    it was received by the supervisor's clock less when it was sent by the task's, None if that is not known."""
+    step before it took that was not traced; ``hooks_us``: what hooks took of such a step, by class; ``held``: bytes
+    of variables by parameter server; ``delay_s``: when it was received by the supervisor's clock less when it was sent
+    by the task's, None if that is not known."""
 
     task: str
     attempt: int = 1
@@ -63,6 +64,7 @@ class Sample:
     transfers: tuple[tuple[str, str, int], ...] = ()
     untraced_us: float | None = None
     hooks_us: Mapping[str, float] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
     delay_s: float | None = None
 
     def owner(self, device: str) -> str:
@@ -90,7 +92,7 @@ def keep(folder: Path, task: TaskId, attempt: int, report: Profiled, received_at
         devices = {str(name): tuple(map(_op, ops)) for name, ops in body["devices"].items()}
         began_us, ended_us, steps = int(body["began_us"]), int(body["ended_us"]), int(body["steps"])
         untraced_us = body.get("untraced_us")
-        hooks_us = _hooks(body.get("hooks_us"))
+        hooks_us, held = _hooks(body.get("hooks_us")), _held(body.get("held"))
         transfers = [(str(source), str(target), int(size)) for source, target, size in body.get("transfers") or ()]
     except (KeyError, TypeError, AttributeError, ValueError, zlib.error) as error:
         raise ValueError(f"no sample of a timeline: {error}") from error
@@ -104,6 +106,7 @@ def keep(folder: Path, task: TaskId, attempt: int, report: Profiled, received_at
         "untraced_us": None if untraced_us is None else round(float(untraced_us), 1),
         "transfers": transfers,
         "hooks_us": hooks_us,
+        "held": held,
     }
     path = folder / f"{task.slug}.{attempt}-{steps:09d}.json"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -130,6 +133,10 @@ def _op(values: Any) -> Op:
 
 def _hooks(found: Any) -> dict[str, float]:
     return {str(name): round(float(spent_us), 1) for name, spent_us in (found or {}).items()}
+
+
+def _held(found: Any) -> dict[str, int]:
+    return {str(task): int(size) for task, size in (found or {}).items()}
 
 
 def _events(devices: Mapping[str, tuple[Op, ...]]) -> Iterable[dict[str, Any]]:
@@ -212,6 +219,7 @@ def _sample(path: Path, body: Any) -> Sample:
         transfers=tuple((str(source), str(target), int(size)) for source, target, size in other.get("transfers") or ()),
         untraced_us=float(other["untraced_us"]) if other.get("untraced_us") is not None else None,
         hooks_us=_hooks(other.get("hooks_us")),
+        held=_held(other.get("held")),
         delay_s=float(other["delay_s"]) if "delay_s" in other else None,
     )
 

@@ -20,6 +20,7 @@ _TRANSFER = re.compile(r"_?(Host)?(Recv|Send)(Tensor)?$|RecvTensor|MEMCPY")
 _PASSIVE = re.compile(r"NoOp$|_SOURCE$|_SINK$")
 MOST_OPS = 8
 _NOTABLE = 0.1
+_UNEVEN, _WORTH_BYTES = 1.25, 16 * 2**20  # of an equal share; below, it does not matter where variables are
 
 Interval = tuple[int, int]
 
@@ -57,7 +58,7 @@ class TaskVerdict:
 class ServerLoad:
     """What one parameter server does for a traced step of one trainer, on average. ``share``: of the operations' time
     of all parameter servers. ``sends`` and ``takes``: tensors that go to trainers and come from them, with their bytes;
-    None if no sample says."""
+    None if no sample says. ``held``: bytes of its variables."""
 
     task: str
     busy_ms: float
@@ -67,6 +68,7 @@ class ServerLoad:
     takes: float | None = None
     bytes_out: float | None = None
     bytes_in: float | None = None
+    held: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +201,7 @@ def _servers(samples: Sequence[Sample]) -> tuple[ServerLoad, ...]:
         for owner, intervals in worked.items():
             counts[owner] += len(intervals)
             busy_us[owner] += length(intervals)
+    held = next((sample.held for sample in reversed(samples) if sample.held), {})
     number, total = max(1, len(samples)), sum(busy_us.values())
     return tuple(
         ServerLoad(
@@ -206,10 +209,28 @@ def _servers(samples: Sequence[Sample]) -> tuple[ServerLoad, ...]:
             busy_ms=busy_us[task] / number / 1000,
             ops=counts[task] / number,
             share=busy_us[task] / total if total else 0.0,
+            held=held.get(task, 0) if held else None,
             **_traffic(task, [sample for sample in samples if sample.transfers]),
         )
-        for task in sorted(counts, key=lambda name: (len(name), name))
+        for task in sorted({*counts, *held}, key=lambda name: (len(name), name))
     )
+
+
+def uneven(servers: Sequence[ServerLoad]) -> str:
+    """What follows where one parameter server holds much more than its share, or has much more of the work; else
+    nothing."""
+    held = {item.task: item.held or 0 for item in servers}
+    whole = sum(held.values())
+    most = max(held, key=lambda task: held[task], default="")
+    if whole >= _WORTH_BYTES and held[most] > _UNEVEN * whole / len(held):
+        return (
+            f"{most} holds {held[most] / whole:.0%} of {whole / 2**20:,.0f} MiB of variables: spread them by bytes"
+            " (--tune balanced-placement), and split what is larger than a share (launcher.estimator.partitioner)"
+        )
+    busiest = max(servers, key=lambda item: item.share, default=None)
+    if busiest is not None and len(servers) > 1 and busiest.share > _UNEVEN / len(servers):
+        return f"{busiest.task} does {busiest.share:.0%} of the work of {len(servers)} parameter servers"
+    return ""
 
 
 def _traffic(task: str, samples: Sequence[Sample]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from tests.benchmarks import (
     guarding,
     input_rates,
     many_tasks,
+    placement,
     plan_10000,
     quality,
     recovery,
@@ -157,6 +158,12 @@ def transfer_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[lis
     return [(f"{name}: {what}", *rest) for what, *rest in short_transfers.rows(samples)], samples
 
 
+def placement_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
+    """Where variables are, and what that is worth."""
+    samples = placement.measure(python, rounds)
+    return [(f"{name}: {what}", *rest) for what, *rest in placement.rows(samples)], samples
+
+
 def quality_rows(name: str, python: Path, rounds: int, steps: int) -> tuple[list[Row], object]:
     """What ESMM learns. What is trained stays in ``bench-results/quality``, so that it can be done in pieces."""
     best, found = quality.measure(Path("bench-results") / "quality")
@@ -233,6 +240,7 @@ PARTS: dict[str, Callable[[str, Path, int, int], tuple[list[Row], object]] | Non
     "input": input_rows,
     "training": training_rows,
     "transfer": transfer_rows,
+    "placement": placement_rows,
     "quality": quality_rows,
 }
 NEWEST_ONLY = ("hosts", "many", "floods", "quality")

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from weakref import WeakKeyDictionary
 
-from jobs._tf import estimator, tf
+from jobs._tf import tf
 
 VariableList = Sequence[tf.Variable]
-DeviceFn = Callable[[tf.Operation], str]
 
 
 def read_together(variables: VariableList) -> list[tf.Tensor]:
@@ -54,45 +52,3 @@ def _fetch(group: VariableList, device: str) -> list[tf.Tensor]:
 
 def _split(flat: tf.Tensor, sizes: Sequence[int], shapes: Sequence[Sequence[int]]) -> list[tf.Tensor]:
     return [tf.reshape(part, shape) for part, shape in zip(tf.split(flat, sizes), shapes, strict=True)]
-
-
-class LeastBytes:
-    """A strategy for ``tf.compat.v1.train.replica_device_setter``: a new variable goes to the parameter server that has
-    the least bytes so far, the first of them where several have. The default takes turns, whatever the sizes are.
-
-    Counts each graph from zero: all tasks must place alike, however many graphs one of them has built before.
-    """
-
-    def __init__(self, ps_tasks: int) -> None:
-        self._ps_tasks = ps_tasks
-        self._bytes_in: WeakKeyDictionary[tf.Graph, list[int]] = WeakKeyDictionary()
-
-    def __call__(self, op: tf.Operation) -> int:
-        used = self._bytes_in.setdefault(op.graph, [0] * self._ps_tasks)
-        fixed = tf.DeviceSpec.from_string(op.device or "").task
-        task = used.index(min(used)) if fixed is None else int(fixed)
-        used[task] += _bytes_of(op)
-        return task
-
-
-def _bytes_of(op: tf.Operation) -> int:
-    try:
-        shape, dtype = tf.TensorShape(op.get_attr("shape")), tf.as_dtype(op.get_attr("dtype"))
-    except ValueError:  # a table or a queue: no size in advance
-        return 0
-    return (shape.num_elements() or 0) * int(dtype.size)
-
-
-def balanced_device_fn(config: estimator.RunConfig) -> DeviceFn | None:
-    """``RunConfig.device_fn`` of tf.estimator's default, but with variables balanced by bytes; None without a ps."""
-    if not config.num_ps_replicas:
-        return None
-    from tensorflow.python.training.device_setter import STANDARD_PS_OPS
-
-    device_fn: DeviceFn = tf.compat.v1.train.replica_device_setter(
-        ps_tasks=config.num_ps_replicas,
-        worker_device=f"/job:{config.task_type}/task:{config.task_id}",
-        ps_ops=list(STANDARD_PS_OPS),
-        ps_strategy=LeastBytes(config.num_ps_replicas),
-    )
-    return device_fn

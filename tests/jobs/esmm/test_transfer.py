@@ -22,7 +22,7 @@ def cluster(ps: int, address: Callable[[int], str] = lambda number: f"h:{number}
 
 
 def device_fn(spec: Any) -> Any:
-    from jobs.esmm.model.transfer import balanced_device_fn
+    from launcher.estimator import balanced_device_fn
 
     ps = len(spec.as_dict().get("ps", []))
     config: Any = SimpleNamespace(num_ps_replicas=ps, cluster_spec=spec, task_type="chief", task_id=0)

@@ -19,13 +19,14 @@ from launcher.record import events as ev
 from launcher.record.event_log import EventLog
 from launcher.timeline.merge import merge
 from launcher.timeline.samples import KEPT, Op, Sample, TimelineError, keep, lanes, read_file, read_folder
-from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, judge, length, split
+from launcher.timeline.verdict import COMPUTE, INPUT, OTHER, SERVERS, judge, length, split, uneven
 from launcher.wire.protocol import Profiled
 from launcher.wire.roles import TaskId
 
 WORKER = "/job:worker/replica:0/task:1/device:CPU:0"
 PS_0, PS_1 = (f"/job:ps/replica:0/task:{index}/device:CPU:0" for index in (0, 1))
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+MIB = 2**20
 T = round(BEGAN.timestamp() * 1e6)
 RECEIVED = f"[2048B] [1.0Mb/s] edge_1_w from {PS_0} to {WORKER}"
 DEVICES = {
@@ -41,12 +42,17 @@ DEVICES = {
 
 
 def profiled(
-    devices: Any = None, *, steps: int = 100, sent_at: float = 0.0, hooks: dict[str, float] | None = None
+    devices: Any = None,
+    *,
+    steps: int = 100,
+    sent_at: float = 0.0,
+    hooks: dict[str, float] | None = None,
+    held: dict[str, int] | None = None,
 ) -> Profiled:
     body = {"steps": steps, "began_us": T, "ended_us": T + 1000, "devices": DEVICES if devices is None else devices}
     body |= {"untraced_us": 500.0, "transfers": [[PS_0, WORKER, 2048], [WORKER, PS_0, 512], [PS_0, PS_1, 8]]}
     body["transfers"].append(["/job:ps/replica:0/task:1/device:GPU:0", PS_1, 64])  # inside of one task
-    body |= {"hooks_us": hooks} if hooks else {}
+    body |= ({"hooks_us": hooks} if hooks else {}) | ({"held": held} if held else {})
     data = base64.b64encode(zlib.compress(json.dumps(body).encode())).decode()
     return Profiled(global_step=300, sent_at=sent_at, data=data)
 
@@ -200,6 +206,23 @@ def test_the_verdict_names_the_hook_that_takes_most_of_a_step(tmp_path: Path) ->
     assert task.words.endswith("; hooks take 45% of its steps, most of it Saver")
 
 
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        ({"ps:0": 96 * MIB, "ps:1": 30 * MIB, "ps:2": 2 * MIB}, "ps:0 holds 75% of 128 MiB of variables: spread them"),
+        ({"ps:0": 44 * MIB, "ps:1": 40 * MIB, "ps:2": 44 * MIB}, "ps:0 does 67% of the work of 3 parameter servers"),
+        ({"ps:0": 3, "ps:1": 0}, "ps:0 does 67% of the work of 2 parameter servers"),
+        ({}, "ps:0 does 67% of the work of 2 parameter servers"),
+    ],
+)
+def test_an_uneven_load_is_said(tmp_path: Path, held: dict[str, int], words: str) -> None:
+    keep(tmp_path, TaskId.parse("worker:1"), 1, profiled(held=held), received_at=0.0)
+    servers = judge(read_folder(tmp_path)[0]).servers
+    assert uneven(servers).startswith(words)
+    assert {item.task: item.held for item in servers if item.held is not None} == held
+    assert uneven(servers[:1]) == "" or held
+
+
 # --- the merged trace ----------------------------------------------------------------------------------------------
 
 
@@ -288,13 +311,20 @@ def test_the_command_writes_a_trace_and_says_where_time_went(
     log.close()
     assert tflaunch(["timeline"]) == 2
     assert "--profile-steps" in capsys.readouterr().err
-    keep(run / "timeline", TaskId.parse("worker:1"), 1, profiled(hooks={"Saver": 400}), received_at=0.0)
+    keep(
+        run / "timeline",
+        TaskId.parse("worker:1"),
+        1,
+        profiled(hooks={"Saver": 400}, held={"ps:0": 60 * MIB, "ps:1": 0}),
+        received_at=0.0,
+    )
     (run / "timeline" / "broken.json").write_text("{")
     assert tflaunch(["timeline"]) == 0
     out, error = capsys.readouterr()
     assert "worker:1" in out
     assert "ps:1" in out
     assert "Saver 0.40" in out
+    assert "60.0 MiB" in out and "ps:0 holds 100%" in out
     assert "left out" in error
     check_format(json.loads((run / "trace.json").read_text()))
     assert tflaunch(["timeline", str(run / "timeline"), "-o", "merged.json"]) == 0

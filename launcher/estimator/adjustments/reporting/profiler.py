@@ -20,6 +20,7 @@ from typing import Any
 from launcher.estimator.adjustments.patches import Patches
 from launcher.estimator.adjustments.reporting.hook_times import HookTimes
 from launcher.estimator.adjustments.sessions.trainer import MONITORED_SESSION, Hook
+from launcher.estimator.adjustments.start import placement
 from launcher.estimator.task import Task
 from launcher.wire.protocol import PROFILE_VARIABLE, Profiled
 
@@ -63,6 +64,7 @@ class Profiler(Hook):
         self._wanted: Any = None
         self._wanted_first: Any = None
         self._transfers: list[list[Any]] = []
+        self._held: dict[str, int] = {}
 
     def begin(self) -> None:
         module: Any = importlib.import_module("tensorflow.python.training.session_run_hook")
@@ -75,6 +77,9 @@ class Profiler(Hook):
         # What crosses between tasks is the same in every step; the graphs that say so are large.
         options = config.RunOptions(trace_level=config.RunOptions.FULL_TRACE, output_partition_graphs=True)
         self._wanted_first = module.SessionRunArgs(fetches, options=options)
+
+    def after_create_session(self, session: Any, coord: Any) -> None:
+        self._held = dict(placement.bytes_held(session.graph))
 
     def before_run(self, run_context: Any) -> Any:
         if (self._steps + 1) % self._every_steps:
@@ -104,6 +109,7 @@ class Profiler(Hook):
             "devices": devices(metadata.step_stats),
             "transfers": self._transfers,
             "hooks_us": self._times.take(),
+            "held": self._held,
         }
         data = base64.b64encode(zlib.compress(json.dumps(sample, separators=(",", ":")).encode(), 6)).decode()
         if len(data) <= _MOST_BYTES and self._task.channel.open():

@@ -7,6 +7,7 @@ __all__ = [
     "given_cluster",
     "home",
     "model_dirs",
+    "placement",
     "preflight",
     "roaming",
     "servers",

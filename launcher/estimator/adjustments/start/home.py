@@ -23,6 +23,7 @@ SESSION = "tensorflow.python.client.session"
 GRAPH = "tensorflow.python.framework.ops"
 PS, PS_LAST = "ps", "zps"
 _on_ps, _on_ps_last = f"/job:{PS}", f"/job:{PS_LAST}"
+_TASK = re.compile(r"/task:(\d+)")
 _CALL = re.compile(r"(Stateful)?PartitionedCall|(Stateless)?(If|Case|While)")  # types of operations
 _seen: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # by graph: how many of its operations have been looked at
 _names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # by graph: the parameter servers' name in it
@@ -44,6 +45,12 @@ def name_of_servers(graph: Any, role: str) -> str:
 def is_on_servers(device: str) -> bool:
     """Whether something is placed on a parameter server."""
     return _on_ps in device or _on_ps_last in device
+
+
+def task_of(device: str) -> int | None:
+    """The number of the task that a device names; None if it names none."""
+    found = _TASK.search(device)
+    return int(found[1]) if found else None
 
 
 def settle(session: Any, role: str, index: int) -> None:
