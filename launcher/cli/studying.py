@@ -20,12 +20,20 @@ def metrics(run: str | None, task: str | None, as_csv: bool) -> int:
 
 @click.command(short_help="Where the time of a run went.")
 @click.argument("run", required=False, metavar="[RUN|DIR]")
+@click.argument("run2", required=False, metavar="[RUN2|DIR2]")
 @click.option("--output", "-o", metavar="FILE", help="Where the trace goes.  [default: RUN/trace.json]")
-def timeline(run: str | None, output: str | None) -> int:
+def timeline(run: str | None, run2: str | None, output: str | None) -> int:
     """Merges what the tasks of RUN traced (--profile-steps) and what tflaunch saw into one trace for Perfetto or
-    chrome://tracing, and says where each task's time went. DIR: a folder of ProfilerHook's timeline-N.json."""
+    chrome://tracing, and says where each task's time went. DIR: a folder of ProfilerHook's timeline-N.json.
+
+    With RUN2 it writes no trace, but compares the steps of both by operation and by parameter server, and names the
+    three operations that differ most."""
     from launcher.cli import timeline_command
 
+    if run is not None and run2 is not None:
+        if output is not None:
+            raise click.UsageError("-o is for the trace of one run; two are compared, and no trace is written.")
+        return timeline_command.compare(RUNS_DIR, run, run2)
     return timeline_command.timeline(RUNS_DIR, run, output)
 
 

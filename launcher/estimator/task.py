@@ -27,8 +27,9 @@ class Training:
     """One training of this process (see ``trainings``), over all of its sessions.
 
     ``name``: the same in every task; ``model_dir``: as an absolute path. ``sessions``: opened so far. ``kept``: the
-    newest one kept the live variables of the parameter servers. ``loss``: the tensor that the Estimator fetches.
-    ``end_reason``: why it ends by itself, empty for the usual reasons. ``saved``: a checkpoint was written.
+    newest one kept the live variables of the parameter servers. ``loss`` and ``train_op``: what the Estimator
+    runs in each step. ``end_reason``: why it ends by itself, empty for the usual reasons. ``saved``: a checkpoint was
+    written.
     ``may_be_left_out``: the call that trains can return without a session.
     """
 
@@ -38,6 +39,7 @@ class Training:
     sessions: int = 0
     kept: bool = False
     loss: Any = None
+    train_op: Any = None
     end_reason: str = ""
     saved: bool = False
 

@@ -3,4 +3,4 @@
 Pure but for ``samples``, which reads and writes the files. Nothing here needs TensorFlow.
 """
 
-__all__ = ["merge", "samples", "verdict"]
+__all__ = ["comparison", "merge", "samples", "verdict"]

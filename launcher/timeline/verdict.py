@@ -149,7 +149,17 @@ def _words(ms: dict[str, float], step_ms: float, ops: Sequence[OpTime]) -> str:
 
 
 def _waits(kind: str) -> bool:
-    return bool(_INPUT.match(kind) or _TRANSFER.match(kind))
+    return bool(_INPUT.match(kind)) or is_transfer(kind)
+
+
+def is_transfer(kind: str) -> bool:
+    """Whether operations of that type only send or receive."""
+    return bool(_TRANSFER.match(kind))
+
+
+def is_passive(kind: str) -> bool:
+    """Whether operations of that type do nothing themselves."""
+    return bool(_PASSIVE.match(kind))
 
 
 def split(sample: Sample) -> dict[str, int]:

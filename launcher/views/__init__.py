@@ -9,4 +9,5 @@ __all__ = [
     "summary",
     "sweep_table",
     "terminal",
+    "timeline_text",
 ]

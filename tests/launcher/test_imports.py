@@ -23,7 +23,7 @@ LAYERS: dict[str, str] = {  # a room, and the rooms that it may import from; ARC
     "launcher.hosts": "wire spec plan agent",
     "launcher.timeline": "wire record",
     "launcher.supervise": "wire plan record causes lifecycle hosts timeline",
-    "launcher.views": "wire plan record estimator",
+    "launcher.views": "wire plan record timeline estimator",
     "launcher.deploy": "wire spec plan hosts views",
     "launcher.doctor": "wire plan agent hosts views",
     "launcher.api": "wire spec plan record supervise views",

@@ -33,15 +33,17 @@ class ShortTransfers(Hook):
     """Changes the graph of a training before its session is made."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self._loss = trainer.training.loss
+        self._of_estimator = (trainer.training.loss, trainer.training.train_op)
 
     def begin(self) -> None:
         ops: Any = importlib.import_module("tensorflow.python.framework.ops")
         graph = ops.get_default_graph()
         if graph not in _shortened:
             _shortened.add(graph)
-            wanted = [op for op in graph.get_collection(ops.GraphKeys.TRAIN_OP) if hasattr(op, "graph")]
-            count = shorten(graph, [getattr(item, "op", item) for item in (*wanted, self._loss) if item is not None])
+            wanted = (*graph.get_collection(ops.GraphKeys.TRAIN_OP), *self._of_estimator)
+            count = shorten(
+                graph, [getattr(item, "op", item) for item in (*wanted, *self._of_estimator) if item is not None]
+            )
             if count:
                 _log.info("bfloat16-transfer: %d tensors of a step travel in half the bytes.", count)
             else:

@@ -163,11 +163,11 @@ HookFactory = Callable[[Trainer], Hook]
 
 
 def watch_losses(patches: Patches, task: Task) -> None:
-    """Know the loss that an Estimator fetches at each step anyway."""
+    """Know what an Estimator runs and fetches in each step."""
 
     def train(original: Callable[..., Any], estimator: Any, spec: Any, *args: Any, **kwargs: Any) -> Any:
         if task.training is not None:
-            task.training.loss = spec.loss
+            task.training.loss, task.training.train_op = spec.loss, spec.train_op
         return original(estimator, spec, *args, **kwargs)
 
     patches.wrap(importlib.import_module(ESTIMATOR).Estimator, "_train_with_estimator_spec", train)
