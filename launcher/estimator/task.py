@@ -61,9 +61,9 @@ class Task:
     ``terminated``: SIGTERM came and was turned into a stop at the next step. ``report_steps``: global steps that are to
     be reported as soon as they are done. ``input_wait``: the tensor of the seconds that a step waits for its input,
     None if that is not measured. ``waited_s``: seconds spent waiting for input, None if nobody measures.
-    ``has_leases``: it holds a part of a streaming queue. ``before_finish``: what is to be done after the last step,
-    before ``Finished``. ``adjustments``: the names of those that were made. ``evaluates_at``: before then (by the
-    steady clock) an evaluator begins no other evaluation than the present one.
+    ``before_finish``: what is to be done after the last step, before ``Finished``. ``adjustments``: the names of those
+    that were made. ``evaluates_at``: before then (by the steady clock) an evaluator begins no other evaluation than the
+    present one.
     """
 
     channel: Channel
@@ -87,7 +87,6 @@ class Task:
     input_wait: Any = None
     waited_s: float | None = None
     evaluates_at: float = 0.0
-    has_leases: bool = False
     report_steps: tuple[int, ...] = ()
     adjustments: frozenset[str] = frozenset()
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -96,13 +95,7 @@ class Task:
     @property
     def is_stopping(self) -> bool:
         """Whether training is to end at the next step."""
-        return self.terminated or (self.channel.stop is not None and not self.is_winding_down)
-
-    @property
-    def is_winding_down(self) -> bool:
-        """Whether it is to leave, and trains what it holds of its input first."""
-        stop = self.channel.stop
-        return self.has_leases and not self.terminated and stop is not None and stop.leaves
+        return self.terminated or self.channel.stop is not None
 
     @property
     def is_chief(self) -> bool:

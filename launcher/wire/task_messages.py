@@ -244,12 +244,10 @@ class Drain(Message, kind="drain"):
 
 class StopTraining(Message, kind="stop_training"):
     """To a trainer: end at the next step, with a save by the chief. ``after``: to a member of a collective, in which
-    all must end at the same step: after so many steps of this attempt; None: that is still to be agreed on. ``leaves``:
-    the others go on: what it holds of a streaming queue is trained first."""
+    all must end at the same step: after so many steps of this attempt; None: that is still to be agreed on."""
 
     reason: str = ""
     after: int | None = None
-    leaves: bool = False
 
 
 class ExitNow(Message, kind="exit_now"):

@@ -71,7 +71,7 @@ def train(folder: Path, run: str, /, **options: Any) -> Finished:
 
 
 def rows_of(audit: Audit) -> dict[int, Counter[int]]:
-    """For each epoch, how many examples were trained how often."""
+    """By epoch, how many examples were trained how often."""
     return {epoch: Counter(counter.values()) for epoch, counter in audit.by_epoch.items()}
 
 
@@ -206,6 +206,18 @@ def test_a_watched_folder_is_followed_until_tflaunch_stop_and_a_restart_goes_on(
     assert done.report is not None and done.report["input"]["examples"] == len(audit.trained)
 
 
+def test_what_was_trained_before_a_stop_is_not_trained_again(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", shards=6, most_rows=600)
+    options = {"sources": [str(data.folder)], "epochs": 3, "batch": 8, "found": True, "step_s": 0.02}
+    killer = Killer(tmp_path, "first", random.Random(0), **options)
+    killer.wait_for(lambda: killer.examples() > 0)
+    killer.close()  # by SIGTERM
+    train(tmp_path, "second", **options)
+    audit = read_audit(tmp_path / "audit")
+    assert rows_of(audit) == {epoch: {1: data.rows} for epoch in range(3)}
+    assert audit.counts["returned"] and not audit.counts["duplicates"]
+
+
 def train_under_kills(
     folder: Path, tasks: tuple[str, ...], *, seed: int, kills: int, step_s: float, parquet: bool = False
 ) -> Killer:
@@ -214,18 +226,8 @@ def train_under_kills(
     folder.mkdir(exist_ok=True)
     name = "day={day}/{:04}.parquet" if parquet else "{:04}.tfrecord"
     data = make_data(folder / "data", shards=60, most_rows=60, name=name)
-    killer = Killer(
-        folder,
-        "run",
-        random.Random(seed),
-        sources=[str(data.folder)],
-        epochs=3,
-        batch=8,
-        save_steps=40,
-        step_s=step_s,
-        seed=seed,
-        **(PARQUET if parquet else {}),
-    )
+    options = {"sources": [str(data.folder)], "epochs": 3, "batch": 8, "save_steps": 40, "step_s": step_s, "seed": seed}
+    killer = Killer(folder, "run", random.Random(seed), **options, **(PARQUET if parquet else {}))
     try:
         while len(killer.killed) < kills and killer.process.poll() is None:
             killer.kill(tasks)
@@ -247,11 +249,12 @@ OF_TRAINERS, OF_PS = ("worker:1", "chief:0"), ("ps:0", "worker:0")
 @pytest.mark.parametrize(
     ("tasks", "parquet"),
     [
-        pytest.param(OF_TRAINERS, False, id="trainers"),
-        pytest.param(OF_PS, True, id="ps and worker, Parquet"),
-        pytest.param(OF_TRAINERS, True, marks=pytest.mark.soak, id="trainers, Parquet"),
-        pytest.param(OF_PS, False, marks=pytest.mark.soak, id="ps and worker"),
+        (OF_TRAINERS, False),
+        (OF_PS, True),
+        pytest.param(OF_TRAINERS, True, marks=pytest.mark.soak),
+        pytest.param(OF_PS, False, marks=pytest.mark.soak),
     ],
+    ids=["trainers", "ps and worker, Parquet", "trainers, Parquet", "ps and worker"],
 )
 def test_nothing_is_lost_whoever_is_killed(tmp_path: Path, tasks: tuple[str, ...], parquet: bool) -> None:
     killer = train_under_kills(tmp_path, tasks, seed=len(tasks[0]), kills=3, step_s=0.03, parquet=parquet)

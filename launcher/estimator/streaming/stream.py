@@ -22,10 +22,11 @@ from launcher.estimator.streaming.formats.index import list_shards, slice_file
 from launcher.estimator.streaming.formats.options import ReadingOptions
 from launcher.estimator.streaming.formats.shards import Shard
 from launcher.estimator.streaming.opening import LEASE, ROW, evaluation, find_reading, split
-from launcher.estimator.streaming.queue.feeding import Feeder, ListFeeder
+from launcher.estimator.streaming.queue.feeding import Feeder, ListFeeder, Shelf
 from launcher.estimator.streaming.queue.folder import FolderFeeder, StrayError, Watching, whole
 from launcher.estimator.streaming.queue.numbers import Source
 from launcher.estimator.streaming.queue.session import Graph, Place, Sitting
+from launcher.estimator.streaming.queue.shelf import FileShelf
 from launcher.estimator.streaming.reading.leases import Leases
 
 BATCH_EXAMPLES = 1024
@@ -168,13 +169,14 @@ class Stream:
         batch = dict(iterator.get_next())
         lease, row = batch[LEASE], batch[ROW]
         with tf.control_dependencies([lease]):
-            fetches = {"lease": lease, "began": began, "got": tf.timestamp()}
-        if self._audit is not None:
-            fetches["id"] = row if self._id_column is None else batch[self._id_column]
+            fetches = {"lease": lease, "row": row, "began": began, "got": tf.timestamp()}
+        if self._audit is not None and self._id_column is not None:
+            fetches["id"] = batch[self._id_column]
         if self._sitting is not None:
             self._sitting.close()
         graph = Graph(cells=cells, initializer=iterator.initializer, fetches=fetches)
-        self._sitting = Sitting(self._place(config), graph, tasks.current(), partial(self._make_feeder, config))
+        shelf = FileShelf(f"{config.model_dir}/streaming")
+        self._sitting = Sitting(self._place(config), graph, tasks.current(), partial(self._make_feeder, shelf), shelf)
         return split(batch, self._labels, sparse=self._finds)
 
     def skipped(self, path: str) -> None:
@@ -216,9 +218,7 @@ class Stream:
         epochs = None if isinstance(self.source, Folder) else self.source.epochs
         return Source(epochs=epochs, is_folder=is_folder, endless=epochs is None and self._max_steps is None)
 
-    def _make_feeder(self, config: Any) -> Feeder:
-        from launcher.estimator.streaming.queue.shelf import FileShelf
-
+    def _make_feeder(self, shelf: Shelf) -> Feeder:
         if isinstance(self.source, Folder):
             how = Watching(
                 idle_s=self.source.stop_when_idle_s,
@@ -227,7 +227,6 @@ class Stream:
             )
             return FolderFeeder(self.source.path, how, notice=_notice)
         shards = list_shards(self.source.sources, slice_records=self.source.slice_records)
-        shelf = FileShelf(f"{config.model_dir}/streaming")
         return ListFeeder(
             shards,
             epochs=self.source.epochs,

@@ -25,7 +25,6 @@ from launcher.wire.roles import TRAINERS, Role, TaskId
 
 _HOLD_S = 60.0  # the longest that trainers hold still; then parameter servers go without a checkpoint of that moment
 _HELD = (Wait.HOLD, Wait.SAVED, Wait.GATE, Wait.SESSION)
-_LAST_INPUT_S = 300.0  # for what a worker holds of a streaming queue
 
 
 def why_not_drain(run: Run, host: str) -> str:
@@ -87,10 +86,6 @@ def _send_away(run: Run, record: TaskRecord) -> None:
         run.move(record, TaskState.STOPPING, reason=reason)
         grace_s = 0.0 if record.task.role is Role.PS else run.state.plan.policy.grace_s
         run.do(StopTask(task=record.task, attempt=record.attempt.number, grace_s=grace_s))
-    elif record.attempt.ready and record.attempt.running:
-        record.attempt.term_at = run.now + _LAST_INPUT_S
-        run.move(record, TaskState.STOPPING, reason=reason)
-        run.do(TellTask(task=record.task, message=protocol.StopTraining(reason=reason, leaves=True)))
     else:
         stop_trainer(run, record, reason)
 

@@ -16,7 +16,7 @@ from launcher.lifecycle.roaming.alone import place, to_place
 from launcher.lifecycle.run import Run
 from launcher.lifecycle.state import Scaling, TaskRecord
 from launcher.lifecycle.state.deadlines import least_deadline
-from launcher.lifecycle.values import ScaleAsked, TellTask
+from launcher.lifecycle.values import ScaleAsked
 from launcher.plan.model import PlannedTask
 from launcher.plan.moving import NowhereToGoError, with_workers
 from launcher.record import events
@@ -28,7 +28,6 @@ _FIXED = (protocol.COLLECTIVE, protocol.COORDINATOR)
 _MOST_AT_ONCE = 1000  # far more than anybody means, and few enough to be begun between two signs of life
 _FEWER = "fewer workers are wanted"
 _GONE = (TaskState.FAILED, TaskState.STOPPED, TaskState.LEFT)
-_LAST_INPUT_S = 300.0  # for what a worker holds of a streaming queue
 
 
 def why_not_scale(run: Run, count: int, *, forced: bool) -> str:
@@ -135,11 +134,7 @@ def is_short(run: Run, count: int) -> bool:
 def _leave(run: Run, record: TaskRecord) -> None:
     record.leaves = True
     run.state.generation.unplaced.pop(record.task, None)
-    if record.attempt.ready and record.attempt.running and record.state is not TaskState.STOPPING:
-        record.attempt.term_at = run.now + _LAST_INPUT_S
-        run.move(record, TaskState.STOPPING, reason=_FEWER)
-        run.do(TellTask(task=record.task, message=protocol.StopTraining(reason=_FEWER, leaves=True)))
-    elif record.alive:
+    if record.alive:
         stop_trainer(run, record, _FEWER)
     else:
         record.restart_at = math.inf

@@ -9,7 +9,7 @@ from pathlib import Path
 from launcher.estimator import task as tasks
 from launcher.estimator.adjustments.sessions import reopening
 from launcher.estimator.adjustments.start import roaming, shares
-from launcher.wire.protocol import Gate, StopTraining
+from launcher.wire.protocol import Gate
 
 
 def listener() -> socket.socket:
@@ -42,17 +42,6 @@ def test_servers_have_moved_when_the_gate_says_so() -> None:
     assert not task.has_moved_servers
     task.channel.gate = Gate(open=False, ps={"0": "b:7"})
     assert task.has_moved_servers
-
-
-def test_who_is_to_leave_trains_first_what_it_holds() -> None:
-    task = tasks.begin({})
-    task.has_leases = True
-    task.channel.stop = StopTraining(reason="fewer", leaves=True)
-    assert task.is_winding_down and not task.is_stopping
-    task.has_leases = False
-    assert task.is_stopping, "nothing is left, or nothing was streamed"
-    task.has_leases, task.channel.stop = True, StopTraining(reason="the end")
-    assert task.is_stopping
 
 
 def test_the_program_is_who_is_neither_tensorflow_nor_we(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ __all__ = [
     "parser",
     "raw",
     "row_groups",
+    "row_sets",
     "shards",
     "storage",
     "text",

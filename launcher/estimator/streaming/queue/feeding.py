@@ -39,11 +39,11 @@ class Feeder(Protocol):
 
 
 class Shelf(Protocol):
-    """Keeps lists of shards beside the checkpoints, by their fingerprint."""
+    """Keeps texts beside the checkpoints, by names that tell what they are of. Raises OSError."""
 
-    def keep(self, fingerprint: str, text: str) -> None: ...
+    def keep(self, name: str, text: str) -> None: ...
 
-    def find(self, fingerprint: str) -> str | None: ...
+    def find(self, name: str) -> str | None: ...
 
 
 class ListFeeder:
@@ -73,7 +73,7 @@ class ListFeeder:
         self._window = window
         self._order: tuple[tuple[str, int, int], Roster] | None = None
         self._said: set[str] = set()
-        shelf.keep(self._fingerprint, to_text(roster))
+        shelf.keep(f"files-{self._fingerprint}", to_text(roster))
 
     def look(self) -> None:
         """The list is what it was."""
@@ -117,7 +117,7 @@ class ListFeeder:
 
     def _recall(self, roster: str) -> bool:
         """Find the list of the epoch under way, which is another one than now."""
-        text = self._shelf.find(roster)
+        text = self._shelf.find(f"files-{roster}")
         if text is None:
             self._say(
                 "the list of files has changed, and that of the epoch under way is lost: the epoch starts anew, with "

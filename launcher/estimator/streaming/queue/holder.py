@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Literal
 
+from launcher.estimator.streaming.formats.columns import Ints
 from launcher.estimator.streaming.queue import queue as queues
-from launcher.estimator.streaming.queue.accounts import Account, Pace, Upkeep
+from launcher.estimator.streaming.queue.accounts import Account, Having, Pace, Upkeep, rows_by_lease
+from launcher.estimator.streaming.queue.books import Books, Rest
 from launcher.estimator.streaming.queue.client import Client, RolledBackError
+from launcher.estimator.streaming.queue.feeding import Shelf
 from launcher.estimator.streaming.queue.journal import Journal
 from launcher.estimator.streaming.queue.queue import Done, Held, Queue
 from launcher.estimator.streaming.reading.leases import Lease, Pause
@@ -39,12 +42,12 @@ class Holder:
         client: Client,
         holder: str,
         journal: Journal | None,
+        shelf: Shelf,
         *,
         upkeep: Upkeep | None = None,
         most_leases: int | None = None,
         beat_s: float = 5.0,
         is_stopping: Callable[[], bool] = lambda: False,
-        is_winding_down: Callable[[], bool] = lambda: False,
         told: Callable[[Queue], None] | None = None,
     ) -> None:
         self.id = holder
@@ -55,13 +58,10 @@ class Holder:
         self._upkeep = upkeep
         self._beat_s = beat_s
         self._is_stopping = is_stopping
-        self._is_winding_down = is_winding_down
         self._told = told
         self._changed = threading.Condition()
         self._contacting = threading.Lock()
         self._available: deque[Held] = deque()
-        self._accounts: dict[int, Account] = {}
-        self._done: dict[int, Done] = {}
         self._leases_no_more = False
         self._closed = False
         self._failure: Exception | None = None
@@ -69,6 +69,9 @@ class Holder:
         self._beat_at = 0.0
         self._paused = False
         self._taking = 0
+        self._opened = 0
+        self._books = Books(shelf, holder)
+        self._rest: Rest | None = None
         self._pace = Pace(most_leases)
         self._thread = threading.Thread(target=self._run, name="tflaunch-queue", daemon=True)
 
@@ -77,17 +80,18 @@ class Holder:
 
     # --- the engine's side
 
-    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def take(self, *, opened: int = 0) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         """See ``leases.Leases``."""
         with self._changed:
             self._taking += 1
+            self._opened = opened
             try:
-                return self._take(wait)
+                return self._take(wait=not opened)
             finally:
                 self._taking -= 1
                 self._changed.notify_all()
 
-    def _take(self, wait: bool) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def _take(self, *, wait: bool) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         if wait and not self._available:
             self._pace.ran_dry = True
         self._changed.wait_for(self._may_answer, self._patience_s() if wait else 0)
@@ -101,33 +105,30 @@ class Holder:
         self._paused = False
         held = self._available.popleft()
         self._pace.taken += 1
+        self._opened += 1
         self._changed.notify_all()
-        return Lease(id=held.lease, shard=held.ticket.shard)
+        before = self._books.accounts[held.lease].before
+        return Lease(id=held.lease, shard=held.ticket.shard, epoch=held.ticket.epoch, trained=before)
 
     def ended(self, lease: int, rows: int) -> None:
         """See ``leases.Leases``."""
         with self._changed:
-            if (account := self._accounts.get(lease)) is not None:
-                account.total = rows
+            if self._books.ended(lease, rows):
                 self._pace.read(rows)
-                self._settle(lease, account)
+                self._changed.notify_all()
 
     def skipped(self, path: str) -> None:
         """One record of that file was unreadable and is left out."""
         with self._changed:
-            for account in self._accounts.values():
-                if account.held.ticket.shard.path == path and account.total is None:
-                    account.skipped += 1
-                    return
+            self._books.skipped(path)
 
     def _may_answer(self) -> bool:
         # At the most leases nothing comes before some are trained: what was read has to be handed on first.
-        is_full = len(self._accounts) >= self._pace.most_held and not self._paused
+        is_full = len(self._books.accounts) >= self._pace.most_held and not self._paused
         return bool(self._available) or is_full or self._is_at_end()
 
     def _is_at_end(self) -> bool:
-        ends = self._leases_no_more or self._closed or self._is_stopping()
-        return ends or self._nothing_can_come() or (not self._available and self._is_winding_down())
+        return self._leases_no_more or self._closed or self._is_stopping() or self._nothing_can_come()
 
     def _nothing_can_come(self) -> bool:
         """Everything is done, but for what this holder is about."""
@@ -144,15 +145,13 @@ class Holder:
 
     # --- the trainer's side
 
-    def trained(self, rows: Mapping[int, int], ids: Mapping[int, Any] | None = None, *, by: str = "row") -> None:
-        """A step is finished that had so many rows of each lease."""
+    def trained(self, leases: Ints, rows: Ints, ids: Mapping[int, Any] | None = None, *, by: str = "row") -> None:
+        """A step is finished that had these rows, int64[batch] by lease and number in their file."""
         if self._journal is not None:
-            self._journal.step(rows, ids, by=by)
+            self._journal.step(rows_by_lease(leases), ids, by=by)
         with self._changed:
-            for lease, count in rows.items():
-                if (account := self._accounts.get(lease)) is not None:
-                    account.trained += count
-                    self._settle(lease, account)
+            self._books.trained(leases, rows)
+            self._changed.notify_all()
 
     def wait_for_input(self, is_over: Callable[[], bool]) -> bool:
         """Block until something is leased, so that a step will find input. False: there is no more input, or
@@ -162,9 +161,9 @@ class Holder:
             while True:
                 if self._failure is not None:
                     raise self._failure
-                if self._accounts or self._closed:
+                if self._books.accounts or self._closed:
                     break
-                ends = self._leases_no_more or self._is_winding_down() or is_over()
+                ends = self._leases_no_more or is_over()
                 if ends or (self.queue is not None and self.queue.is_over):
                     return False
                 self._changed.wait(_POLL_S)
@@ -181,9 +180,10 @@ class Holder:
         with self._changed:
             self._leases_no_more = True
             self._available.clear()
+            self._rest = self._rest or self._books.rest()
             self._changed.notify_all()
         self.flush()
-        while self._done and self._failure is None and not self._closed:
+        while self._books.done and self._failure is None and not self._closed:
             self.flush()
 
     @property
@@ -204,12 +204,6 @@ class Holder:
             self._journal.close()
         self._client.forget()
 
-    def _settle(self, lease: int, account: Account) -> None:
-        if account.is_done:
-            self._done[lease] = Done(lease=lease, rows=account.trained, skipped=account.skipped)
-            del self._accounts[lease]
-            self._changed.notify_all()
-
     # --- the queue's side
 
     def _run(self) -> None:
@@ -219,13 +213,14 @@ class Holder:
                 self._changed.wait_for(self._has_work, _POLL_S)
 
     def _has_work(self) -> bool:
-        may_get_more = self.queue is not None and self._pace.is_worth(self.queue, self._wanted())
-        return bool(self._done) or self._closed or may_get_more
+        may_get_more = self._may_lease() and self.queue is not None and self._pace.is_worth(self.queue, self._having())
+        return bool(self._books.done) or self._closed or may_get_more
 
-    def _wanted(self) -> int:
-        ends = self._leases_no_more or self._is_stopping() or self._is_winding_down()
-        ahead = min(self._pace.ahead - len(self._available), self._pace.most_held - len(self._accounts))
-        return 0 if ends else max(0, ahead)
+    def _may_lease(self) -> bool:
+        return not (self._leases_no_more or self._is_stopping())
+
+    def _having(self) -> Having:
+        return Having(held=len(self._books.accounts), ahead=len(self._available), opened=self._opened)
 
     def _guarded(self) -> None:
         try:
@@ -239,7 +234,7 @@ class Holder:
 
     def _contact(self) -> None:
         with self._changed:
-            done, wanted = dict(self._done), self._wanted()
+            done, may_lease, having = dict(self._books.done), self._may_lease(), self._having()
         steps = self._journal.steps if self._journal is not None else 0
         if self._upkeep is not None:
             self._upkeep.look()
@@ -250,45 +245,46 @@ class Holder:
                 raise RolledBackError("this task's leases were given to others, since it showed no sign of life")
             if self._journal is not None:
                 self._journal.tag(steps, queue.snapshots)
-            queue = (
-                queues.beat(queue, self.id) if beats else queue
-            )  # before the chief, late itself, looks who is silent
+            # Before the chief, late itself, looks who is silent.
+            queue = queues.beat(queue, self.id) if beats else queue
             queue = queues.acknowledge(queue, self.id, tuple(done.values()))
             if self._upkeep is not None:
                 queue = self._upkeep.change(queue)
-            if self._leases_no_more:
-                queue = self._give_back(queue)
-            return queues.lease(queue, self.id, self._pace.share(queue, wanted)) if wanted else queue
+            if self._rest is not None:
+                queue = self._give_back(queue, self._rest)
+            return queues.lease(queue, self.id, self._pace.wanted(queue, having)) if may_lease else queue
 
         queue = self._client.update(change)
         if beats:
             self._beat_at = monotonic()
         self._take_over(queue, done)
 
-    def _give_back(self, queue: Queue) -> Queue:
-        """What is neither trained nor will be: others get it. Its rows so far are trained in vain."""
-        left = [held for held in queue.held_by(self.id) if held.lease not in self._done]
-        rows = sum(self._accounts[held.lease].trained for held in left if held.lease in self._accounts)
-        return queues.repeat(queues.give_back(queue, self.id, {held.lease for held in left}), rows)
+    def _give_back(self, queue: Queue, rest: Rest) -> Queue:
+        """What is neither trained nor will be: others get it, but for its rows that are trained."""
+        left = {held.lease for held in queue.held_by(self.id) if held.lease not in self._books.done}
+        again = sum(rest.again.get(lease, 0) for lease in left)
+        return queues.repeat(queues.give_back(queue, self.id, left, rest.tickets), again)
 
     def _take_over(self, queue: Queue, done: Mapping[int, Done]) -> None:
+        mine = queue.held_by(self.id)
+        before = {held.lease: self._books.before(held) for held in mine if held.lease not in self._books.accounts}
         with self._changed:
             self._pace.contact(len(self._available))
             for lease in done:
-                self._done.pop(lease, None)
-            known = self._accounts.keys() | self._done.keys()
-            new = [held for held in queue.held_by(self.id) if held.lease not in known]
+                self._books.done.pop(lease, None)
+            known = self._books.accounts.keys() | self._books.done.keys()
+            new = [held for held in mine if held.lease not in known]
             if self._journal is not None and new:
                 self._journal.leased(new)
             for held in new:
-                self._accounts[held.lease] = Account(held=held)
+                self._books.accounts[held.lease] = Account(held=held, before=before[held.lease])
             self._available.extend(new)
             if self._leases_no_more:
-                self._accounts.clear()
+                self._books.accounts.clear()
             self.queue = queue
             self._changed.notify_all()
         if self._journal is not None:
             self._journal.acknowledged(queue.snapshots, done)
-            self._journal.compact({*self._accounts, *self._done})
+            self._journal.compact({*self._books.accounts, *self._books.done})
         if self._told is not None:
             self._told(queue)

@@ -99,7 +99,9 @@ class SnapshotListener(tf.compat.v1.train.CheckpointSaverListener):  # type: ign
         self._stream.sitting.saved(int(global_step_value))
 
     def end(self, session: Any, global_step_value: Any) -> None:
-        """The saver does not save twice at one global step; acknowledgements may have come since."""
+        """The saver does not save twice at one global step; acknowledgements may have come since. Without a launcher it
+        comes before this training's own hook."""
+        self._stream.sitting.finish()
         if not self._stream.sitting.has_news(session):
             return
         savers = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVERS)

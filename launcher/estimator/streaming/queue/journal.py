@@ -28,6 +28,8 @@ from typing import Any
 from launcher.estimator.streaming.queue.queue import Held
 
 SUFFIX = ".journal"
+ROWS = "-rows"
+"""After the name of a holder: which rows are trained of what it gave back."""
 SAVED = "saved.json"
 _COMPACT_BYTES = 1 << 20
 _FORGET_S = 30 * 86400.0
@@ -211,7 +213,7 @@ def rows_in_vain(folder: Path, lost: Sequence[Held], *, before_snapshot: int | N
 
 def forget_old(folder: Path, now_s: float) -> None:
     """Remove the files of holders that have not written for a month: no checkpoint that anybody restores needs them."""
-    for path in folder.glob(f"*{SUFFIX}"):
+    for path in (*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{ROWS}.json")):
         with contextlib.suppress(OSError):
             if now_s - path.stat().st_mtime > _FORGET_S:
                 path.unlink()

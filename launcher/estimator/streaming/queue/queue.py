@@ -35,11 +35,14 @@ class QueueStateError(StreamingError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ticket:
-    """One shard's turn in ``epoch`` (from 0). ``modified_s``: when its file was last changed, 0 where nobody asks."""
+    """One shard's turn in ``epoch`` (from 0). ``modified_s``: when its file was last changed, 0 where nobody asks.
+    ``rows`` of it are trained; ``trained``: where their numbers are (``books.py``)."""
 
     shard: Shard
     epoch: int = 0
     modified_s: float = 0.0
+    rows: int = 0
+    trained: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +65,18 @@ class Holder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """A lease whose ``rows`` are all trained; ``skipped`` records of it were unreadable."""
+    """A lease whose ``rows`` are all trained; ``skipped`` records of it were unreadable. ``again``: further rows, that
+    had been trained before."""
 
     lease: int
     rows: int
     skipped: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """``examples``: rows of tickets that are done; ``duplicates``: rows trained under leases that were not
+    """``examples``: rows of tickets that are done, or in part; ``duplicates``: rows trained under leases that were not
     acknowledged, and therefore again; ``skipped``: unreadable records; ``tickets``: done; ``returned``: leases that
     were taken back; ``most_held``: the most leases that one holder had at once; ``newest_s``: the newest
     ``modified_s`` that is done."""
@@ -135,16 +140,19 @@ def release(queue: Queue, holders: Collection[str]) -> Queue:
     )
 
 
-def give_back(queue: Queue, holder: str, leases: Collection[int]) -> Queue:
-    """The holder will not train these: they come first among the pending."""
-    given = [held for held in queue.held_by(holder) if held.lease in leases]
+def give_back(queue: Queue, holder: str, leases: Collection[int], begun: Mapping[int, Ticket]) -> Queue:
+    """The holder will not train these: they come first among the pending. ``begun``: tickets that are trained in part,
+    as they are now."""
+    given = {held.lease: held.ticket for held in queue.held_by(holder) if held.lease in leases}
     if not given:
         return queue
+    left = [begun.get(lease, ticket) for lease, ticket in given.items()]
+    counts, rows = queue.counts, sum(ticket.rows for ticket in left) - sum(ticket.rows for ticket in given.values())
     return replace(
         queue,
-        pending=(*(held.ticket for held in given), *queue.pending),
-        held=tuple(held for held in queue.held if held not in given),
-        counts=replace(queue.counts, returned=queue.counts.returned + len(given)),
+        pending=(*left, *queue.pending),
+        held=tuple(held for held in queue.held if held.lease not in given),
+        counts=replace(counts, returned=counts.returned + len(given), examples=counts.examples + rows),
     )
 
 
@@ -178,6 +186,7 @@ def acknowledge(queue: Queue, holder: str, done: Sequence[Done]) -> Queue:
             counts,
             examples=counts.examples + sum(item.rows for item in valid),
             skipped=counts.skipped + sum(item.skipped for item in valid),
+            duplicates=counts.duplicates + sum(item.again for item in valid),
             tickets=counts.tickets + len(valid),
             newest_s=max(counts.newest_s, *(mine[item.lease].ticket.modified_s for item in valid)),
         ),
@@ -271,7 +280,8 @@ def decode(data: bytes) -> Queue:
 
 def _ticket_out(ticket: Ticket) -> list[Any]:
     shard = ticket.shard
-    return [shard.path, shard.first_record, shard.records, shard.byte_offset, ticket.epoch, ticket.modified_s]
+    part = [ticket.rows, ticket.trained] if ticket.rows else []
+    return [shard.path, shard.first_record, shard.records, shard.byte_offset, ticket.epoch, ticket.modified_s, *part]
 
 
 def _ticket_in(item: Sequence[Any]) -> Ticket:
@@ -280,8 +290,9 @@ def _ticket_in(item: Sequence[Any]) -> Ticket:
 
 @functools.lru_cache(4096)
 def _ticket(
-    path: str, first_record: int, records: int | None, byte_offset: int, epoch: int, modified_s: float
+    path: str, first: int, records: int | None, offset: int, epoch: int, modified_s: float, *part: Any
 ) -> Ticket:
     """Most of a state's tickets are those of the state before."""
-    shard = Shard(path=path, first_record=first_record, records=records, byte_offset=byte_offset)
-    return Ticket(shard=shard, epoch=epoch, modified_s=modified_s)
+    shard = Shard(path=path, first_record=first, records=records, byte_offset=offset)
+    rows, trained = part or (0, "")
+    return Ticket(shard=shard, epoch=epoch, modified_s=modified_s, rows=rows, trained=trained)

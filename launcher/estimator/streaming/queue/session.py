@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from launcher.estimator.streaming.queue import journal as journals
 from launcher.estimator.streaming.queue import queue as queues
 from launcher.estimator.streaming.queue.client import Client, RolledBackError, new_token
-from launcher.estimator.streaming.queue.feeding import Feeder
+from launcher.estimator.streaming.queue.feeding import Feeder, Shelf
 from launcher.estimator.streaming.queue.holder import Holder
 from launcher.estimator.streaming.queue.journal import Journal
 from launcher.estimator.streaming.queue.numbers import Numbers, Source
@@ -54,15 +55,16 @@ class Graph:
 class Sitting:
     """The streaming of one training in this process, over all of its sessions.
 
-    ``make_feeder`` is called in the chief alone, with the queue as it was opened.
+    ``make_feeder`` is called in the chief alone, with the queue as it was opened; ``shelf`` is the same for all.
     """
 
-    def __init__(self, place: Place, graph: Graph, task: Task, make_feeder: Callable[[], Feeder]) -> None:
+    def __init__(self, place: Place, graph: Graph, task: Task, make_feeder: Callable[[], Feeder], shelf: Shelf) -> None:
         self.place = place
         self.graph = graph
         self.holder: Holder | None = None
         self._task = task
         self._make_feeder = make_feeder
+        self._shelf = shelf
         self._client: Client | None = None
         self._session: Any = None
         self._holds_in: Any = None
@@ -93,16 +95,15 @@ class Sitting:
             client,
             holder.id,
             self._journal,
+            self._shelf,
             upkeep=self._new_upkeep() if self.place.is_chief else None,
             most_leases=self.place.most_leases,
             beat_s=self.place.holder_timeout_s / 6,
             is_stopping=lambda: self._task.is_stopping,
-            is_winding_down=lambda: self._task.is_winding_down,
             told=self.numbers.see if self.place.is_chief else None,
         )
         self.holder.start()
         self._holds_in = session
-        self._task.has_leases = True
         if self._has_finished:  # the chief waits for the others, and has lost its session meanwhile
             self.holder.finish()
         session.run(self.graph.initializer)
@@ -158,15 +159,15 @@ class Sitting:
 
     def trained(self, results: Mapping[str, Any]) -> None:
         """A step is finished; ``results`` are its fetches: ``lease`` and ``row`` int64[batch], seconds ``began`` and
-        ``got``."""
+        ``got``; in an audit ``id``, if it is not the row."""
         if self.holder is None:
             return
-        rows = rows_by_lease(results["lease"])
         ids = self._ids(results) if self.place.is_audit else None
-        self.holder.trained(rows, ids, by="column" if self.place.id_column else "row")
+        by = "column" if self.place.id_column else "row"
+        self.holder.trained(results["lease"], results["row"], ids, by=by)
         self._waited_s += max(0.0, float(results["got"]) - float(results["began"]))
         self._task.waited_s = self._waited_s + self.holder.waited_s
-        add_examples(sum(rows.values()))
+        add_examples(len(results["lease"]))
 
     def summary(self) -> dict[str, float]:
         """Numbers for TensorBoard, since the last call."""
@@ -175,7 +176,7 @@ class Sitting:
         return self.numbers.summary((waited_s - before_s) / (now - at) if at and now > at else None)
 
     def _ids(self, results: Mapping[str, Any]) -> dict[int, list[Any]]:
-        leases, ids = np.asarray(results["lease"]), np.asarray(results["id"])
+        leases, ids = np.asarray(results["lease"]), np.asarray(results.get("id", results["row"]))
         return {int(lease): _plain(ids[leases == lease]) for lease in np.unique(leases)}
 
     def is_over(self) -> bool:
@@ -201,7 +202,7 @@ class Sitting:
         journals.write_whole(folder / journals.SAVED, json.dumps({**note, "counts": asdict(queue.counts)}))
 
     def has_news(self, session: Any) -> bool:
-        """Whether the queue has changed since the last snapshot, other than by signs of life."""
+        """Whether something was trained since the last snapshot that the queue knows of."""
         cells = self.graph.cells
         return _essence(cells.read(session)) != _essence(cells.read_saved(session))
 
@@ -228,18 +229,11 @@ class Sitting:
                 )
 
     def close(self) -> None:
-        self._task.has_leases = False
         if self.holder is not None:
             self.holder.close()
         self._session = self._client = self._holds_in = None
         if self.finish in self._task.before_finish:
             self._task.before_finish.remove(self.finish)
-
-
-def rows_by_lease(leases: Any) -> dict[int, int]:
-    """How many of int64[batch] lease numbers are which."""
-    values, counts = np.unique(leases, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
 def _plain(values: Any) -> list[Any]:
@@ -251,4 +245,5 @@ def _essence(data: bytes) -> object:
     if not data:
         return None
     queue = queues.decode(data)
-    return queue.pending, queue.held, queue.counts, queue.bookmark, queue.ended
+    left = Counter([*queue.pending, *(held.ticket for held in queue.held)])
+    return left, replace(queue.counts, returned=0, most_held=0), queue.bookmark, queue.ended

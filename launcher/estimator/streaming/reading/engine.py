@@ -96,6 +96,7 @@ class Engine:
         self._gatherer = Gatherer(records=self._together, size_bytes=BATCH_BYTES)
         size = -(-options.shuffle_rows // USUAL_GROUP_ROWS) if groups else options.shuffle_rows
         self._shuffle = ShuffleBuffer(size, np.random.default_rng(self._seeds.spawn(1)[0]))
+        self._epoch = 0
         self._waiting_since: float | None = None
         self._reader = threading.Thread(target=self._read, name="streaming-read", daemon=True)
         _engines.add(self)
@@ -150,11 +151,16 @@ class Engine:
     def _read_everything(self) -> None:
         opened: deque[_Open] = deque()
         turns = self._options.open_files if self._options.shuffle_rows else 1
-        over = False
+        over, later = False, None
         while not self._closed.is_set():
             while not over and len(opened) < turns:
-                taken = self._leases.take(wait=not opened)
+                taken = later or self._leases.take(opened=len(opened))
+                later = None
+                if isinstance(taken, Lease) and opened and taken.epoch > self._epoch:
+                    later = taken
+                    break
                 if isinstance(taken, Lease):
+                    self._begin(taken.epoch)
                     opened.extend(filter(None, [self._open(taken)]))
                 elif taken is None:
                     over = True
@@ -169,15 +175,31 @@ class Engine:
             else:
                 self._flush(_Mark.FLUSH)
 
+    def _begin(self, epoch: int) -> None:
+        """What is read from now on belongs to an epoch. What is given back of an earlier one counts as of this one."""
+        if epoch > self._epoch:
+            self._mix(self._gatherer.rest())
+            self._epoch = epoch
+
+    def _mix(self, batch: Batch | None) -> None:
+        self._hand_on(None if batch is None else self._shuffle.exchange(batch, self._epoch))
+
     def _open(self, lease: Lease) -> _Open | None:
         """None if there is nothing in it."""
         self._ledger.begin(lease)
-        blocks = open_shard(lease.shard, self._options, self._parsing.check)
+        blocks = (b for b in open_shard(lease.shard, self._options, self._parsing.check) if self._has_news(lease, b))
         ahead = next(blocks, None)
         if ahead is None:
             self._ledger.read(lease.id, 0)
             return None
         return _Open(lease.id, blocks, ahead)
+
+    def _has_news(self, lease: Lease, block: RawBlock) -> bool:
+        """Whether some of its rows are not trained yet, as far as that can be told before they are parsed."""
+        if not len(lease.trained) or self._options.format == "row_groups":
+            return True
+        rows = len(block.records[0] if self._options.format == "parquet" else block.records)
+        return not lease.trained.has(np.arange(block.first, block.first + rows)).all()
 
     def _turn(self, opened: deque[_Open]) -> None:
         """A block of the next file in turn.
@@ -197,7 +219,7 @@ class Engine:
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
         for batch in self._gatherer.add(current.lease, block):
-            self._hand_on(self._shuffle.exchange(batch))
+            self._mix(batch)
 
     def _hand_on(self, batch: Batch | None) -> None:
         if batch is None:
@@ -225,8 +247,7 @@ class Engine:
     def _flush(self, mark: _Mark) -> None:
         """Hands on everything that is held."""
         if self._waiting_since is not None:
-            rest = self._gatherer.rest()
-            self._hand_on(None if rest is None else self._shuffle.exchange(rest))
+            self._mix(self._gatherer.rest())
             self._hand_on(self._shuffle.empty())
             self._put(mark)
             self._waiting_since = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol
 
+from launcher.estimator.streaming.formats.row_sets import NO_ROWS, RowSet
 from launcher.estimator.streaming.formats.shards import Shard
 
 
@@ -18,21 +19,24 @@ class Pause(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """A shard that one reader has; ``id`` is chosen by whoever hands it out and travels with every row."""
+    """A shard that one reader has; ``id`` is chosen by whoever hands it out and travels with every row. Shards of a
+    later ``epoch`` are read after all of an earlier one. ``trained``: rows, by their numbers, that are left out."""
 
     id: int
     shard: Shard
+    epoch: int = 0
+    trained: RowSet = NO_ROWS
 
 
 class Leases(Protocol):
     """Where an engine gets its shards. Both methods are called from threads of the engine."""
 
-    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
-        """The next shard, None at the end of the input.
+    def take(self, *, opened: int = 0) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        """The next shard, None at the end of the input. ``opened``: how many the engine has, not read to their end.
 
-        With ``wait`` it may block for half a second at most, and after NOTHING_NOW the engine hands on what it holds
-        as a short batch, so that everything leased so far can be trained and acknowledged, and asks again. Without,
-        the engine has something to read meanwhile.
+        With none it may block for half a second at most, and after NOTHING_NOW the engine hands on what it holds as a
+        short batch, so that everything leased so far can be trained and acknowledged, and asks again. With some, the
+        engine has something to read meanwhile.
         """
         ...
 
@@ -52,7 +56,7 @@ class ShardLeases:
         self.rows: dict[int, int] = {}
         """Rows by lease, for those that have ended."""
 
-    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def take(self, *, opened: int = 0) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         return next(self._leases, None)
 
     def ended(self, lease: int, rows: int) -> None:

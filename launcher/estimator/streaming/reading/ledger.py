@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from launcher.estimator.streaming.formats.columns import Ints
+from launcher.estimator.streaming.formats.columns import Ints, Rows
+from launcher.estimator.streaming.formats.row_sets import RowSet
 from launcher.estimator.streaming.formats.shards import Shard
 from launcher.estimator.streaming.reading.leases import Lease, Leases
 
@@ -19,6 +20,7 @@ class _Entry:
     """``read``: its records, None while reading; ``parsed``: those that have been parsed or skipped; ``rows``."""
 
     shard: Shard
+    trained: RowSet
     read: int | None = None
     parsed: int = 0
     rows: int = 0
@@ -34,12 +36,22 @@ class Ledger:
 
     def begin(self, lease: Lease) -> None:
         with self._lock:
-            self._entries[lease.id] = _Entry(lease.shard)
+            self._entries[lease.id] = _Entry(lease.shard, lease.trained)
 
     def shard(self, lease: int) -> Shard:
         """The shard of a lease that has not ended."""
         with self._lock:
             return self._entries[lease].shard
+
+    def left(self, rows: Rows) -> Rows:
+        """Without those that were trained before their lease began."""
+        with self._lock:
+            trained = [(lease, entry.trained) for lease, entry in self._entries.items() if len(entry.trained)]
+        out = np.zeros(len(rows), bool)
+        for lease, done in trained:
+            mine = np.flatnonzero(rows.ints[-2] == lease)
+            out[mine] = done.has(rows.ints[-1][mine])
+        return rows.take(np.flatnonzero(~out)) if out.any() else rows
 
     def read(self, lease: int, records: int) -> None:
         """Reading has come to the end of a lease, after so many records that were handed on."""

@@ -127,7 +127,7 @@ class _Reader:
                 self._opened[call.number] = self._open_leases()
                 return Ready()
             assert isinstance(call, Take)
-            return self._opened[call.number].take(wait=call.wait)
+            return self._opened[call.number].take(opened=call.opened)
         except Exception as error:  # noqa: BLE001  the top of a thread: it becomes the input's error
             return Failed(reason=f"{type(error).__name__}: {error}")
 

@@ -27,7 +27,7 @@ class Take:
     """``Leases.take`` of that iterator. Answered by what it gives, or Failed."""
 
     number: int
-    wait: bool
+    opened: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

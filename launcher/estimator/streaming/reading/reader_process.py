@@ -32,8 +32,8 @@ class RemoteLeases:
         self._note = note
         call(Open(number=number))
 
-    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
-        taken: Lease | Literal[Pause.NOTHING_NOW] | None = self._call(Take(number=self._number, wait=wait))
+    def take(self, *, opened: int = 0) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        taken: Lease | Literal[Pause.NOTHING_NOW] | None = self._call(Take(number=self._number, opened=opened))
         return taken
 
     def ended(self, lease: int, rows: int) -> None:

@@ -69,6 +69,7 @@ class Parsing:
             rows = self._rescue(parser, batch, error)
         if self._partitions:
             rows = self._with_partitions(rows)
+        rows = self._ledger.left(rows)
         self._ledger.parsed(batch.leases, rows.ints[-2])
         if self._options.format in BY_GROUPS and self._options.shuffle_rows:
             return rows.take(np.random.default_rng(seed).permutation(len(rows)))

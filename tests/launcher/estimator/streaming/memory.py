@@ -59,11 +59,11 @@ class MemoryCells:
 
 
 class MemoryShelf(dict[str, str]):
-    def keep(self, fingerprint: str, text: str) -> None:
-        self[fingerprint] = text
+    def keep(self, name: str, text: str) -> None:
+        self[name] = text
 
-    def find(self, fingerprint: str) -> str | None:
-        return self.get(fingerprint)
+    def find(self, name: str) -> str | None:
+        return self.get(name)
 
 
 class NoSession:
@@ -83,7 +83,7 @@ class Cluster:
         self.timeout_s = timeout_s
         self._shards = [Shard(path=f"s{number}") for number in range(shards)]
         self._epochs = epochs
-        self._shelf = MemoryShelf()
+        self.shelf = MemoryShelf()
         self._sittings: list[Sitting] = []
 
     def sitting(self, task: str) -> Sitting:
@@ -98,7 +98,7 @@ class Cluster:
             holder_timeout_s=self.timeout_s,
         )
         graph = Graph(cells=self.cells, initializer=None, fetches={})
-        sitting = Sitting(place, graph, Task(channel=Channel(path=None)), self._feeder)
+        sitting = Sitting(place, graph, Task(channel=Channel(path=None)), self._feeder, self.shelf)
         self._sittings.append(sitting)
         return sitting
 
@@ -107,7 +107,7 @@ class Cluster:
             sitting.close()
 
     def _feeder(self) -> Feeder:
-        return ListFeeder(self._shards, epochs=self._epochs, seed=1, shelf=self._shelf, notice=lambda _: None)
+        return ListFeeder(self._shards, epochs=self._epochs, seed=1, shelf=self.shelf, notice=lambda _: None)
 
 
 def take(sitting: Sitting, timeout_s: float = 20.0) -> Lease:
@@ -128,4 +128,4 @@ def step(sitting: Sitting, rows: Mapping[int, list[int]]) -> None:
     """A finished step with these rows of these leases."""
     leases = [lease for lease, numbers in rows.items() for _ in numbers]
     ids = [number for numbers in rows.values() for number in numbers]
-    sitting.trained({"lease": leases, "id": ids, "began": 0.0, "got": 0.0})
+    sitting.trained({"lease": leases, "row": ids, "began": 0.0, "got": 0.0})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from launcher.estimator.compat import install
@@ -52,6 +53,8 @@ def read(open_leases: Callable[[], Leases], *, batch_rows: int, step_s: float = 
             assert isinstance(lease, Lease)
             count = 0
             for number, value in enumerate(_values(lease)):
+                if lease.trained.has(np.array([lease.shard.first_record + number]))[0]:
+                    continue
                 held.append((lease.id, lease.shard.first_record + number, value))
                 count += 1
                 if len(held) == batch_rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.estimator.streaming.formats.shards import Shard
-from launcher.estimator.streaming.queue.accounts import Pace
+from launcher.estimator.streaming.queue.accounts import Having, Pace
 from launcher.estimator.streaming.queue.queue import Holder, Queue, Ticket
 
 
@@ -39,11 +39,45 @@ def test_what_was_not_needed_is_not_taken_again() -> None:
     assert pace.ahead == 2
 
 
-def test_nobody_takes_more_than_half_a_share_of_what_is_pending() -> None:
-    pending = tuple(Ticket(shard=Shard(path="f", first_record=number)) for number in range(60))
-    queue = Queue(token="t", pending=pending, holders=tuple(Holder(id=str(n), task=f"worker:{n}") for n in range(3)))
-    assert [Pace().share(queue, wanted) for wanted in (1, 8, 64)] == [1, 8, 10]
-    assert Pace().share(Queue(token="t", pending=pending[:1]), 64) == 2
+def queue_of(*epochs: int, trainers: int = 3, ended: bool = False) -> Queue:
+    """So many shards of each epoch are pending."""
+    shards = [(epoch, number) for epoch, count in enumerate(epochs) for number in range(count)]
+    pending = tuple(Ticket(shard=Shard(path="f", first_record=number), epoch=epoch) for epoch, number in shards)
+    holders = tuple(Holder(id=str(number), task=f"worker:{number}") for number in range(trainers))
+    return Queue(token="t", pending=pending, holders=holders, ended=ended)
+
+
+def having(ahead: int = 0, opened: int = 0) -> Having:
+    return Having(held=ahead + opened, ahead=ahead, opened=opened)
+
+
+@pytest.mark.parametrize(("ahead", "wanted"), [(1, 1), (8, 8), (64, 10)])
+def test_nobody_takes_more_than_half_a_share_of_the_small_ones_that_are_pending(ahead: int, wanted: int) -> None:
+    pace = Pace(rows=5, ahead=ahead)
+    assert pace.wanted(queue_of(60), having()) == wanted
+    assert pace.wanted(queue_of(1), having()) == min(ahead, 2)
+    assert pace.wanted(queue_of(60), Having(held=pace.most_held, ahead=0, opened=0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("epochs", "about", "wanted"),
+    [
+        ((3, 3), having(), 1),
+        ((3, 3), having(opened=1), 0),
+        ((3, 3), having(ahead=1), 0),
+        ((0, 1, 60), having(opened=1), 0),
+        ((12,), having(opened=1), 1),
+        ((60,), having(), 2),
+        ((60,), having(opened=4), 2),
+        ((60,), having(ahead=1, opened=4), 1),
+        ((24,), having(opened=4), 0),
+    ],
+)
+@pytest.mark.parametrize("rows", [None, 5_000, 50_000])
+def test_of_large_ones_what_is_not_read_is_half_a_share_of_what_is_pending_of_an_epoch(
+    epochs: tuple[int, ...], about: Having, wanted: int, rows: float | None
+) -> None:
+    assert Pace(rows=rows).wanted(queue_of(*epochs), about) == wanted
 
 
 def test_small_ones_may_be_many_before_one_was_parsed() -> None:
@@ -62,7 +96,6 @@ def test_more_small_ones_may_be_unacknowledged(rows: int | None, most: int) -> N
     ("pending", "ended", "is_worth"), [(0, True, False), (6, True, True), (6, False, False), (600, False, True)]
 )
 def test_where_little_is_pending_who_brings_more_goes_first(pending: int, ended: bool, is_worth: bool) -> None:
-    tickets = tuple(Ticket(shard=Shard(path="f", first_record=number)) for number in range(pending))
-    queue = Queue(token="t", pending=tickets, holders=(Holder(id="a", task="chief:0"),), ended=ended)
-    assert Pace().is_worth(queue, 64) is is_worth
-    assert not Pace().is_worth(queue, 0)
+    pace = Pace(rows=5, ahead=64)
+    assert pace.is_worth(queue_of(pending, trainers=1, ended=ended), having()) is is_worth
+    assert not pace.is_worth(queue_of(pending, ended=ended), having(ahead=64))

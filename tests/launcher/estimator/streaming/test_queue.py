@@ -59,7 +59,7 @@ def test_a_task_that_comes_back_gives_back_what_it_had() -> None:
 
 def test_what_is_given_back_comes_first() -> None:
     queue = queues.lease(fed("x", "y", "z"), "a", 2)
-    queue = queues.give_back(queue, "a", {2, 99})
+    queue = queues.give_back(queue, "a", {2, 99}, {})
     assert names(queue) == ["y", "z"] and [held.lease for held in queue.held] == [1]
     assert queue.has_holder("a")
 

@@ -76,7 +76,7 @@ def test_what_goes_wrong_on_either_side_is_the_error_of_the_step(tmp_path: Path)
     path.write_bytes(path.read_bytes()[:-5])
 
     class Broken(ShardLeases):
-        def take(self, *, wait: bool = True) -> None:
+        def take(self, *, opened: int = 0) -> None:
             raise StreamingError("no more of this")
 
     with pytest.raises(tf.errors.OpError, match=f"BadDataError: {path}: record 9 at byte 423: the file is cut off"):
@@ -95,7 +95,7 @@ from tests.launcher.estimator.streaming.data import options
 
 class Endless:
     numbers = itertools.count()
-    def take(self, *, wait=True):
+    def take(self, *, opened=0):
         return Lease(id=next(self.numbers), shard=Shard(path=sys.argv[1]))
     def ended(self, lease, rows):
         pass

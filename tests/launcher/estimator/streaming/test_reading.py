@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from launcher.estimator.streaming.formats.columns import Ragged
 from launcher.estimator.streaming.formats.feature_spec import Column, FeatureSpec
+from launcher.estimator.streaming.formats.parser import ROW_BITS
+from launcher.estimator.streaming.formats.row_sets import RowSet
 from launcher.estimator.streaming.formats.shards import Shard
 from launcher.estimator.streaming.reading.dataset import read
 from launcher.estimator.streaming.reading.leases import Lease, Pause, ShardLeases
@@ -136,7 +140,7 @@ class Halting:
         self.left = [first, second]
         self.rows: dict[int, int] = {}
 
-    def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+    def take(self, *, opened: int = 0) -> Lease | Literal[Pause.NOTHING_NOW] | None:
         if len(self.left) == 1 and not self.go.wait(0.05):
             return Pause.NOTHING_NOW
         return Lease(id=len(self.left), shard=Shard(path=self.left.pop(0))) if self.left else None
@@ -160,7 +164,7 @@ def test_what_is_held_comes_out_when_nothing_more_is_leased(tmp_path: Path, shuf
 class Idle:
     """Never has anything."""
 
-    def take(self, *, wait: bool = True) -> Literal[Pause.NOTHING_NOW]:
+    def take(self, *, opened: int = 0) -> Literal[Pause.NOTHING_NOW]:
         threading.Event().wait(0.05)
         return Pause.NOTHING_NOW
 
@@ -189,14 +193,14 @@ def test_nobody_waits_for_a_lease_while_there_is_something_to_read(tmp_path: Pat
     said = []
 
     class Waits(ShardLeases):
-        def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
-            said.append(wait)
+        def take(self, *, opened: int = 0) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+            said.append(opened)
             return super().take()
 
     leases = Waits([Shard(path=path)])
     rows = list(read(lambda: leases, options(open_files=4, shuffle_rows=10)).as_numpy_iterator())
     assert sorted(ids_of(rows)) == list(range(6))
-    assert said == [True, False]
+    assert said == [0, 1]
 
 
 def test_rows_do_not_linger(tmp_path: Path) -> None:
@@ -204,7 +208,7 @@ def test_rows_do_not_linger(tmp_path: Path) -> None:
     path = write_ids(tmp_path / "a.tfrecord", range(300))
 
     class Slow(ShardLeases):
-        def take(self, *, wait: bool = True) -> Lease | Literal[Pause.NOTHING_NOW] | None:
+        def take(self, *, opened: int = 0) -> Lease | Literal[Pause.NOTHING_NOW] | None:
             threading.Event().wait(0.02)
             return super().take()
 
@@ -212,3 +216,37 @@ def test_rows_do_not_linger(tmp_path: Path) -> None:
     iterator = read(lambda: leases, options(shuffle_rows=10_000_000, linger_s=0.0, open_files=1)).as_numpy_iterator()
     next(iterator)
     assert len(leases.rows) < 20
+
+
+TRAINED = np.array([*range(3), *range(200, 550), 599])
+
+
+@pytest.mark.parametrize("format_", ["example", "csv", "parquet", "row_groups"])
+@pytest.mark.parametrize("shuffle_rows", [0, 100])
+def test_rows_that_are_trained_are_left_out(tmp_path: Path, format_: Any, shuffle_rows: int) -> None:
+    columns, path, trained = id_columns(range(600)), tmp_path / "a", TRAINED
+    if format_ == "parquet":
+        pq.write_table(pa.table(columns), path)
+    elif format_ == "csv":
+        path.write_text("id,label\n" + "".join(f"{i},{i % 2}\n" for i in range(600)))
+    elif format_ == "example":
+        write_ids(path, range(600))
+    else:
+        write_groups(path, columns, rows=50)
+        trained = (TRAINED // 50 << ROW_BITS) + TRAINED % 50
+    leases = ShardLeases([])
+    leases._leases = iter([Lease(id=3, shard=Shard(path=str(path)), trained=RowSet.of(trained))])
+    found = batches([], options(format=format_, shuffle_rows=shuffle_rows), leases)
+    assert sorted(ids_of(found)) == sorted(set(range(600)) - set(TRAINED.tolist()))
+    assert leases.rows == {3: 600 - len(TRAINED)}
+
+
+def test_an_epoch_is_read_and_comes_out_before_the_next(tmp_path: Path) -> None:
+    """Though four shards at once may be open, and most of the first epoch waits in the shuffle buffer."""
+    paths = [write_ids(tmp_path / f"{part}.tfrecord", range(100 * part, 100 * part + 100)) for part in range(6)]
+    leases = ShardLeases([])
+    leases._leases = iter([Lease(id=n, shard=Shard(path=p), epoch=n // 3) for n, p in enumerate(paths)])
+    ids = ids_of(batches([], options(shuffle_rows=250), leases))
+    for epoch in range(2):
+        mine = ids[300 * epoch : 300 * epoch + 300]
+        assert sorted(mine) == list(range(300 * epoch, 300 * epoch + 300)) and mine != sorted(mine)

@@ -9,6 +9,7 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
+import numpy as np
 import pytest
 
 from launcher.estimator.streaming.queue import holder as holders
@@ -17,9 +18,8 @@ from launcher.estimator.streaming.queue import queue as queues
 from launcher.estimator.streaming.queue import upkeep
 from launcher.estimator.streaming.queue.client import RolledBackError
 from launcher.estimator.streaming.queue.session import Sitting
-from launcher.estimator.streaming.reading.leases import Pause
+from launcher.estimator.streaming.reading.leases import Lease, Pause
 from launcher.estimator.streaming.tools.audit import read_audit
-from launcher.wire.protocol import StopTraining
 from tests.launcher.estimator.streaming.memory import Cluster, NoSession, step, take
 
 SESSION = NoSession()
@@ -50,9 +50,10 @@ def train_rest(cluster: Cluster, sitting: Sitting) -> list[str]:
     holder, paths = sitting.holder, []
     assert holder is not None
     while (lease := holder.take()) is not None:
-        if hasattr(lease, "shard"):
-            step(sitting, {lease.id: list(range(cluster.rows))})
-            holder.ended(lease.id, cluster.rows)
+        if isinstance(lease, Lease):
+            rows = np.flatnonzero(~lease.trained.has(np.arange(cluster.rows))).tolist()
+            step(sitting, {lease.id: rows})
+            holder.ended(lease.id, len(rows))
             paths.append(lease.shard.path)
     return paths
 
@@ -181,15 +182,76 @@ def test_while_the_queue_is_closed_nobody_gets_in(cluster: Cluster) -> None:
     assert isinstance(chief.holder and chief.holder.failure, RolledBackError)
 
 
-def test_a_trainer_that_ends_early_gives_back_what_it_has(cluster: Cluster) -> None:
-    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
+def given_back(cluster: Cluster, task: str, rows: list[int]) -> str:
+    """A worker trains some rows of the first shard that it gets, and ends; the shard's path."""
+    worker = opened(cluster, task)
     lease = take(worker)
-    step(worker, {lease.id: [0, 1]})
+    step(worker, {lease.id: rows})
     worker.finish()
-    assert worker.holder is not None
-    assert cluster.cells.queue.held_by(worker.holder.id) == ()
-    assert cluster.cells.queue.counts.duplicates == 2
-    assert len(train_rest(cluster, chief)) == 4
+    assert worker.holder is not None and cluster.cells.queue.held_by(worker.holder.id) == ()
+    return lease.shard.path
+
+
+def counts_of(cluster: Cluster) -> tuple[int, int]:
+    return cluster.cells.queue.counts.examples, cluster.cells.queue.counts.duplicates
+
+
+def test_a_trainer_that_ends_early_gives_back_what_it_has_not_trained(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    path = given_back(cluster, "worker:0", [7, 0, 1])
+    assert counts_of(cluster) == (3, 0)
+    assert given_back(cluster, "worker:1", [2, 9]) == path
+    assert counts_of(cluster) == (5, 0)
+    assert [len(ticket.trained) > 0 for ticket in cluster.cells.queue.pending].count(True) == 1
+    save(cluster, chief)
+    cluster.cells.restore()
+    again = opened(cluster, "chief:0")
+    train_rest(cluster, again)
+    again.finish()
+    save(cluster, again)
+    audit = read_audit(cluster.folder)
+    assert set(audit.trained.values()) == {1} and len(audit.trained) == 40
+    assert counts_of(cluster) == (40, 0)
+
+
+def test_where_it_is_lost_which_rows_are_trained_they_are_trained_again_and_counted(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    path = given_back(cluster, "worker:0", [3, 4, 5])
+    cluster.shelf.clear()
+    assert given_back(cluster, "worker:1", [3]) == path
+    assert counts_of(cluster) == (1, 3)
+    cluster.shelf.clear()
+    train_rest(cluster, chief)
+    chief.finish()
+    assert counts_of(cluster) == (40, 4)
+
+
+def test_where_it_cannot_be_written_they_are_trained_again_and_counted(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chief = opened(cluster, "chief:0")
+
+    def full(name: str, text: str) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(cluster.shelf, "keep", full)
+    given_back(cluster, "worker:0", [3, 4, 5])
+    assert counts_of(cluster) == (0, 3)
+    train_rest(cluster, chief)
+    chief.finish()
+    assert counts_of(cluster) == (40, 3)
+
+
+def test_a_reader_that_leaves_nothing_out_trains_rows_again_and_they_are_counted(cluster: Cluster) -> None:
+    chief = opened(cluster, "chief:0")
+    path = given_back(cluster, "worker:0", [3, 4, 5])
+    lease = take(chief)
+    while lease.shard.path != path:
+        lease = take(chief)
+    step(chief, {lease.id: list(range(10))})
+    assert chief.holder is not None
+    chief.holder.ended(lease.id, 10)
+    wait_until(lambda: counts_of(cluster) == (10, 3))
 
 
 def test_a_chief_that_has_finished_leases_nothing_in_a_new_session(cluster: Cluster) -> None:
@@ -305,23 +367,6 @@ def test_a_journal_that_is_no_audit_stays_small(tmp_path: Path, monkeypatch: pyt
     assert told.finished_before(4) < len(told.steps)
 
 
-def test_a_trainer_that_leaves_trains_what_it_holds_and_nobody_trains_that_again(cluster: Cluster) -> None:
-    chief, worker = opened(cluster, "chief:0"), opened(cluster, "worker:0")
-    held = take(worker)
-    worker._task.channel.stop = StopTraining(reason="fewer workers are wanted", leaves=True)
-    assert worker._task.is_winding_down
-    step(worker, {held.id: list(range(cluster.rows))})
-    worker.holder.ended(held.id, cluster.rows)
-    train_rest(cluster, worker)  # what it had taken ahead
-    wait_until(lambda: not worker.holder.wait_for_input(lambda: False))
-    worker.finish()
-    worker.close()
-    train_rest(cluster, chief)
-    chief.finish()
-    counts = cluster.cells.queue.counts
-    assert (counts.examples, counts.duplicates, counts.returned) == (40, 0, 0)
-
-
 def test_small_shards_are_leased_many_at_once_and_large_ones_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,4 +410,19 @@ def test_at_the_most_leases_what_was_read_is_handed_on_at_once(tmp_path: Path) -
         chief.holder.ended(lease.id, 5)
         step(chief, {lease.id: list(range(5))})
     assert take(chief).id not in {lease.id for lease in held}
+    cluster.close()
+
+
+def test_of_few_large_shards_each_trainer_has_one_and_those_of_an_epoch_come_first(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, shards=3, rows=50_000, epochs=4)
+    trainers = [opened(cluster, task) for task in ("chief:0", "worker:0", "worker:1")]
+    for epoch in range(4):
+        leases = [take(trainer) for trainer in trainers]
+        assert [lease.epoch for lease in leases] == [epoch] * 3
+        for trainer, lease in zip(trainers, leases, strict=True):
+            assert trainer.holder is not None
+            assert trainer.holder.take(opened=1) is Pause.NOTHING_NOW
+            trainer.holder.flush()
+            trainer.holder.ended(lease.id, 50_000)  # its rows wait in a shuffle buffer
+        assert len(cluster.cells.queue.held) == 3 * (epoch + 1)
     cluster.close()
