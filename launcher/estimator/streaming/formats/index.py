@@ -20,7 +20,7 @@ from typing import BinaryIO
 from launcher.estimator.streaming.errors import BadDataError
 from launcher.estimator.streaming.formats.checksums import masked_crc
 from launcher.estimator.streaming.formats.framing import HEAD_BYTES, TAIL_BYTES
-from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard, together_of
 from launcher.estimator.streaming.formats.storage.files import PARQUET_MAGIC, first_bytes, is_local, open_data
 from launcher.estimator.streaming.formats.storage.sources import is_data_file, list_files
 
@@ -48,8 +48,8 @@ def list_shards(sources: Sequence[str], *, slice_records: int | None = None) -> 
     """Every file of ``sources`` as shards, in the order of :func:`list_files`.
 
     ``slice_records``: plain TFRecord and Parquet files with more records or rows than this are cut into shards of so
-    many; None leaves TFRecord files whole, and cuts Parquet files at 131,072 rows. A file that cannot be cut, damaged
-    ones included, stays whole: what is wrong with it is found when it is read. Raises SourceError.
+    many, or a multiple of it (``together_of``); None leaves TFRecord files whole, and cuts Parquet files at 131,072
+    rows. A file that cannot be cut, damaged ones included, stays whole: what is wrong with it is found when it is read. Raises SourceError.
     """
     files = list_files(sources)
     return tuple(shard for path in files for shard in slice_file(path, slice_records))
@@ -83,9 +83,10 @@ def _slices(path: str, slice_records: int) -> tuple[Shard, ...]:
         index = find_index(path, file)
         if index.records <= slice_records:
             return (Shard(path=path),)
-        firsts = range(0, index.records, slice_records)
+        together = together_of(index.records, slice_records)
+        firsts = range(0, index.records, together)
         return tuple(
-            Shard(path=path, first_record=at, records=min(slice_records, index.records - at), byte_offset=offset)
+            Shard(path=path, first_record=at, records=min(together, index.records - at), byte_offset=offset)
             for at, offset in zip(firsts, _offsets(path, file, index, firsts), strict=True)
         )
 

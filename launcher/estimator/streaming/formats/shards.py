@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 _PARTITION = re.compile(r"([^=/]+)=([^=/]*)", re.DOTALL)
+ENOUGH_SHARDS, ENOUGH_RECORDS = 512, 1024
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -23,6 +24,13 @@ class Shard:
     first_record: int = 0
     records: int | None = None
     byte_offset: int = 0
+
+
+def together_of(records: int, slice_records: int) -> int:
+    """Of how many records the shards of a file are: ``slice_records``, or where that would make thousands of small ones
+    a multiple of it, up to 1,024. To lease one costs the same however small it is."""
+    shards = -(-records // slice_records)
+    return slice_records * max(1, min(ENOUGH_RECORDS // slice_records, -(-shards // ENOUGH_SHARDS)))
 
 
 def partitions_of(path: str) -> Mapping[str, str | None]:

@@ -8,7 +8,7 @@ import pytest
 
 from launcher.estimator.streaming.formats import index as index_module
 from launcher.estimator.streaming.formats.index import MAX_OFFSETS, list_shards, slice_file
-from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard, together_of
 from tests.launcher.estimator.streaming.data import batches, ids_of, options, write_ids
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.legacy]
@@ -73,3 +73,18 @@ def test_what_cannot_be_cut_stays_whole(tmp_path: Path, name: str) -> None:
     if name.startswith(("cut", "empty")):
         path.write_bytes(path.read_bytes()[: -3 if name.startswith("cut") else 0])
     assert list_shards([str(path)], slice_records=20) == (Shard(path=str(path)),)
+
+
+@pytest.mark.parametrize(
+    ("records", "slice_records", "together"),
+    [(1_000, 5, 5), (2_560, 5, 5), (2_561, 5, 10), (100_000, 5, 200), (1_000_000, 5, 1_020), (10**7, 2_000, 2_000)],
+)
+def test_a_file_is_not_cut_into_thousands_of_small_slices(records: int, slice_records: int, together: int) -> None:
+    assert together_of(records, slice_records) == together
+
+
+def test_no_record_is_lost_between_larger_slices(tmp_path: Path) -> None:
+    path = write_ids(tmp_path / "a.tfrecord", range(1_100))
+    shards = list_shards([path], slice_records=2)
+    assert [(shard.first_record, shard.records) for shard in shards[-2:]] == [(1_092, 4), (1_096, 4)]
+    assert len({shard.byte_offset for shard in shards}) == len(shards) == 275

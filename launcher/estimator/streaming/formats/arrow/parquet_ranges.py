@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.estimator.streaming.formats.arrow.parquet_files import open_parquet
-from launcher.estimator.streaming.formats.shards import Shard
+from launcher.estimator.streaming.formats.shards import Shard, together_of
 
 ROWS_IN_A_SHARD = 131_072
 """Unless a stream says otherwise. What lies before it in its row group is decoded in vain, which is five to ten times
@@ -20,7 +20,8 @@ def parquet_shards(path: str, most_rows: int = ROWS_IN_A_SHARD) -> tuple[Shard, 
         rows = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
     if sum(rows) <= most_rows:
         return (Shard(path=path),)
-    return tuple(Shard(path=path, first_record=start, records=stop - start) for start, stop in _ranges(rows, most_rows))
+    ranges = _ranges(rows, together_of(sum(rows), most_rows))
+    return tuple(Shard(path=path, first_record=start, records=stop - start) for start, stop in ranges)
 
 
 def _ranges(groups: list[int], most: int) -> Iterator[tuple[int, int]]:
