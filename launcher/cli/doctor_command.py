@@ -18,6 +18,8 @@ from launcher.doctor.facts import HostFacts
 from launcher.doctor.findings import exit_code
 from launcher.doctor.wanted import Wanted, wanted
 from launcher.hosts.known import reaches_of
+from launcher.hosts.slurm.nodes import job_of
+from launcher.hosts.sources import SLURM
 from launcher.views.terminal import console, put_drawn, say_json
 from launcher.wire.errors import UsageError
 
@@ -30,6 +32,12 @@ def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
     """Looks, prints, and gives the exit code. Blocks for little more than ``timeout_s``."""
     resolved = resolve(request)
     plan = resolved.plan
+    if plan.engine == SLURM:
+        from launcher.cli.slurm import doctoring
+
+        if not job_of(request.environ):
+            return doctoring.in_a_job(plan, request.environ)
+        plan = doctoring.with_nodes(plan, request.environ)
     if away := [host.name for host in plan.hosts if not host.address]:
         raise UsageError(
             f"engine {plan.engine!r} gives {away[0]} when a run asks for it: the doctor has nothing to see yet"

@@ -41,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     Check(name="guard", asked="system", rule=host_rules.guard),
     Check(name="network", asked="connect", rule=shared_rules.network),
     Check(name="model_dir", asked="write", rule=shared_rules.model_dir),
+    Check(name="run folder", asked="read", rule=shared_rules.run_folder),
     Check(name="clock", asked="time", rule=shared_rules.clocks),
     Check(name="disk", asked="system", rule=host_rules.disk),
     Check(name="memory", asked="system", rule=host_rules.memory),

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from launcher.agent.doctor.shared_folder import SharedFolder
 from launcher.doctor.asking import Probe, UnansweredError, open_probe
 from launcher.doctor.facts import Clock, Folder, HostFacts, Listening, Reached, System, TaskPython
 from launcher.doctor.host_rules import MOST_SESSIONS
@@ -33,7 +34,9 @@ Saying = Callable[[str, str], None]  # host, what is being done there
 async def examine(wanted: Wanted, reach_of: ReachOf, *, timeout_s: float, say: Saying) -> dict[str, HostFacts]:
     """What is to be known about each host. ``say`` hears how far it is."""
     token = secrets.token_hex(8)
-    deadline = time.monotonic() + timeout_s
+    deadline, here = time.monotonic() + timeout_s, SharedFolder()
+    if wanted.run_dirs is not None:
+        here.write(wanted.run_dirs, _file(token), token)
     visits = {
         name: _Visit(need, reach_of(need.host), (deadline, timeout_s), f"{token}-{index}", say)
         for index, (name, need) in enumerate(wanted.needs.items())
@@ -43,8 +46,11 @@ async def examine(wanted: Wanted, reach_of: ReachOf, *, timeout_s: float, say: S
         imports = asyncio.ensure_future(_all(visit.import_all() for visit in visits.values()))
         await _all(visit.prepare() for visit in visits.values())
         await _all(visit.compare(visits) for visit in visits.values())
+        if wanted.run_dirs is not None:
+            await _all(visit.see(wanted.run_dirs, token) for visit in visits.values())
         await imports
     finally:
+        here.forget_folders()
         await asyncio.gather(*(visit.forget() for visit in visits.values()), return_exceptions=True)
         await asyncio.gather(*(visit.leave() for visit in visits.values()), return_exceptions=True)
     return {name: HostFacts(**visit.facts) for name, visit in visits.items()}
@@ -52,6 +58,10 @@ async def examine(wanted: Wanted, reach_of: ReachOf, *, timeout_s: float, say: S
 
 async def _all(work: Any) -> None:
     await asyncio.gather(*work)
+
+
+def _file(word: str) -> str:
+    return f".tflaunch-doctor-{word}"
 
 
 class _Visit:
@@ -105,6 +115,13 @@ class _Visit:
             self._say(self.need.host.name, "reaching others")
             await _all([self._connect(visits), self._read(visits)])
             self._say(self.need.host.name, "importing")
+
+    async def see(self, run_dirs: str, token: str) -> None:
+        """Whether the folder of runs is the one that it is here, where ``token`` lies in it."""
+        if self._probe is not None:
+            given = {"path": run_dirs, "names": [_file(token)]}
+            answer = await self._ask("read", dict[str, dict[str, str]], self._bound(ANSWER_S), **given)
+            self.facts["sees_runs"] = answer is not None and answer["words"].get(_file(token)) == token
 
     async def forget(self) -> None:
         """Takes away what was written there."""
@@ -190,7 +207,7 @@ class _Visit:
 
     @property
     def _file(self) -> str:
-        return f".tflaunch-doctor-{self.word}"
+        return _file(self.word)
 
     async def import_all(self) -> None:
         """Every interpreter that tasks have there, one after the other, so that they share the cores."""

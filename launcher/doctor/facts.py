@@ -117,7 +117,8 @@ class Clock:
 class HostFacts:
     """Everything known about one host. ``trouble``: why it could not be asked at all, with ``advice``; ``unanswered``:
     which questions it has not answered, and why; ``sessions``: how many sshd allows at once, None if not by SSH, and
-    counted no further than ``examine.MOST_SESSIONS``."""
+    counted no further than ``examine.MOST_SESSIONS``; ``sees_runs``: whether it sees the folder of runs as this machine
+    does, None if it need not."""
 
     trouble: str = ""
     advice: str = ""
@@ -129,4 +130,5 @@ class HostFacts:
     listening: Listening | None = None
     reached: tuple[Reached, ...] | None = None
     folder: Folder | None = None
+    sees_runs: bool | None = None
     clock: Clock | None = None

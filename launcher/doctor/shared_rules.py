@@ -155,6 +155,18 @@ def model_dir(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
         yield Level.OK, "shared" if len(writers) > 1 else "writable", "", ""
 
 
+def run_folder(host: str, wanted: Wanted, facts: Facts) -> Iterator[Verdict]:
+    """Whether the folder of runs is the one that it is here: who looks at a run is not where it is carried out."""
+    sees = facts[host].sees_runs
+    if sees is None:
+        yield _skipped()
+    elif sees:
+        yield Level.OK, "shared", "", ""
+    else:
+        message = f"{wanted.run_dirs} is not there, or is another folder than here"
+        yield Level.FAILED, "not shared", message, "start tflaunch in a folder that all nodes and this machine share"
+
+
 # --- clocks
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from launcher.agent.host.lock import is_remote
+from launcher.hosts.sources import SLURM
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.wire import adjustments
 from launcher.wire.roles import TRAINERS, Role
@@ -50,7 +51,7 @@ class Wanted:
     the model_dir, where it is none that hosts could share as a folder; ``shape``: of the cluster, in words;
     ``deploys``: whether code and environment are to be brought by ``tflaunch deploy``, and ``deployed``: the
     Pythons that it has brought; ``lacks``: what their requirements leave out; ``guarded``: whether the ports are to
-    be."""
+    be; ``run_dirs``: the folder of runs, where the hosts must see it as this machine does."""
 
     needs: Mapping[str, Need]
     chief: str
@@ -61,6 +62,7 @@ class Wanted:
     deployed: frozenset[str] = frozenset()
     lacks: str = ""
     guarded: bool = True
+    run_dirs: str | None = None
 
     def talk(self, one: str, other: str) -> bool:
         """Whether tasks of these hosts talk to each other: trainers and parameter servers do, in both directions; where
@@ -88,6 +90,7 @@ def wanted(plan: Plan, *, run_dirs: str, deployed: Collection[str] = (), lacks: 
         deploys=any(key.startswith(_DEPLOYED) for key in plan.origins),
         deployed=frozenset(deployed),
         lacks=lacks,
+        run_dirs=run_dirs if plan.engine == SLURM else None,
     )
 
 

@@ -105,11 +105,13 @@ class AgentLink:
 
     async def _hold(self) -> None:
         clock = time.monotonic
-        deadline, retry_s = clock() + self._patience_s, _RETRY_S
+        deadline, retry_s, reached = clock() + self._patience_s, _RETRY_S, False
         while True:
             advice = ""
             try:
                 reader, self._writer = await self._open(deadline)
+                if not reached:  # an agent that was not greeted in time, however slow the way, may be started again
+                    reached, deadline = True, clock() + self._patience_s
                 try:
                     await self._talk(reader)
                 finally:

@@ -24,3 +24,14 @@ def test_a_task_sees_the_gpu_that_was_granted(slurm: Lab, inside: Start) -> None
     assert run.end() == 0, run.said
     seen = {task: json.loads(run.log(task).splitlines()[0])[1] for task in ("ps:0", "chief:0", "worker:0")}
     assert seen == {"ps:0": "-1", "chief:0": "0", "worker:0": "1"}
+
+
+def test_the_cores_that_were_granted_set_the_number_of_threads(slurm: Lab, inside: Start) -> None:
+    """Not those of the node, which this machine's steps are free to use; a variable of the user's own stays."""
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    words = {**GOOD, "chief": f"{','.join(f'env={name}' for name in names)},{GOOD['chief']}"}
+    run = inside(spec(words), salloc=("--ntasks-per-node=1", "--cpus-per-task=1"), OMP_NUM_THREADS="7")
+    assert run.end() == 0, run.said
+    seen = dict(json.loads(line) for line in run.log("chief:0").splitlines()[:3])
+    assert seen == {names[0]: "1", names[1]: "1", names[2]: "7"}
+    assert {host["facts"]["cores"] for host in run.report["hosts"]} == {1}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.slurm.lab import Lab, until
 from tests.slurm.running import Submit, spec, until_gone
-from tests.slurm.test_requeue import WORDS
+from tests.slurm.test_requeue import REQUEUE_S, WORDS
 
 ROLES = {"ps": {"count": 1}, "chief": {}, "worker": {"count": 3}}
 POLICY = {"lease_s": 6, "grace_s": 1}
@@ -56,10 +56,22 @@ def test_without_slurmd_a_run_goes_on(slurm: Lab, submitted: Submit) -> None:
     until_gone(slurm)
 
 
-def test_nothing_outlives_the_node_of_the_batch_script(slurm: Lab, submitted: Submit) -> None:
-    """Nobody is in charge any more: the other nodes end their tasks when the lease has passed. The job is Slurm's."""
+def test_a_job_that_has_lost_its_batch_script_is_ended(slurm: Lab, submitted: Submit) -> None:
+    """Nobody is in charge any more: the other nodes end their tasks when the lease has passed, and then the job."""
     run = submitted(spec(WORDS, policy=POLICY))
     run.until_training()
     slurm.end_node("n1")
+    assert run.end(200) == "CANCELLED"
     until_gone(slurm, "n2", "n3")
     assert not run.events("run_ended")
+
+
+def test_or_goes_on_when_it_may(slurm: Lab, submitted: Submit) -> None:
+    run = submitted(spec(WORDS, policy=POLICY, engine={"slurm": {"nodes": 2, "spare": 0, "requeue": 1}}, roles=ROLES))
+    run.until_training()
+    slurm.end_node("n1")
+    until(lambda: slurm.job(run.job)["Restarts"] == "1", "another turn", lambda: run.said, 200)
+    slurm.begin_node("n1")
+    assert run.end(REQUEUE_S) == "COMPLETED", run.said
+    assert [part["outcome"] for part in run.report["parts"]] == ["lost", "succeeded"], run.report["parts"]
+    until_gone(slurm)

@@ -75,6 +75,7 @@ def test_plan_shows_the_script(slurm: Lab, submitted: Submit) -> None:
     script = (run.folder / "submit" / "job.sbatch").read_text()
     shown = slurm.run(*tflaunch_argv("plan", "spec.yaml", "--run-dir", "run"), cwd=run.cwd)
     assert script in shown
+    assert "Slurm says: Job" in shown
     assert slurm.job(run.job)["TimeLimit"] == "01:30:00"
     assert run.end() == "COMPLETED", run.said
 

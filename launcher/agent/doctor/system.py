@@ -13,6 +13,7 @@ from launcher.agent.inside.guard import library
 from launcher.agent.ports import guarding
 from launcher.agent.system import processes
 from launcher.agent.tasks import environment
+from launcher.wire.host import cores
 from launcher.wire.variables import RUN_VARIABLE
 
 _MIB = 1024 * 1024
@@ -30,7 +31,7 @@ def system(places: Sequence[str], gpus: bool, address: str, alone: bool) -> dict
         "machine": platform.machine(),
         "hostname": platform.node(),
         "open_files": _limit(resource.RLIMIT_NOFILE),
-        "cores": _cores(),
+        "cores": round(cores.usable(os.environ), 2),
         "memory_mib": _memory_mib("MemTotal"),
         "available_mib": min(_memory_mib("MemAvailable"), *_cgroup_room_mib()),
         "disks": [_disk(place) for place in dict.fromkeys(places)],
@@ -48,19 +49,7 @@ def _limit(kind: int) -> list[int | None]:
     return [None if value == resource.RLIM_INFINITY else value for value in resource.getrlimit(kind)]
 
 
-# --- cores and memory, as far as this process may use them
-
-
-def _cores() -> float:
-    count = float(len(os.sched_getaffinity(0)))
-    for folder in _cgroup_folders("cpu"):
-        words = _text(folder / "cpu.max").split()
-        if len(words) == 2 and words[0].isdigit():
-            count = min(count, int(words[0]) / int(words[1]))
-        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
-        if quota.isdigit() and period.isdigit():
-            count = min(count, int(quota) / int(period))
-    return round(count, 2)
+# --- memory, as far as this process may use them
 
 
 def _memory_mib(key: str) -> int:

@@ -40,6 +40,7 @@ from launcher.agent.tasks.task_links import TaskLinks
 from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.agent.tasks.usage import UsageSampler, memory_mib
 from launcher.wire import protocol
+from launcher.wire.host import cores
 from launcher.wire.private.folder import REFRESH_S
 from launcher.wire.words import limits
 
@@ -89,7 +90,7 @@ class Agent:
             self._loop, inheritance.agent_listener, self._outbox, self._outputs, _welcome(incarnation), options.run
         )
         say = self._say
-        base, open_files = dict(os.environ), inheritance.open_files
+        base, open_files = {**os.environ, **cores.thread_counts(os.environ)}, inheritance.open_files
         self._deadline = Deadline(Path(self._home.path), base, options)
         self._attempts = TaskRunner(self._loop, say, self._outputs, base=base, home=self._home, open_files=open_files)
         self._attempts.preloads.made = server
@@ -256,7 +257,7 @@ def _welcome(incarnation: str) -> protocol.Welcome:
         pid=os.getpid(),
         python=f"{sys.executable} {sys.version.split()[0]}",
         open_ports=library.obstacle(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores.granted(os.environ),
         memory_mib=memory_mib(),
         gpus=len([name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]),  # noqa: PTH208
     )

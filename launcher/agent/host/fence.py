@@ -6,6 +6,7 @@ A host that was frozen, or cut off, comes back with tasks that know nothing of i
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import struct
@@ -59,11 +60,27 @@ class Deadline:
         """The supervisor has our word of that moment."""
         if self._shared is not None:
             until = int((heard + self._lease_s + self.grace_s) * 1e9)
-            self._shared[:8] = struct.pack("=q", until)
+            self._shared[:16] = struct.pack("=qq", until, int(heard * 1e9))
 
     def _until(self) -> int:
         assert self._shared is not None
         return int(struct.unpack("=q", self._shared[:8])[0])
+
+
+class LastWord:
+    """When the supervisor had a word of this host last, for another process here, also when the agent has gone."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / _FILE
+        self._heard = math.inf
+
+    def look(self) -> None:
+        """While the run lives here: its folder goes with it."""
+        with contextlib.suppress(OSError, struct.error):  # the agent has just begun, or there is none
+            self._heard = struct.unpack("=q", self._path.read_bytes()[8:16])[0] / 1e9
+
+    def is_older_than(self, seconds: float) -> bool:
+        return clock() - self._heard > seconds
 
 
 def take(folder: str, run: str, generation: int, departed: Iterable[str] = ()) -> None:

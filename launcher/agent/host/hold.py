@@ -1,17 +1,21 @@
 """Starts a run's keeper, and stays as long as anything of the run lives here: where all that was started ends with its
 first process, as a step of Slurm does, that process is this one.
 
-Whoever takes the host away says so to that process alone, by SIGTERM; it passes the word on.
+Whoever takes the host away says so to that process alone, by SIGTERM; it passes the word on. If the run has ended here
+because its lease had passed, the job may have nobody else to end it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-from launcher.agent.host import relay
+from launcher.agent.host import orphaned_job, relay
+from launcher.agent.host.fence import LastWord
 from launcher.agent.host.options import Options
 from launcher.wire.private import peers, registry
 from launcher.wire.variables import ENDING_MARKER, READY_MARKER
@@ -33,9 +37,13 @@ def main(argument: str) -> int:
         return 1
     agent, home = found
     agent.close()
+    last_word = LastWord(Path(home.path))
     _say(READY_MARKER)
     while home.lived_in():
+        last_word.look()
         time.sleep(_LOOK_S)
+    if last_word.is_older_than(options.lease_s):
+        orphaned_job.end(json.loads(argument).get("requeue", 0))
     return 0
 
 

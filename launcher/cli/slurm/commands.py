@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,4 +63,7 @@ def show_script(request: Request, plan: Plan) -> None:
 
     if plan.engine == SLURM and not job_of(request.environ):
         folder = request.value("run_dir") or request.cwd / RUNS_DIR / f"{plan.name}-<time>"
-        say_text(f"\nsubmit/job.sbatch\n{submitting.script_of(plan, str(Path(str(folder)).absolute()))}")
+        script = submitting.script_of(plan, str(Path(str(folder)).absolute()))
+        say_text(f"\nsubmit/job.sbatch\n{script}")
+        if shutil.which("sbatch", path=request.environ.get("PATH")):
+            say_text(f"\n{submitting.judged(script)}\n")

@@ -60,13 +60,22 @@ def plan_of(request: Request) -> Plan:
     return resolve(replace(request, environ=environ)).plan
 
 
+def judged(script: str) -> str:
+    """What Slurm says of such a job, in a line."""
+    try:
+        return f"Slurm says: {submitted.test_only(script)}"
+    except SlurmError as error:
+        return f"Slurm would refuse it: {error}"
+
+
 def script_of(plan: Plan, folder: str) -> str:
     """The script of the job that carries out a plan."""
     argv = (sys.executable, "-m", "launcher", "carry-out", folder)
-    return batch_script(_keys(plan), name=plan.name, folder=folder, argv=argv)
+    return batch_script(keys_of(plan), name=plan.name, folder=folder, argv=argv)
 
 
-def _keys(plan: Plan) -> SlurmKeys:
+def keys_of(plan: Plan) -> SlurmKeys:
+    """What the plan's spec says of Slurm."""
     return SlurmKeys.model_validate(to_tree(plan.engine_keys))
 
 
@@ -76,7 +85,7 @@ def carry_out(path: Path) -> int:
     if not job or job != submitted.job_of(folder.path):
         raise UsageError(f"{folder.run} was submitted as Slurm job {submitted.job_of(folder.path)}, and this is not it")
     plan = plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8")))
-    most, before = _keys(plan).requeue, int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    most, before = keys_of(plan).requeue, int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     if folder.events.exists():
         if before > most:
             raise UsageError(f"Slurm job {job} was requeued {before} times, and engine.slurm.requeue is {most}")

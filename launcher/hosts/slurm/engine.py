@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 
 from launcher.hosts.engine import Answers, Engine, Needs
 from launcher.hosts.reach import Reach
@@ -55,7 +54,7 @@ class Slurm(Engine):
     @classmethod
     def reaches(cls, keys: SlurmKeys, environ: Mapping[str, str]) -> Mapping[str, Reach]:
         """Steps of the job."""
-        return {_NAME: SlurmReach(environ)}
+        return {_NAME: SlurmReach(environ, requeue=keys.requeue)}
 
     def ask(self, needs: Needs) -> None:
         """Asks Slurm, once, which nodes the job has."""
@@ -84,9 +83,7 @@ class Slurm(Engine):
             message = f"Slurm says that node {node.name} is {node.state}"
             self.answers.refused(host.name, message, "leave it out: salloc or sbatch with --exclude=" + node.name)
             return
-        details = {"job": self._job, "node": node.name}
-        way = f"node {node.name} of Slurm job {self._job}"
-        self.answers.granted(replace(host, address=node.address, details=details, way=way))
+        self.answers.granted(nodes.as_host(host, node, self._job))
 
     async def close(self) -> None:
         """The job ends with who started it; its nodes are Slurm's."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.hosts.sources import hosts_of_slurm
+from launcher.plan.model import PlannedHost
 from launcher.wire.errors import UsageError
 
 _ANSWER_S = 60.0
@@ -35,6 +36,12 @@ class Node:
     def is_up(self) -> bool:
         """Whether steps may start there."""
         return not _DOWN.search(self.state)
+
+
+def as_host(host: PlannedHost, node: Node, job: str) -> PlannedHost:
+    """A planned host that is this node."""
+    details = {"job": job, "node": node.name}
+    return replace(host, address=node.address, details=details, way=f"node {node.name} of Slurm job {job}")
 
 
 def job_of(environ: Mapping[str, str]) -> str:

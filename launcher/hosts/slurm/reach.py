@@ -35,9 +35,10 @@ _JOB_IS_OVER = re.compile(r"srun: .*(has expired|Invalid job id|already complet)
 
 class SlurmReach:
     """Steps of the job that a host's details name. ``environ`` is what they, and with an agent every task, start from;
-    ``python`` an interpreter that nodes have at the same place."""
+    ``python`` an interpreter that nodes have at the same place; ``requeue``: how often the job may wait again."""
 
-    def __init__(self, environ: Mapping[str, str], python: str = sys.executable) -> None:
+    def __init__(self, environ: Mapping[str, str], python: str = sys.executable, *, requeue: int = 0) -> None:
+        self._requeue = requeue
         self._environ = steps.environment(environ)
         self._python = python
         self._open: dict[str, set[Step]] = {}
@@ -48,7 +49,7 @@ class SlurmReach:
         """A relay to the agent, which is started in a step of its own, if there is none; raises ReachError."""
         hold = self._holds.get(host.name)
         if options.start and (hold is None or hold.is_over):
-            hold = await self._begin(host, HOLD, options._asdict(), limit_s, set())
+            hold = await self._begin(host, HOLD, {**options._asdict(), "requeue": self._requeue}, limit_s, set())
             self._holds[host.name] = hold
             listening = asyncio.ensure_future(self._listen(hold))
             self._listening.add(listening)

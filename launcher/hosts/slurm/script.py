@@ -24,6 +24,24 @@ def batch_script(keys: SlurmKeys, *, name: str, folder: str, argv: Sequence[str]
     return f"#!/bin/sh\n{options}\nexec {shlex.join(argv)}\n"
 
 
+def where(keys: SlurmKeys) -> Iterator[str]:
+    """The options that say which nodes, and what of them: for sbatch, salloc and srun alike."""
+    yield f"--nodes={keys.all_nodes}"
+    written = {
+        "partition": keys.partition,
+        "account": keys.account,
+        "qos": keys.qos,
+        "gres": keys.gres,
+        "constraint": keys.constraint,
+        "mem": f"{keys.memory_mib}M" if keys.memory_mib is not None else None,
+    }
+    yield from (f"--{option}={value}" for option, value in written.items() if value is not None)
+    if keys.cpus_per_node is not None:
+        yield "--ntasks-per-node=1"
+        yield f"--cpus-per-task={keys.cpus_per_node}"
+    yield from keys.extra
+
+
 def _options(keys: SlurmKeys, name: str, folder: str) -> Iterator[str]:
     yield f"--job-name={name}"
     yield f'--chdir="{folder}"'
@@ -32,22 +50,13 @@ def _options(keys: SlurmKeys, name: str, folder: str) -> Iterator[str]:
     yield "--export=NONE"
     yield "--no-kill"
     yield "--requeue" if keys.requeue else "--no-requeue"
-    yield f"--nodes={keys.all_nodes}"
+    nodes, *others = where(keys)
+    yield nodes
     if keys.time is not None:
         yield f"--time={_clock(seconds(keys.time))}"
-    written = {
-        "partition": keys.partition,
-        "account": keys.account,
-        "qos": keys.qos,
-        "gres": keys.gres,
-        "constraint": f'"{keys.constraint}"' if keys.constraint is not None else None,
-        "mem": f"{keys.memory_mib}M" if keys.memory_mib is not None else None,
-    }
-    yield from (f"--{option}={value}" for option, value in written.items() if value is not None)
-    if keys.cpus_per_node is not None:
-        yield "--ntasks-per-node=1"
-        yield f"--cpus-per-task={keys.cpus_per_node}"
-    yield from keys.extra
+    for option in others:
+        word, _, value = option.partition("=")
+        yield f'{word}="{value}"' if word == "--constraint" else option
 
 
 def _clock(total_s: int) -> str:

@@ -37,7 +37,7 @@ _TELL_S = 60.0
 def submit(run: Path) -> str:
     """Hands a run's script to Slurm; the job's number. Raises SlurmError, also for a job that could never start, which
     many sites have wait for ever."""
-    asyncio.run(nodes.asked("sbatch", "--test-only", str(run / SCRIPT), limit_s=_SUBMIT_S))
+    test_only((run / SCRIPT).read_text(encoding="utf-8"))
     said = asyncio.run(nodes.asked("sbatch", "--parsable", str(run / SCRIPT), limit_s=_SUBMIT_S))
     job = said.strip().partition(";")[0]
     if (why := facts_of(job).get("Reason", "")) in _NEVER:
@@ -45,6 +45,28 @@ def submit(run: Path) -> str:
         raise SlurmError(f"the job would wait for ever ({why})", "see the partition's limits: scontrol show partition")
     (run / _RECORD).write_text(json.dumps({"job": job}), encoding="utf-8")
     return job
+
+
+def test_only(script: str) -> str:
+    """When Slurm would start such a job, and where, in its own words. Raises SlurmError where it never would."""
+    try:
+        done = subprocess.run(
+            ["sbatch", "--test-only"],
+            input=script,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SUBMIT_S,
+            check=False,
+        )
+    except OSError as error:
+        raise SlurmError(f"sbatch cannot be started: {error.strerror}", "is Slurm in your PATH here?") from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"sbatch has not answered within {_SUBMIT_S:g} s", "is slurmctld up?") from error
+    said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+    if done.returncode:
+        raise SlurmError(f"sbatch: {said.removeprefix('sbatch: error: ')}")
+    return said.removeprefix("sbatch: ")
 
 
 def job_of(run: Path) -> str:

@@ -124,6 +124,7 @@ FAULTS: list[tuple[str, HostFacts, str, str]] = [  # check, what host b says, le
     ("network", reach("timeout", "c"), "warning", "they need not"),
     ("model_dir", folder(problem="Permission denied"), "failed", "cannot write to /mnt/m: Permission denied"),
     ("model_dir", folder(words={"b": "b"}), "failed", "another folder than that of a"),
+    ("run folder", replace(GOOD, sees_runs=False), "failed", "is not there, or is another folder than here"),
     ("clock", replace(GOOD, clock=Clock(ahead_s=-5.0, error_s=0.1)), "warning", "5.0 s behind the others"),
     ("clock", replace(GOOD, clock=Clock(ahead_s=4000.0, error_s=0.1)), "failed", "4,000.0 s ahead of the others"),
     ("disk", system(disks=(Disk(place="/tmp", free_mib=3),)), "failed", "/tmp: 3 MiB left for the output of tasks"),

@@ -345,3 +345,36 @@ def test_what_bars_the_way_to_a_host_that_was_reached_before_may_pass(reached: b
 
     asyncio.run(talk())
     assert (reach.barred, enough.is_set(), bool(lost)) == (1, reached, not reached)
+
+
+def test_a_host_that_was_slow_to_let_us_in_is_not_lost_by_that() -> None:
+    """On a machine that has much to do an agent may have ended before anybody greeted it; another one is started."""
+    lost: list[float] = []
+    welcomed = asyncio.Event()
+    reach = FakeReach(lambda host, reader, writer: agent(reader, writer))
+
+    async def agent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if reach.opened["a"] == 1:
+            writer.close()
+            return
+        writer.write(WELCOME)
+        await reader.read()
+
+    async def talk() -> None:
+        link = far_link(agent, lost, reach, patience_s=0.2)
+        at_once = link._agents.open
+
+        async def slowly(host: PlannedHost) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            made = await at_once(host)
+            if reach.opened["a"] == 1:
+                await asyncio.sleep(0.3)  # longer than the host may be silent
+            return made
+
+        link._agents.open = slowly  # type: ignore[method-assign]
+        link.on_welcome = lambda *_: welcomed.set()
+        running = asyncio.create_task(link.run())
+        await asyncio.wait_for(welcomed.wait(), 30)
+        running.cancel()
+
+    asyncio.run(talk())
+    assert lost == []
