@@ -108,7 +108,7 @@ class EventReader:
     def _event(self, line: bytes) -> Iterator[Recorded]:
         try:
             recorded = from_line(line.decode())
-        except (ProtocolError, ValueError, KeyError, TypeError, AttributeError):
+        except (ProtocolError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # torn, or of a newer version that knows more kinds of events
         if recorded.n >= self._from_n:
             self._from_n = recorded.n + 1

@@ -65,9 +65,11 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The run folder at ``path``; raises RunNotFoundError if there is none."""
-        folder = cls(path.absolute())
+        folder = cls(Path(os.path.normpath(path.absolute())))  # without .., and a link stays a link
+        if path.is_dir() and not os.access(path, os.X_OK):
+            raise RunNotFoundError(f"{path} is a folder of another user, closed to you")
         if not folder.exists:
-            raise RunNotFoundError(f"no run folder at {path}: it has neither events.jsonl nor plan.json")
+            raise RunNotFoundError(f"no run folder at {path}: it has no file events.jsonl or plan.json")
         return folder
 
     def held(self) -> RunFolder:
@@ -76,7 +78,13 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        return self.events.exists() or self.plan.exists()
+        """Whether it is one; not where something else than a file, which could hold up its reader, has such a name."""
+        files = (self.events, self.plan, self.snapshot, self.supervisor)
+        try:
+            there = [path for path in files if path.exists()]
+            return bool({self.events, self.plan}.intersection(there)) and all(map(Path.is_file, there))
+        except OSError:  # another user's
+            return False
 
     @property
     def run(self) -> str:
@@ -181,8 +189,8 @@ def find(runs_dir: Path, run: str | None = None) -> RunFolder:
             raise RunNotFoundError(f"no runs in {runs_dir}; start one with `tflaunch local` or `tflaunch run SPEC`")
         return next((folder for folder in runs if is_live(folder)), runs[0])
     names = {folder.run: folder for folder in runs}
-    if run in names:
-        return names[run]
+    if run.rstrip("/") in names:  # as a shell completes it
+        return names[run.rstrip("/")]
     if "/" in run or run in (".", "..") or (run and RunFolder(Path(run)).exists):
         return RunFolder.open(Path(run))
     matches = [name for name in names if name.startswith(run)] if run else []

@@ -15,7 +15,7 @@ from launcher.cli.slurm import there
 from launcher.record import report, runs
 from launcher.spec.texts import did_you_mean
 from launcher.views.spans import crop, duration, number, pad, width_of
-from launcher.views.terminal import say, say_json
+from launcher.views.terminal import complain, say, say_json
 from launcher.wire.errors import UsageError
 from launcher.wire.protocol import JsonValue
 from launcher.wire.text import one_line
@@ -56,9 +56,7 @@ def ls(folder: Path, wishes: Wishes, *, as_json: bool) -> int:
     if (folder / "events.jsonl").exists():
         raise UsageError(f"{folder} is a run itself; see it with: tflaunch status {folder}")
     found = below(folder)
-    rows = chosen(
-        [{**(there.status(each) or report.status_of(each)), "folder": str(each.path)} for each in found], wishes
-    )
+    rows = chosen([row for each in found if (row := _status_of(each)) is not None], wishes)
     if as_json:
         say_json(rows)
         return 0
@@ -69,6 +67,15 @@ def ls(folder: Path, wishes: Wishes, *, as_json: bool) -> int:
     for line in table(rows, wishes.metrics, folder, width):
         say(line)
     return 0
+
+
+def _status_of(folder: runs.RunFolder) -> dict[str, JsonValue] | None:
+    """None for one that cannot be read, of which that is said; the others are listed all the same."""
+    try:
+        return {**(there.status(folder) or report.status_of(folder)), "folder": str(folder.path)}
+    except OSError as error:
+        complain(f"{folder.path}: {error.strerror or error}")
+        return None
 
 
 def below(folder: Path, depth: int = _DEEPEST) -> list[runs.RunFolder]:

@@ -104,11 +104,19 @@ def why_not(folder: runs.RunFolder, view: RunView) -> str:
         return f"has a damaged {folder.events.name}: nobody knows how far it was; start it anew in another folder"
     if not folder.plan.exists():
         return "has no plan.json, so that nobody knows what to start"
-    if Path(view.started.run_dir) != folder.path:
+    if not _is_same(Path(view.started.run_dir), folder.path):
         return f"was in {view.started.run_dir}, which its tasks were told; move it back there"
     if view.outcome is Outcome.SUCCEEDED and not (view.input and view.input.endless):
         return "has succeeded: there is nothing to go on with"
     return ""
+
+
+def _is_same(told: Path, found: Path) -> bool:
+    """Whether both lead to one folder, by whatever links."""
+    try:
+        return told.samefile(found)
+    except OSError:
+        return False
 
 
 def _wait_for_end(folder: runs.RunFolder) -> None:

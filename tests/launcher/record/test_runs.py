@@ -185,3 +185,26 @@ def test_kinds_of_a_newer_version_are_passed_over(tmp_path: Path) -> None:
     EventLog(path).append(said("a"), NOW)
     assert [message for _, message in heard(path)] == ["a"]
     assert heard(tmp_path / "missing") == []
+
+
+def test_what_only_has_the_names_of_a_runs_files_is_no_run(tmp_path: Path) -> None:
+    """A pipe would hold up whoever lists the folder, for ever."""
+    make(tmp_path, "ctr")
+    for name, made in (("pipe", os.mkfifo), ("folder", os.mkdir)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").touch()
+        made(tmp_path / name / "events.jsonl")
+        with pytest.raises(runs.RunNotFoundError, match="no file"):
+            runs.find(tmp_path, str(tmp_path / name))
+    assert [folder.run for folder in runs.list_runs(tmp_path)] == ["ctr-20260301T120000Z"]
+
+
+def test_a_run_is_found_as_a_shell_completes_its_name(tmp_path: Path) -> None:
+    folder = make(tmp_path, "ctr")
+    assert runs.find(tmp_path, f"{folder.run}/") == folder
+    assert runs.find(tmp_path, f"{folder.path}/../{folder.run}") == folder
+
+
+def test_an_event_that_is_nested_too_deeply_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text("[" * 100_000 + "\n")
+    assert list(read_events(tmp_path / "events.jsonl")) == []
