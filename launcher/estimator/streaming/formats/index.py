@@ -48,8 +48,8 @@ def list_shards(sources: Sequence[str], *, slice_records: int | None = None) -> 
     """Every file of ``sources`` as shards, in the order of :func:`list_files`.
 
     ``slice_records``: plain TFRecord and Parquet files with more records or rows than this are cut into shards of so
-    many, or a multiple of it (``together_of``); None leaves TFRecord files whole, and cuts Parquet files at 131,072
-    rows. A file that cannot be cut, damaged ones included, stays whole: what is wrong with it is found when it is read.
+    many, or of a multiple (``together_of``); None leaves TFRecord files whole, and cuts Parquet files at 131,072 rows.
+    A file that cannot be cut, damaged ones included, stays whole: what is wrong with it is found when it is read.
     Raises SourceError.
     """
     files = list_files(sources)
