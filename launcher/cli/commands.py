@@ -223,11 +223,17 @@ def end_what_is_left(folder: runs.RunFolder, view: RunView, *, now: bool) -> dic
     done why, and for how long it lasts. Blocks."""
     from launcher.hosts.known import agents_of
     from launcher.plan.plan import plan_from_json
+    from launcher.plan.plan_json import PlanFormatError
     from launcher.supervise import abandoned
 
     if view.started is None:
         return {}
-    plan = _as_granted(plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8"))), view)
+    try:
+        planned = plan_from_json(json.loads(folder.plan.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, RecursionError, PlanFormatError) as error:
+        words = f"{folder.plan} is damaged ({error}), so that nobody knows what the run may have left alive"
+        raise UsageError(f"{words}; it ends by itself when its lease and grace time are over") from error
+    plan = _as_granted(planned, view)
     run_id = view.started.run_id
     troubles = abandoned.end(plan, run_id, agents_of(run_id, plan, os.environ, met=True), now=now)
     tidy_up(kill=True)

@@ -162,6 +162,14 @@ def test_what_follows_a_run_says_that_its_supervisor_is_stopped(stopped: Live) -
             follower.communicate()
 
 
+def test_a_damaged_plan_of_a_dead_run_is_said(run: Live, tmp_path: Path) -> None:
+    (copied(run, tmp_path, "damaged", pid=dead_pid()) / "plan.json").write_text("[" * 100_000)
+    for words in (("stop", "damaged"), ("resume", "damaged"), ("compare", "damaged", "run")):
+        done = say(*words, cwd=tmp_path)
+        assert done.code in (0, 2) and "internal error" not in done.stderr, done.stderr
+    assert "plan.json is damaged" in say("stop", "damaged", cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize("how", [(), ("--now",)], ids=["stop", "stop --now"])
 def test_what_a_dead_supervisor_has_left_is_ended(run: Live, tmp_path: Path, how: tuple[str, ...]) -> None:
     name = run_id(run.folder)

@@ -74,7 +74,7 @@ def facts_of(folder: runs.RunFolder) -> Values:
 def _plan(folder: runs.RunFolder) -> Values:
     try:
         body = json.loads(folder.plan.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

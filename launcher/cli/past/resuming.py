@@ -134,7 +134,7 @@ def _plan_of(folder: runs.RunFolder) -> tuple[Plan, tuple[str, ...]]:
         body = json.loads(folder.plan.read_text(encoding="utf-8"))
         plan = plan_from_json(body)
         names = body.get(client.INHERITS, ())
-    except (OSError, ValueError, AttributeError, PlanFormatError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, PlanFormatError) as error:
         raise UsageError(f"{folder.run} cannot be gone on with: {folder.plan} is damaged ({error})") from error
     return replace(plan, inject=()), tuple(map(str, names))
 
