@@ -49,6 +49,7 @@ class Job:
     rate: float = 0.002
     steps: int = 600
     profile_steps: int = 0
+    seed: int = 0
     options: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
 
@@ -180,7 +181,7 @@ def _script(way: str, job: Job, data: Path, folder: Path) -> list[str]:
         return [*script, "--dim", str(DIM), "--batch", str(BATCH), "--rate", str(job.rate), "--steps", str(job.steps)]
     script = ["-m", "jobs.esmm", "train", "--data", str(data / training_data.GROUPS), *common]
     script += ["--embedding-dim", str(DIM), "--batch-size", str(BATCH), "--learning-rate", str(job.rate)]
-    script += ["--max-steps", str(job.steps)]
+    script += ["--max-steps", str(job.steps), "--seed", str(job.seed)]
     return [*script, "--start-delay-secs", "99999", "--throttle-secs", "99999"]
 
 
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=usual.rate)
     parser.add_argument("--steps", type=int, default=usual.steps)
     parser.add_argument("--profile-steps", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=usual.seed, help="of the shared job: values to begin with, order")
     args = parser.parse_args()
     if args.way == "table":
         print(table(kept(args.results / "samples.jsonl")))
