@@ -211,6 +211,7 @@ class Stream:
             id_column=self._id_column,
             holder_timeout_s=self._holder_timeout_s,
             most_leases=self._most_leases,
+            trainers=config.num_worker_replicas,
         )
 
     def _known(self) -> Source:

@@ -49,11 +49,12 @@ class Pace:
     """How many leases to have ahead: twice as many where what was ahead was read before a contact with the queue had
     brought more, half as many where most of it was left; together they have 8,192 rows at most. Of larger shards two
     are enough, and with those that are being read they are no more than half of an equal share of what is pending of
-    the same epoch, or one: all trainers get a share, epochs stay in order, few are begun again after a failure.
+    the same epoch, or one: all trainers get a share, epochs stay in order, few are begun again after a failure. Who
+    trains alone shares with nobody.
 
     ``most_leases``: what may be unacknowledged at once; None: 128, or as many small ones as make 16,384 rows, up to
     1,024: a trainer needs some batches on their way. ``taken``: by the reader so far. ``ran_dry``: it has had to wait
-    since the last contact. ``rows``: of a shard, the newest counting most.
+    since the last contact. ``rows``: of a shard, the newest counting most. ``trainers``: how many there are to be.
     """
 
     most_leases: int | None = None
@@ -61,6 +62,7 @@ class Pace:
     taken: int = 0
     ran_dry: bool = False
     rows: float | None = None
+    trainers: int = 1
 
     def read(self, rows: int) -> None:
         """A shard was read to its end."""
@@ -95,11 +97,12 @@ class Pace:
 
     def wanted(self, queue: Queue, about: Having) -> int:
         """How many leases to take."""
-        trainers = 2 * max(1, len(queue.holders))
+        trainers = max(self.trainers, len(queue.holders))
+        parts = 2 * trainers if trainers > 1 else 1
         if self._are_small:
-            most = max(LEAST_AHEAD, len(queue.pending) // trainers)
+            most = max(LEAST_AHEAD, len(queue.pending) // parts)
         else:
-            most = max(1, _of_one_epoch(queue.pending) // trainers) - about.opened - about.ahead
+            most = max(1, _of_one_epoch(queue.pending) // parts) - about.opened - about.ahead
         return max(0, min(self.ahead - about.ahead, self.most_held - about.held, most))
 
     def is_worth(self, queue: Queue, about: Having) -> bool:

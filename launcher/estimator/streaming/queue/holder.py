@@ -33,8 +33,8 @@ class Holder:
     """The leases of one session.
 
     ``upkeep``: what the chief does at each contact besides (feeding, taking leases from those who are gone).
-    ``most_leases``: with so many unacknowledged ones nothing more is taken; None: as ``Pace`` has it. ``told`` is
-    given the queue after each contact; ``waited_s``: how long the trainer waited for input between steps.
+    ``pace``: how many leases it takes. ``told`` is given the queue after each contact; ``waited_s``: how long the trainer
+    waited for input between steps.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Holder:
         shelf: Shelf,
         *,
         upkeep: Upkeep | None = None,
-        most_leases: int | None = None,
+        pace: Pace | None = None,
         beat_s: float = 5.0,
         is_stopping: Callable[[], bool] = lambda: False,
         told: Callable[[Queue], None] | None = None,
@@ -72,7 +72,7 @@ class Holder:
         self._opened = 0
         self._books = Books(shelf, holder)
         self._rest: Rest | None = None
-        self._pace = Pace(most_leases)
+        self._pace = pace or Pace()
         self._thread = threading.Thread(target=self._run, name="tflaunch-queue", daemon=True)
 
     def start(self) -> None:

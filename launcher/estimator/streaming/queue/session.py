@@ -15,6 +15,7 @@ import numpy as np
 
 from launcher.estimator.streaming.queue import journal as journals
 from launcher.estimator.streaming.queue import queue as queues
+from launcher.estimator.streaming.queue.accounts import Pace
 from launcher.estimator.streaming.queue.client import Client, RolledBackError, new_token
 from launcher.estimator.streaming.queue.feeding import Feeder, Shelf
 from launcher.estimator.streaming.queue.holder import Holder
@@ -30,7 +31,8 @@ _POLL_S = 0.1
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Who and where this trainer is. ``task``: as ``worker:1``; ``folder``: of the journals, None where there can be
-    none (a model_dir that is no folder of this machine); ``is_audit``: they keep every id."""
+    none (a model_dir that is no folder of this machine); ``is_audit``: they keep every id. ``trainers``: how many are to
+    be there at the start."""
 
     task: str
     is_chief: bool
@@ -41,6 +43,7 @@ class Place:
     id_column: str | None = None
     holder_timeout_s: float = 60.0
     most_leases: int | None = None
+    trainers: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ class Sitting:
             self._journal,
             self._shelf,
             upkeep=self._new_upkeep() if self.place.is_chief else None,
-            most_leases=self.place.most_leases,
+            pace=Pace(most_leases=self.place.most_leases, trainers=self.place.trainers),
             beat_s=self.place.holder_timeout_s / 6,
             is_stopping=lambda: self._task.is_stopping,
             told=self.numbers.see if self.place.is_chief else None,

@@ -83,6 +83,7 @@ class Cluster:
         self.timeout_s = timeout_s
         self._shards = [Shard(path=f"s{number}") for number in range(shards)]
         self._epochs = epochs
+        self.trainers = 1
         self.shelf = MemoryShelf()
         self._sittings: list[Sitting] = []
 
@@ -96,6 +97,7 @@ class Cluster:
             source=Source(epochs=self._epochs, is_folder=False),
             is_audit=True,
             holder_timeout_s=self.timeout_s,
+            trainers=self.trainers,
         )
         graph = Graph(cells=self.cells, initializer=None, fetches={})
         sitting = Sitting(place, graph, Task(channel=Channel(path=None)), self._feeder, self.shelf)

@@ -74,10 +74,17 @@ def test_nobody_takes_more_than_half_a_share_of_the_small_ones_that_are_pending(
     ],
 )
 @pytest.mark.parametrize("rows", [None, 5_000, 50_000])
+@pytest.mark.parametrize("here", [1, 3])
 def test_of_large_ones_what_is_not_read_is_half_a_share_of_what_is_pending_of_an_epoch(
-    epochs: tuple[int, ...], about: Having, wanted: int, rows: float | None
+    epochs: tuple[int, ...], about: Having, wanted: int, rows: float | None, here: int
 ) -> None:
-    assert Pace(rows=rows).wanted(queue_of(*epochs), about) == wanted
+    """Also before all trainers that are to come are there."""
+    assert Pace(rows=rows, trainers=3).wanted(queue_of(*epochs, trainers=here), about) == wanted
+
+
+def test_who_trains_alone_reads_two_large_ones_in_turns() -> None:
+    assert Pace().wanted(queue_of(2, trainers=1), having()) == 2
+    assert Pace().wanted(queue_of(1, trainers=1), having(opened=1)) == 0
 
 
 def test_small_ones_may_be_many_before_one_was_parsed() -> None:

@@ -415,6 +415,7 @@ def test_at_the_most_leases_what_was_read_is_handed_on_at_once(tmp_path: Path) -
 
 def test_of_few_large_shards_each_trainer_has_one_and_those_of_an_epoch_come_first(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, shards=3, rows=50_000, epochs=4)
+    cluster.trainers = 3
     trainers = [opened(cluster, task) for task in ("chief:0", "worker:0", "worker:1")]
     for epoch in range(4):
         leases = [take(trainer) for trainer in trainers]
