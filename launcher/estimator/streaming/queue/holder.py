@@ -33,8 +33,8 @@ class Holder:
     """The leases of one session.
 
     ``upkeep``: what the chief does at each contact besides (feeding, taking leases from those who are gone).
-    ``pace``: how many leases it takes. ``told`` is given the queue after each contact; ``waited_s``: how long the trainer
-    waited for input between steps.
+    ``pace``: how many leases it takes. ``told`` is given the queue after each contact; ``waited_s``: how long the
+    trainer waited for input between steps.
     """
 
     def __init__(

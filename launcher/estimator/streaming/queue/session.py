@@ -31,8 +31,8 @@ _POLL_S = 0.1
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Who and where this trainer is. ``task``: as ``worker:1``; ``folder``: of the journals, None where there can be
-    none (a model_dir that is no folder of this machine); ``is_audit``: they keep every id. ``trainers``: how many are to
-    be there at the start."""
+    none (a model_dir that is no folder of this machine); ``is_audit``: they keep every id. ``trainers``: how many are
+    to be there at the start."""
 
     task: str
     is_chief: bool
