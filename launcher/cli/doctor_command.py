@@ -46,7 +46,13 @@ def doctor(request: Request, *, timeout_s: float, as_json: bool) -> int:
     plan = as_deployed(plan, resolved.spec, request.spec)
     pairs = zip(plan.tasks, resolved.plan.tasks, strict=True)
     deployed = {task.python[0] for task, planned in pairs if task.python and task.python != planned.python}
-    needs = wanted(plan, run_dirs=str(Path.cwd() / "runs"), deployed=deployed, lacks=missing)
+    needs = wanted(
+        plan,
+        run_dirs=str(Path.cwd() / "runs"),
+        deployed=deployed,
+        lacks=missing,
+        shares_runs=plan.engine == SLURM,
+    )
     facts = _examine(plan, needs, request.environ, timeout_s)
     findings = judge(needs, facts)
     if as_json:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from launcher.agent.host.lock import is_remote
-from launcher.hosts.sources import SLURM
 from launcher.plan.model import Plan, PlannedHost, PlannedTask
 from launcher.wire import adjustments
 from launcher.wire.roles import TRAINERS, Role
@@ -72,9 +71,12 @@ class Wanted:
         return any(server.has(*servers) and client.has(*TRAINERS) for server, client in ((near, far), (far, near)))
 
 
-def wanted(plan: Plan, *, run_dirs: str, deployed: Collection[str] = (), lacks: str = "") -> Wanted:
+def wanted(
+    plan: Plan, *, run_dirs: str, deployed: Collection[str] = (), lacks: str = "", shares_runs: bool = False
+) -> Wanted:
     """What the plan needs. ``run_dirs``: the folder in which the run's own folder would be made; ``deployed``: Pythons
-    that were brought to hosts; ``lacks``: what their requirements leave out."""
+    that were brought to hosts; ``lacks``: what their requirements leave out; ``shares_runs``: hosts must see the folder
+    of runs as this machine does."""
     path = plan.model_dir.replace("{run_dir}", f"{run_dirs}/doctor") if plan.model_dir is not None else None
     own_folder = plan.model_dir is not None and plan.model_dir.startswith("{run_dir}")
     alone = len(plan.hosts) == 1
@@ -90,7 +92,7 @@ def wanted(plan: Plan, *, run_dirs: str, deployed: Collection[str] = (), lacks: 
         deploys=any(key.startswith(_DEPLOYED) for key in plan.origins),
         deployed=frozenset(deployed),
         lacks=lacks,
-        run_dirs=run_dirs if plan.engine == SLURM else None,
+        run_dirs=run_dirs if shares_runs else None,
     )
 
 

@@ -54,6 +54,7 @@ KINDS = (
 )
 LOSES = ("lose by cut", "lose by freeze", "lose by keeper")
 MOST_WORKERS = 4
+TRAINS_FIRST = 0.75  # before the first fault; until then it has no size to be changed
 
 
 class Faults:
@@ -210,7 +211,7 @@ def start(hosts: Network, live: StartLive) -> tuple[Live, Path, int]:
     folder = hosts.shared / f"soak-{NUMBER}"
     folder.mkdir()
     inside = f"{SHARED}/{folder.name}"
-    data = make_data(folder / "data", shards=100, most_rows=60)
+    data = make_data(folder / "data", shards=150, most_rows=60)
     options = {
         "model_dir": f"{inside}/model", "audit": f"{inside}/audit", "sources": [f"{inside}/data"], "batch": 8,
         "epochs": checks.EPOCHS, "save_steps": 40, "step_s": 0.1, "signed": f"{inside}/signed", "noise_mib": 0,
@@ -230,8 +231,11 @@ def test_drill(three_hosts: Network, live: StartLive) -> None:
     run, folder, rows = start(three_hosts, live)
     run.wait_for("run_started", timeout_s=PATIENCE_S)
     run.wait_for("phase_changed", timeout_s=PATIENCE_S, phase="training")
+    dice = random.Random(f"{SEED}/hosts/{NUMBER}")
+    if dice.random() < TRAINS_FIRST:
+        run.wait_for("task_changed", timeout_s=PATIENCE_S, task="chief:0", state="training")
     with ExitStack() as mending:
-        faults = Faults(random.Random(f"{SEED}/hosts/{NUMBER}"), three_hosts, run, mending)
+        faults = Faults(dice, three_hosts, run, mending)
         faults.carry_out()
     assert run.client.wait(PATIENCE_S) == 0, (faults.done, run.said[-6000:])
     report = run.report()

@@ -13,7 +13,7 @@ from launcher.agent.inside.guard import library
 from launcher.agent.ports import guarding
 from launcher.agent.system import processes
 from launcher.agent.tasks import environment
-from launcher.wire.host import cores
+from launcher.wire.private import cores
 from launcher.wire.variables import RUN_VARIABLE
 
 _MIB = 1024 * 1024

@@ -40,7 +40,7 @@ from launcher.agent.tasks.task_links import TaskLinks
 from launcher.agent.tasks.task_runner import TaskRunner
 from launcher.agent.tasks.usage import UsageSampler, memory_mib
 from launcher.wire import protocol
-from launcher.wire.host import cores
+from launcher.wire.private import cores
 from launcher.wire.private.folder import REFRESH_S
 from launcher.wire.words import limits
 

@@ -1,3 +1,3 @@
 """Runs on the nodes of a Slurm job."""
 
-__all__ = ["allocation", "commands", "there"]
+__all__ = ["allocation", "commands", "doctoring", "there"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.wire.host.cores import cgroup_quota, thread_counts, usable
+from launcher.wire.private.cores import cgroup_quota, thread_counts, usable
 
 
 def groups(folder: Path, files: dict[str, str], membership: str) -> tuple[Path, Path]:

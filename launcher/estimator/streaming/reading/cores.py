@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 
-from launcher.wire.host import cores
+from launcher.wire.private import cores
 from launcher.wire.protocol import TRAINERS_VARIABLE
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from launcher.estimator.streaming.reading.cores import input_cores
-from launcher.wire.host import cores as host_cores
+from launcher.wire.private import cores as host_cores
 
 
 @pytest.fixture(autouse=True)

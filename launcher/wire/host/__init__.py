@@ -1,3 +1,0 @@
-"""What a process may use of the host that it is on."""
-
-__all__ = ["cores"]
