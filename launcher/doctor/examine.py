@@ -7,14 +7,15 @@ the model_dir is read when all have written. TensorFlow is imported meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from launcher.agent.doctor.shared_folder import SharedFolder
 from launcher.doctor.asking import Probe, UnansweredError, open_probe
 from launcher.doctor.facts import Clock, Folder, HostFacts, Listening, Reached, System, TaskPython
 from launcher.doctor.host_rules import MOST_SESSIONS
@@ -34,13 +35,12 @@ Saying = Callable[[str, str], None]  # host, what is being done there
 async def examine(wanted: Wanted, reach_of: ReachOf, *, timeout_s: float, say: Saying) -> dict[str, HostFacts]:
     """What is to be known about each host. ``say`` hears how far it is."""
     token = secrets.token_hex(8)
-    deadline, here = time.monotonic() + timeout_s, SharedFolder()
-    if wanted.run_dirs is not None:
-        here.write(wanted.run_dirs, _file(token), token)
+    deadline = time.monotonic() + timeout_s
     visits = {
         name: _Visit(need, reach_of(need.host), (deadline, timeout_s), f"{token}-{index}", say)
         for index, (name, need) in enumerate(wanted.needs.items())
     }
+    here = _leave(wanted.run_dirs, token) if wanted.run_dirs is not None else None
     try:
         await _all(visit.arrive() for visit in visits.values())
         imports = asyncio.ensure_future(_all(visit.import_all() for visit in visits.values()))
@@ -50,7 +50,8 @@ async def examine(wanted: Wanted, reach_of: ReachOf, *, timeout_s: float, say: S
             await _all(visit.see(wanted.run_dirs, token) for visit in visits.values())
         await imports
     finally:
-        here.forget_folders()
+        if here is not None:
+            here.unlink(missing_ok=True)
         await asyncio.gather(*(visit.forget() for visit in visits.values()), return_exceptions=True)
         await asyncio.gather(*(visit.leave() for visit in visits.values()), return_exceptions=True)
     return {name: HostFacts(**visit.facts) for name, visit in visits.items()}
@@ -58,6 +59,15 @@ async def examine(wanted: Wanted, reach_of: ReachOf, *, timeout_s: float, say: S
 
 async def _all(work: Any) -> None:
     await asyncio.gather(*work)
+
+
+def _leave(folder: str, word: str) -> Path:
+    """A file here that others are to find."""
+    path = Path(folder, _file(word))
+    with contextlib.suppress(OSError):  # nobody will find it then, and that is said
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{word}\n", encoding="utf-8")
+    return path
 
 
 def _file(word: str) -> str:
