@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.fake_runs import GOOD, OPTIONS, words
 from tests.e2e.running import TIMEOUT_S, environment, tflaunch_argv
+from tests.hosts.namespaces import REPOSITORY
 from tests.launcher.others import SOMEBODY
 
 pytestmark = [
@@ -21,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root, who makes the other user"),
 ]
 UID = os.getuid()
+COVERED = [path for path in (REPOSITORY, Path(sys.prefix)) if path.is_relative_to("/tmp")]
 # Takes every name that could be guessed, swaps whatever appears in his folders, and answers in others' places.
 SWAPS = """
 while :; do for d in /tmp/tflaunch-{uid}/*; do
@@ -31,10 +34,12 @@ done; done
 
 def in_own_tmp(cwd: Path, before: str, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Runs the program where /tmp is empty at first, but for ``cwd``; ``before``: what a shell does there first."""
+    shown = [cwd, *COVERED]
+    keep = [f"mkdir /mnt/{n}; mount --rbind {path} /mnt/{n}" for n, path in enumerate(shown)]
+    show = [f"mkdir -p {path}; mount --rbind /mnt/{n} {path}" for n, path in enumerate(shown)]
+    lines = ["mount -t tmpfs none /mnt", *keep, "mount -t tmpfs -o mode=1777 none /tmp", *show]
     script = (
-        f"mount --bind {cwd} /mnt; mount -t tmpfs -o mode=1777 none /tmp; mkdir -p {cwd}; mount --bind /mnt {cwd}\n"
-        f"{before}\n"
-        'cd "$0"; "$@"; code=$?; ls -A /tmp > left; kill $! 2>/dev/null; exit $code'
+        "\n".join(lines) + f'\n{before}\ncd "$0"; "$@"; code=$?; ls -A /tmp > left; kill $! 2>/dev/null; exit $code'
     )
     return subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(cwd), *argv],
@@ -68,7 +73,9 @@ def test_a_folder_of_his_that_was_there_first_costs_nothing(tmp_path: Path, how:
     done = in_own_tmp(tmp_path, before, *tflaunch_argv("local", *OPTIONS), *words(**GOOD), XDG_RUNTIME_DIR="/run")
     assert done.returncode == 0, done.stdout
     assert [path.name for path in precious.iterdir()] == ["file"]
-    assert (tmp_path / "left").read_text().split() == [tmp_path.parts[2], f"tflaunch-{UID}"], "nothing of the run's"
+    left = (tmp_path / "left").read_text().split()
+    shown = {path.parts[2] for path in (tmp_path, *COVERED)}
+    assert set(left) == {*shown, f"tflaunch-{UID}"}, "nothing of the run's"
 
 
 @pytest.mark.parametrize(
