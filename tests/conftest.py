@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, settings
 # A busy machine is slow, and no property is wrong for it.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+_MANY_FDS = 200
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,3 +24,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longreprtext or report.longrepr}"
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """What tests have left in circles, or before a fork of ours (``gc.freeze``), holds descriptors; select(), which
+    some libraries still call, takes none above 1,023."""
+    if len(list(Path("/proc/self/fd").iterdir())) > _MANY_FDS:
+        gc.unfreeze()
+        gc.collect()
