@@ -23,7 +23,9 @@ from launcher.wire.text import one_line
 _CAUSE_CELLS = 60
 _SHOWN = 4  # parameters, and metrics
 _DEEPEST = 3
-_CONDITION = re.compile(r"\s*([^<>=!]+?)\s*(>=|<=|!=|=|>|<)\s*(.*?)\s*")
+_CONDITION = re.compile(r"\s*([^<>=!]+?)\s*(>=|<=|!=|==?|>|<)\s*(.*?)\s*")
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2})")
 _Key = tuple[int, float, str]
 _TESTS: Mapping[str, Callable[[_Key, _Key], bool]] = {
     ">=": operator.ge,
@@ -31,6 +33,7 @@ _TESTS: Mapping[str, Callable[[_Key, _Key], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
     "=": operator.eq,
+    "==": operator.eq,
     "!=": operator.ne,
 }
 _HEADINGS = {"step": "global_step", "duration": "duration_s", "took": "duration_s"}
@@ -134,13 +137,25 @@ def _condition(text: str) -> tuple[str, str, str]:
     match = _CONDITION.fullmatch(text)
     if match is None:
         raise UsageError(f"--where {text!r}: write NAME=VALUE, or with !=, <, >, <= or >= such as 'auc>0.7'")
+    if match[3] == "" and match[2] not in ("=", "==", "!="):
+        raise UsageError(f"--where {text!r}: what is it to be compared with?")
     return match[1], match[2], match[3]
+
+
+def _as_stored(text: str) -> str:
+    """A number that is written as ls shows it, 17,088 or 1:05, as it is stored."""
+    if _THOUSANDS.fullmatch(text):
+        return text.replace(",", "")
+    if match := _CLOCK.fullmatch(text):
+        hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return str((hours * 60 + minutes) * 60 + seconds)
+    return text
 
 
 def _holds(value: object, test: str, wanted: str) -> bool:
     if value is None:
         return test == "!="
-    left, right = _key(value), _key(wanted)
+    left, right = _key(value), _key(_as_stored(wanted) if isinstance(value, (int, float)) else wanted)
     if left[0] != right[0]:  # a number and a word
         left, right = (1, 0.0, str(value)), (1, 0.0, wanted)
     return _TESTS[test](left, right)

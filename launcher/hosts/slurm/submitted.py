@@ -65,7 +65,7 @@ def test_only(script: str) -> str:
         raise SlurmError(f"sbatch has not answered within {_SUBMIT_S:g} s", "is slurmctld up?") from error
     said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
     if done.returncode:
-        raise SlurmError(f"sbatch: {said.removeprefix('sbatch: error: ')}")
+        raise SlurmError(f"sbatch: {said.removeprefix('sbatch: ').removeprefix('error: ').removeprefix('fatal: ')}")
     return said.removeprefix("sbatch: ")
 
 

@@ -140,6 +140,9 @@ for _row, _took_s in zip(ROWS, (9.0, 90.0, 8.0), strict=True):
         (Wishes(where=("opt != adam",)), "bc"),
         (Wishes(where=("opt>=adam", "step>=10")), "a"),
         (Wishes(where=("run=b",)), "b"),
+        (Wishes(where=("took>0:09",)), "b"),
+        (Wishes(where=("took==1:30",)), "b"),
+        (Wishes(where=("step<1,000",)), "ab"),
     ],
 )
 def test_runs_are_chosen_and_sorted(wishes: Wishes, left: str) -> None:
@@ -154,6 +157,7 @@ def test_runs_are_chosen_and_sorted(wishes: Wishes, left: str) -> None:
             Wishes(where=("acu>0.5",)),
             "no run has 'acu'; did you mean 'auc'?; known are run, outcome, ended, took, step, auc, lr",
         ),
+        (Wishes(where=("auc>",)), "what is it to be compared with?"),
         (Wishes(sort="-acu"), "no run has 'acu'"),
         (Wishes(metrics=("acu",)), "no run has a metric 'acu'; did you mean 'auc'?; known are auc"),
     ],

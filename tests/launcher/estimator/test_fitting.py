@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from launcher import causes
@@ -48,6 +50,8 @@ def test_another_shape_does_not(shape: list[int | None]) -> None:
 def test_what_the_checkpoint_has_besides_is_said_and_does_no_harm() -> None:
     differences = compare(graph=stored(a=([1], F)), checkpoint=stored(a=([1], F), old=([2], F)))
     assert not differences.forbid_restoring
+    queue = replace(differences, removed=(("streaming/queue", differences.removed[0][1]),))
+    assert left_out(queue, "m/model.ckpt-7") == "", "the streaming input takes it over"
     assert left_out(differences, "m/model.ckpt-7") == (
         "m/model.ckpt-7 has 1 variables that this model does not: old; they are not restored"
     )

@@ -16,6 +16,9 @@ class LostCheckpointError(ValueError):
     """A model_dir has checkpoints, and none that training would go on from: it would begin anew without a word."""
 
 
+_QUEUE = "streaming/queue"  # of the streaming input, which takes it over by itself
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
     """A variable. ``shape`` None: any; None in it: any length."""
@@ -75,8 +78,10 @@ def refusal(differences: Differences, checkpoint: str) -> str:
 
 
 def left_out(differences: Differences, checkpoint: str) -> str:
-    """A warning: what the checkpoint has besides."""
-    names = [name for name, _ in differences.removed]
+    """A warning: what the checkpoint has besides; empty if that is nothing of the program's."""
+    names = [name for name, _ in differences.removed if name != _QUEUE]
+    if not names:
+        return ""
     return f"{checkpoint} has {len(names)} variables that this model does not: {_some(names)}; they are not restored"
 
 

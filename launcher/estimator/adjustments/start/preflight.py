@@ -74,8 +74,9 @@ def guard_restores(patches: Patches, task: Task) -> None:
     def restore(original: Callable[..., Any], saver: Any, session: Any, save_path: Any) -> Any:
         if save_path is not None and session is not None and saver._var_list is not None:
             differences = check(str(save_path), saver._var_list, any_shape=bool(saver._reshape))
-            if differences and differences.removed and session.graph.get_collection("train_op"):
-                _log.warning("%s", left_out(differences, str(save_path)))
+            said = left_out(differences, str(save_path)) if differences else ""
+            if said and session.graph.get_collection("train_op"):
+                _log.warning("%s", said)
         return original(saver, session, save_path)
 
     patches.wrap(saver.Saver, "restore", restore)
