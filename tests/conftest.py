@@ -26,11 +26,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests over hosts come first, in processes that have few descriptors open yet: paramiko calls select()."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/hosts/"))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
     """What tests have left in circles, or before a fork of ours (``gc.freeze``), holds descriptors; select(), which
