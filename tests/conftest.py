@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 # A busy machine is slow, and no property is wrong for it.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-_MANY_FDS = 200
+_MANY_FDS = 100  # more than after the last look
+_seen = [0]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -30,6 +31,11 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_runtest_teardown() -> None:
     """What tests have left in circles, or before a fork of ours (``gc.freeze``), holds descriptors; select(), which
     some libraries still call, takes none above 1,023."""
-    if len(list(Path("/proc/self/fd").iterdir())) > _MANY_FDS:
+    if _open() > _MANY_FDS + _seen[-1]:
         gc.unfreeze()
         gc.collect()
+        _seen.append(_open())
+
+
+def _open() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
