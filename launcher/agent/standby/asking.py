@@ -26,6 +26,7 @@ from launcher.wire.variables import RUN_VARIABLE
 SOCKET = "standby.sock"
 CANNOT = 255  # instead of the exit code of a keeper's start
 LEAVE = b"-"  # instead of what a keeper is started with
+_TRIES = 2  # one that is about to die lets us in, and answers nothing
 _PROGRAM = str(Path(__file__).parents[1] / "inside" / "preload.py")
 
 
@@ -36,15 +37,18 @@ def start_keeper(wanted: Wanted, options: Options) -> int | None:
         return None
     env = _environment_of(wanted)
     mark, name = f"standby@{wanted.owner}", _name_of(wanted, env)
-    connection = _connect(name)
-    if connection is None:
-        _send_away(mark)
-        _start(wanted, {**env, RUN_VARIABLE: mark}, name, mark)
+    for _ in range(_TRIES):
         connection = _connect(name)
-    if connection is None:
-        return None
-    with connection:
-        return _ask(connection, options)
+        if connection is None:
+            _send_away(mark)
+            _start(wanted, {**env, RUN_VARIABLE: mark}, name, mark)
+            connection = _connect(name)
+        if connection is None:
+            return None
+        with connection:
+            if (code := _ask(connection, options)) is not None:
+                return code
+    return None
 
 
 def _ask(connection: socket.socket, options: Options) -> int | None:

@@ -145,6 +145,20 @@ def test_one_that_was_killed_is_started_again(cwd: Path) -> None:
     until(lambda: standing() and standing() != former)
 
 
+def test_one_that_dies_when_it_is_asked_is_started_again(cwd: Path) -> None:
+    """It is still there when the next run connects, and answers nothing."""
+    seen()
+    until(lambda: len(standing()) == 1)
+    (former,) = standing()
+    os.kill(former, signal.SIGSTOP)
+    with launcher.start(["train.py", HIDDEN], **ALONE) as run:
+        until(lambda: Path("/proc/net/unix").read_text().count("/standby.sock") > 1)  # its own, and one in its queue
+        os.kill(former, signal.SIGKILL)
+        run.wait(120)
+        assert next(event["start"] for event in run.events() if event.get("start")) == "fork"
+    until(lambda: standing() and standing() != [former])
+
+
 def test_a_run_outlives_it_and_what_forks_its_tasks(cwd: Path) -> None:
     seen()
     Path("wait.py").write_text(f"{TRAIN}\nimport time\nwhile not os.path.exists('go'): time.sleep(0.01)")
