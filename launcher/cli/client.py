@@ -159,7 +159,7 @@ def watch(folder: runs.RunFolder, reader: RunReader, console: RunConsole, *, own
     keyboard = Keyboard(reader.view, console, partial(ask, folder))
     try:
         if own and line is not None:
-            line.ask(control.Own())
+            line.post(control.Own())  # an engine that is asked first may keep its supervisor from answering
             _pass_signals_on(line)
         console.start()
         keyboard.start()
