@@ -65,7 +65,7 @@ def judged(script: str) -> str:
     try:
         return f"Slurm says: {submitted.test_only(script)}"
     except SlurmError as error:
-        return f"Slurm would refuse it: {error}"
+        return f"Slurm cannot be asked: {error}; {error.advice}" if error.advice else f"Slurm would refuse it: {error}"
 
 
 def script_of(plan: Plan, folder: str) -> str:

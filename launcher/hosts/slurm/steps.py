@@ -101,12 +101,4 @@ def command(details: Mapping[str, str]) -> Sequence[str]:
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What steps start from: without what srun takes for its options, such as the number of tasks of a batch script."""
-    options = (
-        "SLURM_NTASKS",
-        "SLURM_NPROCS",
-        "SLURM_EXACT",
-        "SLURM_CPU_BIND",
-        "SLURM_DISTRIBUTION",
-        "SLURM_EXPORT_ENV",
-    )
-    return {name: value for name, value in environ.items() if not name.startswith(options)}
+    return {name: value for name, value in environ.items() if not name.startswith(_OPTIONS)}

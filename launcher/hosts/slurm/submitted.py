@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ _NEVER = (
     *("AccountNotAllowed", "BadConstraints", "InvalidAccount", "InvalidQOS", "QOSNotAllowed"),
     *("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit"),
 )
+_AWAY = re.compile(r"configuration source|Unable to contact|Connection refused|timed out", re.IGNORECASE)
 _SUBMIT_S = 120.0
 _TELL_S = 60.0
 
@@ -65,7 +67,9 @@ def test_only(script: str) -> str:
         raise SlurmError(f"sbatch has not answered within {_SUBMIT_S:g} s", "is slurmctld up?") from error
     said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
     if done.returncode:
-        raise SlurmError(f"sbatch: {said.removeprefix('sbatch: ').removeprefix('error: ').removeprefix('fatal: ')}")
+        why = said.removeprefix("sbatch: ").removeprefix("error: ").removeprefix("fatal: ")
+        advice = "is slurmctld up, and is this a machine of its cluster?" if _AWAY.search(why) else ""
+        raise SlurmError(f"sbatch: {why}", advice)
     return said.removeprefix("sbatch: ")
 
 

@@ -113,3 +113,16 @@ def test_the_adjustment_changes_the_default_and_no_strategy_of_a_program(adjuste
 
     assert tasks(setter(ps_tasks=2)) == ["0", "1", "1", "1"]
     assert tasks(setter(ps_tasks=2, ps_strategy=lambda op: 0)) == ["0"] * 4
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "cluster", {}, SimpleNamespace])
+def test_what_is_no_config_is_said(wrong: object) -> None:
+    for function in (balanced_device_fn, partitioner):
+        with pytest.raises(TypeError, match=r"config must be a tf\.estimator\.RunConfig, and is "):
+            function(wrong)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "4", None, True])
+def test_a_least_size_is_a_number_above_0(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"least_mib is .*: at least so many MiB a part, a number above 0"):
+        partitioner(config(3), least_mib=wrong)

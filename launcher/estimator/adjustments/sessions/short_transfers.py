@@ -41,9 +41,7 @@ class ShortTransfers(Hook):
         if graph not in _shortened:
             _shortened.add(graph)
             wanted = (*graph.get_collection(ops.GraphKeys.TRAIN_OP), *self._of_estimator)
-            count = shorten(
-                graph, [getattr(item, "op", item) for item in (*wanted, *self._of_estimator) if item is not None]
-            )
+            count = shorten(graph, [getattr(item, "op", item) for item in wanted if item is not None])
             if count:
                 _log.info("bfloat16-transfer: %d tensors of a step travel in half the bytes.", count)
             else:

@@ -8,6 +8,7 @@ say: ``partitioner``.
 from __future__ import annotations
 
 import importlib
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,7 +68,7 @@ def balanced_device_fn(config: Any) -> Callable[[Any], str] | None:
 
     ``config``: a RunConfig, as in ``config.replace(device_fn=balanced_device_fn(config))``.
     """
-    if not config.num_ps_replicas:
+    if not _servers_of(config):
         return None
     setter: Any = importlib.import_module(DEVICE_SETTER)
     device_fn: Callable[[Any], str] = setter.replica_device_setter(
@@ -88,15 +89,24 @@ def partitioner(config: Any, *, least_mib: float = SPLIT_MIB) -> Callable[..., l
     ``tf.nn.embedding_lookup(table, ids, partition_strategy="div")``: "mod", the default of TensorFlow 1, takes other
     rows. Raises ValueError where ``least_mib`` is not positive.
     """
-    if not least_mib > 0:
-        raise ValueError(f"least_mib is {least_mib}: at least so many MiB a part, more than 0")
-    if config.num_ps_replicas < 2:
+    if isinstance(least_mib, bool) or not isinstance(least_mib, (int, float)) or not 0 < least_mib < math.inf:
+        raise ValueError(f"least_mib is {least_mib!r}: at least so many MiB a part, a number above 0")
+    if _servers_of(config) < 2:
         return None
     module: Any = importlib.import_module("tensorflow.python.ops.partitioned_variables")
     found: Callable[..., list[int]] = module.min_max_variable_partitioner(
         max_partitions=config.num_ps_replicas, axis=0, min_slice_size=round(least_mib * 2**20)
     )
     return found
+
+
+def _servers_of(config: Any) -> int:
+    count = getattr(config, "num_ps_replicas", None)
+    if not isinstance(count, int):
+        raise TypeError(
+            f"config must be a tf.estimator.RunConfig, and is {str(config)[:60]!r} ({type(config).__name__})"
+        )
+    return count
 
 
 def balance(patches: Patches, task: Task) -> None:
